@@ -1,0 +1,54 @@
+// Every bound of the system in one place, and the relations between them.
+// Options (each process's options.cc) may be set within these; nothing may pass them.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+
+namespace moraine::limits {
+
+using namespace std::chrono_literals;
+
+// Data.
+inline constexpr uint64_t kBlockBytes = 4096;               // unit of checksums
+inline constexpr uint64_t kChunkBytesMax = 64ULL << 20;     // of appended bytes
+inline constexpr uint64_t kAppendBytesMax = 4ULL << 20;     // one append call
+inline constexpr uint64_t kReadBytesMax = 4ULL << 20;       // one read call
+inline constexpr uint64_t kJournalAppendBytesMax = 64ULL << 10;  // larger synced appends go to the file
+inline constexpr uint64_t kInlineBytesMax = 4096;           // a file held in its inode record
+inline constexpr uint64_t kFileBytesMax = 1ULL << 50;
+
+// Names.
+inline constexpr uint64_t kNameBytesMax = 255;
+inline constexpr uint64_t kPathBytesMax = 4095;
+inline constexpr uint64_t kXattrNameBytesMax = 255;
+inline constexpr uint64_t kXattrValueBytesMax = 64 << 10;
+inline constexpr uint64_t kXattrsPerInodeMax = 64;
+inline constexpr uint32_t kLinksMax = 65000;
+
+// Policies.
+inline constexpr int kReplicasMax = 9;
+
+// Calls.
+inline constexpr uint64_t kFrameBytesMax = 8ULL << 20;      // Thrift part of a message
+inline constexpr uint64_t kBulkBytesMax = 8ULL << 20;       // raw bytes behind a frame
+inline constexpr int kCallsPerConnectionMax = 1024;         // in flight
+inline constexpr int kConnectionsMax = 4096;
+inline constexpr uint64_t kServerBulkBytesMax = 512ULL << 20;  // in flight in one server
+inline constexpr auto kHandshakeTimeout = 5s;
+inline constexpr auto kFrameTimeout = 30s;                  // a begun frame must be complete
+inline constexpr int kRememberedAnswersMax = 1024;          // per session
+
+// Time.
+inline constexpr auto kHeartbeatInterval = 1s;
+inline constexpr auto kAppendStallMax = 1s;                 // a replica slower than this is left behind
+
+static_assert(kChunkBytesMax % kBlockBytes == 0);
+static_assert(kAppendBytesMax <= kBulkBytesMax && kReadBytesMax <= kBulkBytesMax);
+static_assert(kAppendBytesMax <= kChunkBytesMax);
+static_assert(kJournalAppendBytesMax <= kAppendBytesMax);
+static_assert(kInlineBytesMax <= kFrameBytesMax);
+static_assert(kXattrValueBytesMax * kXattrsPerInodeMax <= kFrameBytesMax);
+static_assert(kServerBulkBytesMax >= 8 * kBulkBytesMax);
+
+}  // namespace moraine::limits

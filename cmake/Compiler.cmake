@@ -1,0 +1,37 @@
+# One compiler, one language level, warnings as errors. g++ 12 miscompiles coroutines without a
+# word, so nothing but clang 19 or newer is let in.
+if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "Clang" OR CMAKE_CXX_COMPILER_VERSION VERSION_LESS 19)
+  message(FATAL_ERROR "Moraine needs clang 19 or newer (found ${CMAKE_CXX_COMPILER_ID} "
+    "${CMAKE_CXX_COMPILER_VERSION}). Use a preset: cmake --preset release")
+endif()
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/bin")
+set(CMAKE_LIBRARY_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/lib")
+
+# Assertions stay on everywhere (no NDEBUG): Debian's RocksDB is built that way too.
+set(CMAKE_CXX_FLAGS_RELEASE "-O2 -g1")
+set(CMAKE_CXX_FLAGS_DEBUG "-O0 -g1")
+
+set(MORAINE_SANITIZE "" CACHE STRING "Sanitizers, for example address,undefined or thread")
+add_library(moraine_flags INTERFACE)
+target_compile_options(moraine_flags INTERFACE
+  -Wall -Wextra -Wpedantic -Werror -Wthread-safety -Wimplicit-fallthrough -Wnon-virtual-dtor
+  -Woverloaded-virtual -Wno-gnu-zero-variadic-macro-arguments)
+target_include_directories(moraine_flags INTERFACE "${CMAKE_SOURCE_DIR}")
+if(MORAINE_SANITIZE)
+  add_compile_options(-fsanitize=${MORAINE_SANITIZE} -fno-omit-frame-pointer -O1)
+  add_link_options(-fsanitize=${MORAINE_SANITIZE})
+else()
+  add_compile_options("$<$<CONFIG:Release>:-D_FORTIFY_SOURCE=2>" -fstack-protector-strong)
+endif()
+add_link_options(-fuse-ld=lld-19 -Wl,-z,relro,-z,now)
+
+find_program(MORAINE_CCACHE ccache)
+if(MORAINE_CCACHE)
+  set(CMAKE_C_COMPILER_LAUNCHER "${MORAINE_CCACHE}")
+  set(CMAKE_CXX_COMPILER_LAUNCHER "${MORAINE_CCACHE}")
+endif()
