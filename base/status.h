@@ -101,7 +101,7 @@ class [[nodiscard]] Result : public tl::expected<T, Status> {
   using Base = tl::expected<T, Status>;
   using Base::Base;
   Result(Status status) : Base(tl::unexpect, std::move(status)) {}  // NOLINT: implicit by intent
-  Result(Code code, std::string message) : Base(tl::unexpect, code, std::move(message)) {}
+  Result(Code code, std::string message) : Base(tl::unexpect, Status(code, std::move(message))) {}
   bool ok() const { return this->has_value(); }
   Status status() const { return ok() ? Status() : this->error(); }
   Code code() const { return ok() ? Code::kOk : this->error().code(); }
