@@ -17,6 +17,7 @@ inline constexpr uint64_t kReadBytesMax = 4ULL << 20;       // one read call
 inline constexpr uint64_t kJournalAppendBytesMax = 64ULL << 10;  // larger synced appends go to the file
 inline constexpr uint64_t kInlineBytesMax = 4096;           // a file held in its inode record
 inline constexpr uint64_t kFileBytesMax = 1ULL << 50;
+inline constexpr uint64_t kIdleBufferBytesMax = 64ULL << 20;  // kept for reuse, per process
 
 // Names.
 inline constexpr uint64_t kNameBytesMax = 255;

@@ -1,0 +1,1 @@
+#include "idl/methods.h"
