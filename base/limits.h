@@ -37,6 +37,7 @@ inline constexpr int kCallsPerConnectionMax = 1024;         // in flight
 inline constexpr int kConnectionsMax = 4096;
 inline constexpr uint64_t kServerBulkBytesMax = 512ULL << 20;  // in flight in one server
 inline constexpr auto kHandshakeTimeout = 5s;
+inline constexpr auto kAcceptRetryDelay = 100ms;            // after a failed accept
 inline constexpr auto kFrameTimeout = 30s;                  // a begun frame must be complete
 inline constexpr int kRememberedAnswersMax = 1024;          // per session
 

@@ -115,7 +115,7 @@ struct SetAttributesRequest {
   7: optional i64 mtime_ns
   8: i64 token = 0
 }
-struct OpenRequest { 1: i64 inode, 2: bool write = false, 3: bool truncate = false, 4: i64 token = 0 }
+struct OpenRequest { 1: i64 inode, 2: bool for_writing = false, 3: bool truncate = false, 4: i64 token = 0 }
 struct OpenResponse { 1: Attributes attributes, 2: Layout layout, 3: bool leased = false }
 // Gives up the handle; the last one of a session gives the write lease back.
 struct CloseRequest { 1: i64 inode, 2: bool release_lease = false }

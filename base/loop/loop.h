@@ -25,6 +25,11 @@
 
 namespace moraine {
 
+namespace loop_internal {
+struct SleepAwaiter;
+struct YieldAwaiter;
+}  // namespace loop_internal
+
 class Loop {
  public:
   Loop();
@@ -60,10 +65,10 @@ class Loop {
   size_t spawned() const { return spawned_; }
 
   // co_await loop.Sleep(d): resumes not before d has passed.
-  auto Sleep(Duration delay) { return SleepUntil(After(delay)); }
-  auto SleepUntil(Instant at);
+  loop_internal::SleepAwaiter Sleep(Duration delay);
+  loop_internal::SleepAwaiter SleepUntil(Instant at);
   // co_await loop.Yield(): lets everything else that is ready run first.
-  auto Yield();
+  loop_internal::YieldAwaiter Yield();
 
  protected:
   // Resumes what is ready, including what becomes ready meanwhile, up to a bound; returns whether
@@ -117,7 +122,10 @@ struct YieldAwaiter : Waiter {
 
 }  // namespace loop_internal
 
-inline auto Loop::SleepUntil(Instant at) { return loop_internal::SleepAwaiter(*this, at); }
-inline auto Loop::Yield() { return loop_internal::YieldAwaiter(*this); }
+inline loop_internal::SleepAwaiter Loop::SleepUntil(Instant at) {
+  return loop_internal::SleepAwaiter(*this, at);
+}
+inline loop_internal::SleepAwaiter Loop::Sleep(Duration delay) { return SleepUntil(After(delay)); }
+inline loop_internal::YieldAwaiter Loop::Yield() { return loop_internal::YieldAwaiter(*this); }
 
 }  // namespace moraine

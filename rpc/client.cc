@@ -1,0 +1,246 @@
+#include "rpc/client.h"
+
+#include <common_constants.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/limits.h"
+#include "base/log.h"
+
+namespace moraine::rpc {
+
+bool ClustersAgree(const std::string& a, const std::string& b) {
+  return a.empty() || b.empty() || a == b;
+}
+
+// One call that waits for its answer; lives in the caller's frame.
+struct Channel::Pending {
+  Pending(Loop& loop, const Connection* connection, const std::function<void(Protocol&)>* decode)
+      : done(loop), connection(connection), decode(decode) {}
+  Event done;
+  const Connection* connection;
+  const std::function<void(Protocol&)>* decode;
+  bool answering = false;  // the answer has begun to arrive: its bulk follows
+  Status status;
+  Buffer bulk;
+};
+
+Channel::Channel(Loop& loop, Endpoint endpoint, Identity self, Expectation expectation)
+    : loop_(loop),
+      endpoint_(std::move(endpoint)),
+      self_(std::move(self)),
+      expectation_(expectation),
+      connect_ended_(loop),
+      tasks_(loop) {}
+
+Channel::~Channel() = default;
+
+void Channel::Close() {
+  tasks_.Close();
+  Disconnect(Status(Code::kCanceled, "the channel to " + endpoint_.ToString() + " is closed"));
+  connect_ended_.NotifyAll();
+}
+
+Task<void> Channel::Drain() {
+  const bool drained = co_await tasks_.Drain();
+  MORAINE_CHECK(drained);
+}
+
+void Channel::Disconnect(const Status& why) {
+  if (connection_ == nullptr) return;
+  const std::shared_ptr<Connection> connection = std::move(connection_);
+  connection->Close(why);
+  FailPending(connection.get(), why);
+}
+
+void Channel::FailPending(const Connection* connection, const Status& why) {
+  for (auto it = pending_.begin(); it != pending_.end();) {
+    Pending* pending = it->second;
+    if (pending->connection != connection) {
+      ++it;
+      continue;
+    }
+    it = pending_.erase(it);
+    pending->status = why;
+    pending->done.Set();
+  }
+}
+
+Task<Result<std::shared_ptr<Connection>>> Channel::Connected(Instant deadline) {
+  while (!connected()) {
+    if (tasks_.closed()) co_return Status(Code::kCanceled, "the channel is closed");
+    if (!connecting_) {
+      connecting_ = true;
+      connect_status_ = Status();
+      tasks_.Spawn(RunConnect());
+    }
+    const bool woken = co_await connect_ended_.Wait(deadline);
+    if (!woken) {
+      co_return Status(Code::kTimeout, "no connection to " + endpoint_.ToString() + " in time");
+    }
+    if (!connected() && !connect_status_.ok()) co_return connect_status_;
+  }
+  co_return connection_;
+}
+
+Task<void> Channel::RunConnect() {
+  const Instant deadline = loop_.After(limits::kHandshakeTimeout);
+  Status status;
+  auto stream = co_await loop_.Connect(endpoint_, deadline);
+  if (stream.ok()) {
+    auto connection = std::make_shared<Connection>(loop_, std::move(*stream));
+    connection->Start();
+    // A peer that accepts and then says nothing must not hold us.
+    struct Guard : Timer {
+      explicit Guard(Connection* connection) : connection(connection) {}
+      void Fire() override {
+        connection->Close(Status(Code::kTimeout, connection->peer() + " does not answer the handshake"));
+      }
+      Connection* connection;
+    } guard(connection.get());
+    loop_.timers().Arm(guard, deadline);
+    status = co_await ShakeHands(connection);
+    if (status.ok() && !tasks_.closed()) {
+      connection_ = connection;
+      tasks_.Spawn(RunReader(this, connection));
+    } else {
+      connection->Close(status.ok() ? Status(Code::kCanceled, "the channel is closed") : status);
+    }
+  } else {
+    status = stream.status().Prefixed("connect to " + endpoint_.ToString());
+  }
+  connecting_ = false;
+  connect_status_ = status;
+  connect_ended_.NotifyAll();
+}
+
+Task<Status> Channel::ShakeHands(std::shared_ptr<Connection> connection) {
+  idl::HandshakeRequest request;
+  request.version = idl::g_common_constants.kProtocolVersion;
+  request.role = self_.role;
+  request.cluster = self_.cluster;
+  request.name = self_.name;
+  request.server_id = static_cast<int64_t>(self_.server.value());
+  request.expect_server_id = static_cast<int64_t>(expectation_.server.value());
+  connection->Send(connection->encoder().Call(idl::kHandshake.name, 0, {}, request), {});
+  Result<ConstBytes> frame = co_await connection->ReadFrame();
+  if (!frame.ok()) co_return frame.status();
+  Result<Decoder::Head> head = connection->decoder().Open(*frame);
+  if (!head.ok()) co_return head.status().Prefixed(endpoint_.ToString());
+  idl::HandshakeResponse response;
+  Result<Decoder::AnswerHead> answer = connection->decoder().Answer(
+      head->type, [&](Protocol& protocol) { response.read(&protocol); });
+  if (!answer.ok()) co_return answer.status().Prefixed(endpoint_.ToString());
+  if (!answer->success) co_return answer->error;
+  const std::string where = endpoint_.ToString();
+  if (response.role != expectation_.role) {
+    co_return Status(Code::kWrongRole, where + " is not the kind of server that is wanted here");
+  }
+  if (!ClustersAgree(self_.cluster, response.cluster)) {
+    co_return Status(Code::kWrongCluster,
+                     fmt::format("{} belongs to cluster {}, not to {}", where, response.cluster, self_.cluster));
+  }
+  const ServerId server(static_cast<uint64_t>(response.server_id));
+  if (!expectation_.server.IsNone() && server != expectation_.server) {
+    co_return Status(Code::kWrongRole, fmt::format("{} is chunkserver {}, not {}", where,
+                                                   server.value(), expectation_.server.value()));
+  }
+  peer_ = Identity{response.role, response.cluster, response.name, server};
+  co_return Status();
+}
+
+Task<Result<Buffer>> Channel::CallRaw(std::string_view name, CallOptions* options,
+                                      const std::function<std::string(Connection&, int32_t)>* encode,
+                                      const std::function<void(Protocol&)>* decode) {
+  MORAINE_CHECK(options->deadline != kNever, "every call has a deadline");
+  MORAINE_CHECK(options->bulk.size() <= limits::kBulkBytesMax);
+  std::optional<TaskGroup::Pass> pass = tasks_.Enter();
+  if (!pass) co_return Status(Code::kCanceled, "the channel is closed");
+  Result<std::shared_ptr<Connection>> connected = co_await Connected(options->deadline);
+  if (!connected.ok()) co_return connected.status();
+  const std::shared_ptr<Connection> connection = *connected;
+  const bool room = co_await connection->WaitForRoom(options->deadline);
+  if (!room) {
+    if (connection->closed()) co_return connection->why_closed();
+    co_return Status(Code::kOverloaded, endpoint_.ToString() + " does not take more bytes");
+  }
+  if (pending_.size() >= static_cast<size_t>(limits::kCallsPerConnectionMax)) {
+    co_return Status(Code::kOverloaded, fmt::format("{} calls to {} are under way already",
+                                                    pending_.size(), endpoint_.ToString()));
+  }
+
+  using std::chrono::milliseconds;
+  const auto left = std::chrono::duration_cast<milliseconds>(options->deadline - loop_.Now());
+  options->header.timeout_ms =
+      static_cast<int32_t>(std::clamp<int64_t>(left.count(), 1, INT32_MAX));
+  options->header.bulk_bytes = static_cast<int32_t>(options->bulk.size());
+  options->header.bulk_alignment = static_cast<int32_t>(options->bulk_alignment);
+
+  const int32_t number = next_number_;
+  next_number_ = next_number_ == INT32_MAX ? 1 : next_number_ + 1;
+  Pending pending(loop_, connection.get(), decode);
+  pending_.emplace(number, &pending);
+  // Also when this frame is destroyed while it waits.
+  struct Forget {
+    Channel* channel;
+    int32_t number;
+    Pending* pending;
+    ~Forget() {
+      const auto it = channel->pending_.find(number);
+      if (it != channel->pending_.end() && it->second == pending) channel->pending_.erase(it);
+    }
+  } forget{this, number, &pending};
+  connection->Send((*encode)(*connection, number), std::move(options->bulk));
+  const bool answered = co_await pending.done.Wait(options->deadline);
+  if (!answered) {
+    co_return Status(Code::kTimeout,
+                     fmt::format("no answer to {} from {} in time", name, endpoint_.ToString()));
+  }
+  if (!pending.status.ok()) co_return pending.status;
+  co_return std::move(pending.bulk);
+}
+
+Task<void> Channel::RunReader(Channel* channel, std::shared_ptr<Connection> connection) {
+  Status status;
+  while (status.ok()) status = co_await channel->ReadAnswer(*connection);
+  if (connection->closed()) status = connection->why_closed();
+  connection->Close(status);
+  if (channel->connection_ == connection) channel->connection_ = nullptr;
+  channel->FailPending(connection.get(), status);
+}
+
+Task<Status> Channel::ReadAnswer(Connection& connection) {
+  Result<ConstBytes> frame = co_await connection.ReadFrame();
+  if (!frame.ok()) co_return frame.status();
+  Result<Decoder::Head> head = connection.decoder().Open(*frame);
+  if (!head.ok()) co_return head.status();
+  const auto it = pending_.find(head->number);
+  Pending* pending = it == pending_.end() ? nullptr : it->second;
+  Result<Decoder::AnswerHead> answer = connection.decoder().Answer(head->type, [&](Protocol& protocol) {
+    if (pending != nullptr) {
+      (*pending->decode)(protocol);
+    } else {
+      protocol.skip(apache::thrift::protocol::T_STRUCT);  // its caller has gone
+    }
+  });
+  if (!answer.ok()) co_return answer.status();
+  Buffer bulk;
+  if (answer->bulk_bytes > 0) {
+    Result<Buffer> read = co_await connection.ReadBulk(answer->bulk_bytes, 0);
+    if (!read.ok()) co_return read.status();
+    bulk = std::move(*read);
+    // The caller may have gone while the bytes came.
+    const auto again = pending_.find(head->number);
+    pending = again == pending_.end() ? nullptr : again->second;
+  }
+  if (pending == nullptr) co_return Status();
+  pending_.erase(head->number);
+  pending->status = answer->error;
+  pending->bulk = std::move(bulk);
+  pending->done.Set();
+  co_return Status();
+}
+
+}  // namespace moraine::rpc

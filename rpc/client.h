@@ -1,0 +1,112 @@
+// Calls to one server. A Channel connects and shakes hands when the first call needs it, and again
+// after the connection broke; many calls are in flight at once and answers come in any order.
+//
+// What a failed call means:
+//   kUnavailable  no connection, or it broke: the call may or may not have been carried out
+//   kTimeout      no answer by the deadline: likewise unknown
+//   kOverloaded   refused at the door: not carried out
+//   anything else is the server's own answer
+// A change whose outcome is unknown is repeated with the same session and sequence number
+// (section "Idempotency" of idl/PROTOCOL.md); nothing here repeats by itself.
+//
+// Confined to one loop. Close and Drain before destruction.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/loop/loop.h"
+#include "base/loop/sync.h"
+#include "base/loop/task_group.h"
+#include "rpc/bulk.h"
+#include "rpc/connection.h"
+#include "rpc/identity.h"
+
+namespace moraine::rpc {
+
+struct CallOptions {
+  Instant deadline = kNever;       // required: a call without one is a bug
+  idl::RequestHeader header;       // session, sequence and trace; the rest is filled in
+  BulkOut bulk;
+  size_t bulk_alignment = 0;       // where in a 4 KiB page the bulk begins for the receiver
+};
+
+template <class Response>
+struct Reply {
+  Response response;
+  Buffer bulk;
+};
+
+class Channel {
+ public:
+  Channel(Loop& loop, Endpoint endpoint, Identity self, Expectation expectation);
+  ~Channel();
+
+  template <class Request, class Response>
+  Task<Result<Reply<Response>>> Call(idl::Method<Request, Response> method, Request request,
+                                     CallOptions options) {
+    Reply<Response> reply;
+    std::function<std::string(Connection&, int32_t)> encode =
+        [&](Connection& connection, int32_t number) {
+          return connection.encoder().Call(method.name, number, options.header, request);
+        };
+    std::function<void(Protocol&)> decode = [&](Protocol& protocol) {
+      reply.response.read(&protocol);
+    };
+    Result<Buffer> bulk = co_await CallRaw(method.name, &options, &encode, &decode);
+    if (!bulk.ok()) co_return bulk.status();
+    reply.bulk = std::move(*bulk);
+    co_return reply;
+  }
+  // The same for calls without bulk.
+  template <class Request, class Response>
+  Task<Result<Response>> Ask(idl::Method<Request, Response> method, Request request,
+                             CallOptions options) {
+    auto reply = co_await Call(method, std::move(request), std::move(options));
+    if (!reply.ok()) co_return reply.status();
+    co_return std::move(reply->response);
+  }
+
+  // Ends all calls with kCanceled and refuses new ones.
+  void Close();
+  Task<void> Drain();
+  // Forgets the connection, so that the next call makes a new one; calls under way fail.
+  void Disconnect(const Status& why);
+
+  bool connected() const { return connection_ != nullptr && !connection_->closed(); }
+  const Endpoint& endpoint() const { return endpoint_; }
+  // Of the server, as its last handshake said.
+  const Identity& peer() const { return peer_; }
+  size_t calls_in_flight() const { return pending_.size(); }
+
+ private:
+  struct Pending;
+  Task<Result<Buffer>> CallRaw(std::string_view name, CallOptions* options,
+                               const std::function<std::string(Connection&, int32_t)>* encode,
+                               const std::function<void(Protocol&)>* decode);
+  Task<Result<std::shared_ptr<Connection>>> Connected(Instant deadline);
+  Task<void> RunConnect();
+  Task<Status> ShakeHands(std::shared_ptr<Connection> connection);
+  static Task<void> RunReader(Channel* channel, std::shared_ptr<Connection> connection);
+  Task<Status> ReadAnswer(Connection& connection);
+  void FailPending(const Connection* connection, const Status& why);
+
+  // Constant after construction.
+  Loop& loop_;
+  const Endpoint endpoint_;
+  const Identity self_;
+  const Expectation expectation_;
+
+  std::shared_ptr<Connection> connection_;
+  Identity peer_;
+  bool connecting_ = false;
+  Condition connect_ended_;
+  Status connect_status_;
+  std::map<int32_t, Pending*> pending_;
+  int32_t next_number_ = 1;
+  TaskGroup tasks_;
+};
+
+}  // namespace moraine::rpc
