@@ -68,8 +68,8 @@ TEST_F(LogTest, AMessageStaysOneLine) {
 }
 
 TEST_F(LogTest, LevelsParse) {
-  for (LogLevel level : {LogLevel::kDebug, LogLevel::kInfo, LogLevel::kWarning, LogLevel::kError,
-                         LogLevel::kOff}) {
+  for (LogLevel level :
+       {LogLevel::kDebug, LogLevel::kInfo, LogLevel::kWarning, LogLevel::kError, LogLevel::kOff}) {
     EXPECT_EQ(*ParseLogLevel(LogLevelName(level)), level);
   }
   EXPECT_EQ(ParseLogLevel("loud").status().message(),

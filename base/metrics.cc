@@ -109,8 +109,8 @@ uint64_t Histogram::Quantile(double q) const {
   uint64_t total = 0;
   for (size_t i = 0; i < kBuckets; ++i) total += counts[i] = BucketCount(i);
   if (total == 0) return 0;
-  const auto rank = std::max<uint64_t>(
-      1, static_cast<uint64_t>(std::ceil(q * static_cast<double>(total))));
+  const auto rank =
+      std::max<uint64_t>(1, static_cast<uint64_t>(std::ceil(q * static_cast<double>(total))));
   uint64_t seen = 0;
   for (size_t i = 0; i < kBuckets; ++i) {
     seen += counts[i];
@@ -158,8 +158,7 @@ Histogram& MetricRegistry::GetHistogram(std::string_view name, std::string_view 
   return Get<Histogram>(name, help, labels, unit);
 }
 
-void MetricRegistry::AppendFamily(const std::string& name, const Family& family,
-                                  std::string* out) {
+void MetricRegistry::AppendFamily(const std::string& name, const Family& family, std::string* out) {
   constexpr std::string_view kTypes[] = {"counter", "gauge", "histogram"};
   const size_t type = family.by_labels.begin()->second.index();
   *out += fmt::format("# HELP {} {}\n# TYPE {} {}\n", name, Escaped(family.help, false), name,

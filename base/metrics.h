@@ -97,8 +97,8 @@ class MetricRegistry {
   std::string PrometheusText() const;
 
  private:
-  using Metric = std::variant<std::unique_ptr<Counter>, std::unique_ptr<Gauge>,
-                              std::unique_ptr<Histogram>>;
+  using Metric =
+      std::variant<std::unique_ptr<Counter>, std::unique_ptr<Gauge>, std::unique_ptr<Histogram>>;
   struct Family {
     std::string help;
     std::map<std::string, Metric> by_labels;
