@@ -55,7 +55,9 @@ struct ReplicaInfo {
 }
 struct StatReplicaRequest { 1: i64 chunk }
 struct FenceRequest { 1: i64 chunk, 2: i64 epoch }
-struct SealRequest { 1: i64 chunk, 2: i64 epoch, 3: i64 length }
+// With `hold_only` it is protocol::AppendReplica::Hold: the replica promises to have `length` bytes on
+// disk and stays open, so that a later recovery may still decide otherwise; else Seal.
+struct SealRequest { 1: i64 chunk, 2: i64 epoch, 3: i64 length, 4: bool hold_only = false }
 // The called server fetches the replica's bytes [its own length, length) from `sources`, tried in order.
 // With `whole` it makes a new sealed replica; else it brings an open, fenced replica up to `length`.
 struct CopyRequest {
