@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "base/loop/loop.h"
 
@@ -99,7 +100,7 @@ class Condition {
 // Counted units with first-come order: a large request is not starved by small ones behind it.
 class Semaphore {
  public:
-  Semaphore(Loop& loop, uint64_t units) : loop_(loop), waiters_(loop), available_(units) {}
+  Semaphore(Loop& loop, uint64_t units) : waiters_(loop), available_(units) {}
 
   // Units that return themselves.
   class [[nodiscard]] Units {
@@ -169,7 +170,6 @@ class Semaphore {
     }
   }
 
-  Loop& loop_;
   WaitList waiters_;
   uint64_t available_;
   uint64_t next_ticket_ = 0;
