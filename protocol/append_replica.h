@@ -28,7 +28,7 @@ namespace moraine::protocol {
 // What travels with the bytes of one append. Zero bytes with `sync` is a plain sync; zero bytes
 // without it only carries `committed`.
 struct AppendHeader {
-  Epoch epoch;
+  Epoch epoch{};
   uint64_t offset = 0;
   uint64_t bytes = 0;
   bool sync = false;

@@ -75,12 +75,13 @@ void AppendWriter::OnAck(int replica, uint64_t held, uint64_t synced) {
 void AppendWriter::OnFailure(int replica, Code reason) {
   Index(replica);
   live_.Remove(replica);
-  if (reason == Code::kFenced) fenced_ = true;
+  if (reason == Code::kFenced && !closed_) fenced_ = true;
 }
 
-void AppendWriter::OnSealed(int durable) {
+void AppendWriter::OnSealed(uint64_t length, int durable) {
   MORAINE_CHECK(closed_);
-  if (durable >= policy_.floor) synced_ = committed_;
+  cut_ = length < committed_;
+  if (!cut_ && durable >= policy_.floor) synced_ = committed_;
 }
 
 std::optional<AppendWriter::Ticket> AppendWriter::PopDone() {

@@ -57,13 +57,15 @@ class AppendWriter {
   // answers from a replica that was given up: what they say was true.
   void OnAck(int replica, uint64_t held, uint64_t synced);
 
-  // A replica is given up: connection lost, too slow, or it refused. kFenced ends this writer.
+  // A replica is given up: connection lost, too slow, or it refused. kFenced ends this writer, but
+  // not after Close: then the answer to the close call says whose the chunk was.
   void OnFailure(int replica, Code reason);
 
-  // The chunk's record is SEALED and `durable` replicas have all of it on disk. Finishes syncs
-  // even where fewer than w replicas are left, as long as there are policy.floor (the rest is
-  // repair's work). Only after Close.
-  void OnSealed(int durable);
+  // Only after Close: the chunk's record is SEALED(length) and `durable` replicas have that on disk.
+  // Finishes syncs even where fewer than w replicas are left, as long as there are policy.floor
+  // (the rest is repair's work). A length below committed() means that more machines failed than
+  // the policy bears: see cut().
+  void OnSealed(uint64_t length, int durable);
 
   // The next caller that is done, or nothing. Those without sync come in order, as do those with.
   std::optional<Ticket> PopDone();
@@ -83,6 +85,7 @@ class AppendWriter {
   uint64_t submitted() const { return submitted_; }
   uint64_t remaining() const { return capacity_bytes_ - submitted_; }
   uint64_t held(int replica) const { return held_[Index(replica)]; }
+  uint64_t synced(int replica) const { return synced_by_[Index(replica)]; }
   ReplicaSet live() const { return live_; }
   // Replicas known to hold everything committed.
   ReplicaSet holders() const;
@@ -90,6 +93,8 @@ class AppendWriter {
   uint64_t releasable() const;
   bool fenced() const { return fenced_; }
   bool closed() const { return closed_; }
+  // Committed bytes that were never synced are lost: callers that still wait get an error.
+  bool cut() const { return cut_; }
   bool has_waiting() const { return !waiting_.empty() || !waiting_sync_.empty(); }
 
   ChunkId chunk() const { return chunk_; }
@@ -120,6 +125,7 @@ class AppendWriter {
   bool full_ = false;
   bool fenced_ = false;
   bool closed_ = false;
+  bool cut_ = false;
 };
 
 }  // namespace moraine::protocol

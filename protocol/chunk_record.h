@@ -37,14 +37,14 @@ struct ChunkRecord {
   // after a close the next chunk begins there, so recovery must not go past it.
   uint64_t length = limits::kChunkBytesMax;
   // CLOSED: replicas that the writer saw hold `length`. SEALED: those that have it on disk.
-  ReplicaSet good;
+  ReplicaSet good{};
 };
 
 // A living writer leaves the chunk (roll, or end of file).
 struct CloseRequest {
   Epoch epoch;
   uint64_t length = 0;  // the writer's committed length, frozen
-  ReplicaSet holders;   // replicas that acknowledged that much
+  ReplicaSet holders{};  // replicas that acknowledged that much
 };
 
 // Accepted only from OPEN at the same epoch with at least w holders. A repeat of an accepted close
