@@ -285,7 +285,12 @@ ParseResult OptionTable::Parse(const std::vector<std::string>& args) {
   }
   const Status status = ParseAll(args);
   if (status.ok()) return {};
-  return {kExitUsage, fmt::format("{}: {}\n", program_, status.message())};
+  // One line, whatever the user typed.
+  std::string message = status.message();
+  std::replace_if(
+      message.begin(), message.end(),
+      [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; }, '?');
+  return {kExitUsage, fmt::format("{}: {}\n", program_, message)};
 }
 
 std::optional<int> OptionTable::ParseOrExit(int argc, const char* const* argv) {

@@ -146,6 +146,7 @@ TEST_F(OptionsTest, CommandLineErrors) {
   EXPECT_EQ(Error({d, "--config"}), "--config: needs the name of a file");
   EXPECT_EQ(Error({d, "stray"}),
             "'stray': unexpected argument: usage: moraine-example [OPTION]...");
+  EXPECT_EQ(Error({d, "--mode=a\nb\x1B"}), "--mode=a?b?: must be one of fast, safe");
   EXPECT_EQ(Error({"--data-dir="}), "--data-dir=: must be a path that is not empty");
   for (const char* bad : {"", "host", ":80", "host:", "host:x", "host:65536", "::1:80", "a b:1"}) {
     EXPECT_EQ(Error({d, std::string("--listen=") + bad}),
