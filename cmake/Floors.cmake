@@ -88,6 +88,20 @@ function(moraine_plugin NAME)
   install(TARGETS ${NAME} LIBRARY DESTINATION lib)
 endfunction()
 
+# moraine_bench(NAME_bench SOURCES ... DEPS ...): a Google Benchmark program, built and run by
+# test/run --bench only.
+add_custom_target(benchmarks)
+function(moraine_bench NAME)
+  cmake_parse_arguments(B "" "" "SOURCES;DEPS;LIBS" ${ARGN})
+  add_executable(${NAME} EXCLUDE_FROM_ALL ${B_SOURCES})
+  target_link_libraries(${NAME} PRIVATE moraine_flags benchmark::benchmark_main ${B_LIBS})
+  foreach(dep IN LISTS B_DEPS)
+    target_link_libraries(${NAME} PRIVATE moraine_${dep})
+  endforeach()
+  add_dependencies(benchmarks ${NAME})
+  moraine_record(bench ${NAME} "" "${B_DEPS}" "${B_SOURCES}")
+endfunction()
+
 # moraine_fuzz(NAME SOURCES x_fuzz.cc DEPS ... [SEEDS folder]): a libFuzzer target, built and tested
 # where the address sanitizer is on. It runs for MORAINE_FUZZ_SECONDS (5 when unset).
 function(moraine_fuzz NAME)
