@@ -107,11 +107,22 @@ void Connection::Send(std::string frame, BulkOut bulk) {
 }
 
 Task<bool> Connection::WaitForRoom(Instant deadline) {
-  while (!closed_ && queued_bytes_ >= kQueuedBytesMax) {
+  if (closed_) co_return false;
+  if (queued_bytes_ < kQueuedBytesMax && waiting_for_room_ == 0) co_return true;
+  struct Place {
+    explicit Place(Connection* connection) : connection(connection) { ++connection->waiting_for_room_; }
+    ~Place() {
+      --connection->waiting_for_room_;
+      // One woken waiter wakes the next: it sends before that one runs.
+      connection->room_.NotifyOne();
+    }
+    Connection* connection;
+  } place(this);
+  while (true) {
     const bool woken = co_await room_.Wait(deadline);
-    if (!woken) co_return false;
+    if (closed_ || !woken) co_return false;
+    if (queued_bytes_ < kQueuedBytesMax) co_return true;
   }
-  co_return !closed_;
 }
 
 Task<void> Connection::RunWriter(std::shared_ptr<Connection> self) {
@@ -143,7 +154,7 @@ Task<void> Connection::RunWriter(std::shared_ptr<Connection> self) {
     }
     for (size_t i = 0; i < messages; ++i) self->queue_.pop_front();
     self->queued_bytes_ -= bytes;
-    self->room_.NotifyAll();
+    self->room_.NotifyOne();
   }
   self->queue_.clear();
 }

@@ -35,7 +35,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // Queues a frame (with length bytes) and its bulk. Never blocks; callers bound what they queue
   // through WaitForRoom.
   void Send(std::string frame, BulkOut bulk);
-  // Waits until fewer than the bound of bytes are queued.
+  // Waits until fewer than the bound of bytes are queued; in order of asking, so that calls go out
+  // in the order in which they were made. False: closed, or the deadline came first.
   Task<bool> WaitForRoom(Instant deadline);
 
   // Ends the stream; readers and waiters get errors. Idempotent.
@@ -70,6 +71,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   size_t queued_bytes_ = 0;
   Condition queue_changed_;
   Condition room_;
+  int waiting_for_room_ = 0;  // also those that are woken and have not yet run
 
   // Closes a peer that begins a frame and does not finish it, or does not take what we send.
   struct ProgressTimer : Timer {

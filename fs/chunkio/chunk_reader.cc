@@ -1,0 +1,205 @@
+#include "fs/chunkio/chunk_reader.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/limits.h"
+#include "fs/chunkio/checksums.h"
+#include "idl/methods.h"
+
+namespace moraine::fs {
+
+struct ChunkReader::Attempt {
+  explicit Attempt(Loop& loop) : changed(loop) {}
+  ChunkPlace place;
+  uint64_t offset = 0;
+  uint64_t length = 0;
+  uint64_t committed = 0;
+  Instant deadline{};
+  Condition changed;
+  int under_way = 0;
+  std::optional<OwnedBytes> bytes;  // of the first good answer
+  Status error;                     // the most telling one so far
+};
+
+struct ChunkReader::Survey {
+  explicit Survey(Loop& loop) : changed(loop) {}
+  ChunkId chunk;
+  Instant deadline{};
+  Condition changed;
+  size_t asked = 0;
+  size_t ended = 0;
+  std::vector<idl::ReplicaInfo> answers;
+  Status error;
+};
+
+ChunkReader::ChunkReader(Loop& loop, rpc::Channels& channels, const ChunkIoOptions& options,
+                         MetricRegistry& metrics, BadReplica bad)
+    : loop_(loop),
+      channels_(channels),
+      options_(options),
+      bad_(std::move(bad)),
+      hedges_(metrics.GetCounter("moraine_client_hedged_reads_total",
+                                 "Reads that asked a second replica because the first was slow")),
+      mismatches_(metrics.GetCounter("moraine_client_checksum_mismatches_total",
+                                     "Answers whose bytes did not match their checksums")),
+      tasks_(loop) {}
+
+Task<Result<OwnedBytes>> ChunkReader::Read(ChunkPlace place, uint64_t offset, uint64_t length,
+                                           uint64_t committed, Instant deadline) {
+  MORAINE_CHECK(length > 0 && length <= limits::kReadBytesMax);
+  auto attempt = std::make_shared<Attempt>(loop_);
+  attempt->offset = offset;
+  attempt->length = length;
+  attempt->committed = committed;
+  attempt->deadline = deadline;
+  attempt->error = Status(Code::kUnavailable, fmt::format("chunk {} has no replica", place.chunk.value()));
+  std::vector<ReplicaPlace> replicas = place.replicas;
+  attempt->place = std::move(place);
+  // Among equals, one by chance, so that load spreads.
+  loop_.random().Shuffle(replicas);
+  std::sort(replicas.begin(), replicas.end(), [&](const ReplicaPlace& a, const ReplicaPlace& b) {
+    return stats_.Rank(a.server) < stats_.Rank(b.server);
+  });
+  for (size_t next = 0; next < replicas.size(); ++next) {
+    if (next > 0 && attempt->under_way > 0) hedges_.Add();
+    ++attempt->under_way;
+    if (!tasks_.Spawn(AskReplica(attempt, replicas[next]))) {
+      co_return Status(Code::kCanceled, "the client is stopping");
+    }
+    // Until it has answered, or for as long as it usually takes if another could be asked.
+    const bool last = next + 1 == replicas.size();
+    const Instant until =
+        last ? deadline
+             : std::min(deadline, loop_.After(stats_.HedgeAfter(replicas[next].server, options_.hedge_min)));
+    while (attempt->under_way > 0 && !attempt->bytes) {
+      const bool woken = co_await attempt->changed.Wait(until);
+      if (!woken) break;
+    }
+    if (attempt->bytes) co_return std::move(*attempt->bytes);
+    if (loop_.Now() >= deadline) {
+      co_return Status(Code::kTimeout, fmt::format("no replica of chunk {} answered in time",
+                                                   attempt->place.chunk.value()));
+    }
+  }
+  co_return attempt->error;
+}
+
+Task<void> ChunkReader::AskReplica(std::shared_ptr<Attempt> attempt, ReplicaPlace replica) {
+  const Instant begin = loop_.Now();
+  Result<OwnedBytes> bytes = co_await AskOne(*attempt, replica);
+  --attempt->under_way;
+  if (bytes.ok()) {
+    stats_.OnAnswer(replica.server, loop_.Now() - begin);
+    if (!attempt->bytes) attempt->bytes = std::move(*bytes);
+  } else {
+    const Code code = bytes.code();
+    if (code == Code::kUnavailable || code == Code::kTimeout) stats_.OnFailure(replica.server);
+    if (code == Code::kCorruption || code == Code::kUnknownChunk || code == Code::kIo) {
+      if (code == Code::kCorruption) mismatches_.Add();
+      if (bad_) bad_(attempt->place.chunk, replica.server, bytes.status());
+    }
+    // "Not yet visible" is an answer about the chunk; the others are about one replica.
+    if (attempt->error.code() != Code::kNotCommitted) {
+      attempt->error = bytes.status().Prefixed("chunkserver " + replica.endpoint.ToString());
+    }
+  }
+  attempt->changed.NotifyAll();
+}
+
+Task<Result<OwnedBytes>> ChunkReader::AskOne(const Attempt& attempt, const ReplicaPlace& replica) {
+  idl::ReadRequest request;
+  request.chunk = static_cast<int64_t>(attempt.place.chunk.value());
+  request.offset = static_cast<int64_t>(attempt.offset);
+  request.length = static_cast<int32_t>(attempt.length);
+  request.committed = static_cast<int64_t>(attempt.committed);
+  const uint64_t offset = attempt.offset;
+  const uint64_t length = attempt.length;
+  rpc::CallOptions options;
+  options.deadline = std::min(attempt.deadline, loop_.After(options_.call_timeout));
+  rpc::Channel& channel = channels_.To(replica.endpoint, replica.server);
+  auto reply = co_await channel.Call(idl::kRead, std::move(request), std::move(options));
+  if (!reply.ok()) co_return reply.status();
+  const uint64_t first = static_cast<uint64_t>(reply->response.offset);
+  const uint64_t size = reply->bulk.size();
+  if (first > offset || first + size < offset + length || first % limits::kBlockBytes != 0) {
+    co_return Status(Code::kProtocol, fmt::format("asked for [{}, +{}), got [{}, +{})", offset, length,
+                                                  first, size));
+  }
+  MORAINE_CO_RETURN_IF_ERROR(
+      VerifyPieceChecksums(first, reply->bulk.bytes(), reply->response.checksums));
+  OwnedBytes bytes;
+  bytes.owner = std::move(reply->bulk).Share();
+  bytes.bytes = bytes.owner->bytes().subspan(offset - first, length);
+  co_return bytes;
+}
+
+Task<void> ChunkReader::StatReplica(std::shared_ptr<Survey> survey, ReplicaPlace replica) {
+  idl::StatReplicaRequest request;
+  request.chunk = static_cast<int64_t>(survey->chunk.value());
+  rpc::CallOptions options;
+  options.deadline = std::min(survey->deadline, loop_.After(options_.call_timeout));
+  rpc::Channel& channel = channels_.To(replica.endpoint, replica.server);
+  auto info = co_await channel.Ask(idl::kStatReplica, std::move(request), std::move(options));
+  ++survey->ended;
+  if (info.ok()) {
+    survey->answers.push_back(std::move(*info));
+  } else if (info.code() == Code::kUnknownChunk) {
+    // It has not heard of the chunk: it holds nothing of it.
+    survey->answers.emplace_back();
+  } else {
+    survey->error = info.status();
+  }
+  survey->changed.NotifyAll();
+}
+
+Task<Result<ChunkReader::Visible>> ChunkReader::VisibleLength(ChunkPlace place, Instant deadline) {
+  const auto policy = place.policy.ForMade(static_cast<int>(place.replicas.size()));
+  if (!policy.ok()) co_return policy.status();
+  auto survey = std::make_shared<Survey>(loop_);
+  survey->chunk = place.chunk;
+  survey->deadline = deadline;
+  for (const ReplicaPlace& replica : place.replicas) {
+    if (!tasks_.Spawn(StatReplica(survey, replica))) {
+      co_return Status(Code::kCanceled, "the client is stopping");
+    }
+    ++survey->asked;
+  }
+  while (survey->ended < survey->asked) {
+    const bool woken = co_await survey->changed.Wait(deadline);
+    if (!woken) break;
+  }
+  Visible visible;
+  std::vector<uint64_t> held;
+  for (const idl::ReplicaInfo& info : survey->answers) {
+    if (info.state == idl::ChunkState::kSealed) {
+      co_return Visible{static_cast<uint64_t>(info.held), true};
+    }
+    held.push_back(static_cast<uint64_t>(info.held));
+    visible.length = std::max(visible.length, static_cast<uint64_t>(info.committed));
+  }
+  // What w replicas hold is committed, whether or not its writer has heard of it. But an
+  // acknowledged byte is on at least r - (n - w) of r answering replicas: where that says more, some
+  // holder is silent, and only its answer, or the writer's move to another chunk, can tell.
+  const auto w = static_cast<size_t>(policy->w);
+  const auto lack = static_cast<size_t>(policy->LackMax());
+  std::sort(held.begin(), held.end(), std::greater<>());
+  const bool enough = held.size() > lack;
+  const uint64_t certain = std::max(visible.length, held.size() >= w ? held[w - 1] : 0);
+  if (!enough || certain < held[held.size() - lack - 1]) {
+    co_return Status(Code::kUnavailable,
+                     fmt::format("{} of {} replicas of open chunk {} answer; how far it is written cannot be told",
+                                 held.size(), survey->asked, place.chunk.value()));
+  }
+  visible.length = certain;
+  co_return visible;
+}
+
+Task<void> ChunkReader::Drain() {
+  const bool drained = co_await tasks_.Drain();
+  MORAINE_CHECK(drained);
+}
+
+}  // namespace moraine::fs

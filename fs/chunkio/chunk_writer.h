@@ -1,0 +1,74 @@
+// Appends to one open chunk: sends every append to all its replicas, in order, many in flight, and
+// counts the answers by the rules of protocol/append_writer.h.
+//
+// It does not roll and does not retry: when rules().roll() says so, AppendStream goes on in another
+// chunk. Confined to one loop; Abandon and Drain before destruction.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "base/buffer.h"
+#include "base/loop/loop.h"
+#include "base/loop/sync.h"
+#include "base/loop/task_group.h"
+#include "fs/chunkio/chunk.h"
+#include "fs/chunkio/options.h"
+#include "idl/chunkserver_types.h"
+#include "protocol/append_writer.h"
+#include "rpc/channels.h"
+
+namespace moraine::fs {
+
+// Bytes on their way, kept alive by `owner`.
+struct OwnedBytes {
+  std::shared_ptr<const Buffer> owner;
+  ConstBytes bytes;
+};
+
+class ChunkWriter {
+ public:
+  // `changed` is notified whenever rules() may say something new. It outlives the writer.
+  ChunkWriter(Loop& loop, rpc::Channels& channels, ChunkGrant grant, protocol::MadePolicy policy,
+              const ChunkIoOptions& options, Condition& changed);
+
+  // Sends `bytes` (at most limits::kAppendBytesMax; none is a plain sync). Errors: those of
+  // AppendWriter::Submit.
+  Result<protocol::AppendWriter::Ticket> Append(OwnedBytes bytes, bool sync);
+
+  protocol::AppendWriter& rules() { return rules_; }
+  const ChunkGrant& grant() const { return grant_; }
+  // Of this chunk as the metaserver wants it to close it.
+  ChunkClose Close();
+  std::vector<ServerId> FailedServers() const;
+  // Why the last replica was given up, for messages.
+  const Status& last_failure() const { return last_failure_; }
+
+  // No new calls; those under way end by their deadlines.
+  void Abandon();
+  Task<void> Drain();
+
+ private:
+  Task<void> Send(size_t replica, idl::AppendRequest request, OwnedBytes bytes);
+  Task<void> WatchForStalls();
+  void Fail(size_t replica, const Status& why);
+
+  Loop& loop_;
+  rpc::Channels& channels_;
+  const ChunkGrant grant_;
+  const ChunkIoOptions& options_;
+  Condition& changed_;
+  protocol::AppendWriter rules_;
+  struct Replica {
+    int outstanding = 0;
+    Instant last_answer{};
+    bool acknowledged = false;  // it exists there: appends need not say how to make it
+    bool failed = false;
+  };
+  std::vector<Replica> replicas_;
+  Status last_failure_;
+  bool watching_ = false;
+  TaskGroup tasks_;
+};
+
+}  // namespace moraine::fs

@@ -1,0 +1,52 @@
+// How fast each chunkserver has answered lately, for choosing whom to read from and when to ask
+// another as well. Confined to one loop.
+#pragma once
+
+#include <unordered_map>
+
+#include "base/ids.h"
+#include "base/loop/time.h"
+
+namespace moraine::fs {
+
+class ServerStats {
+ public:
+  void OnAnswer(ServerId server, Duration latency) {
+    Entry& entry = servers_[server];
+    const double us = std::chrono::duration<double, std::micro>(latency).count();
+    // Quick to learn at first, then the mean of about the last 16 answers; the deviation follows
+    // likewise (Jacobson's estimator), so mean + 3 deviations is near the 95th percentile and above.
+    const double weight = entry.answers < 16 ? 1.0 / static_cast<double>(entry.answers + 1) : 1.0 / 16;
+    const double error = us - entry.mean_us;
+    entry.mean_us += weight * error;
+    entry.deviation_us += weight * (std::abs(error) - entry.deviation_us);
+    ++entry.answers;
+    entry.failures = 0;
+  }
+  void OnFailure(ServerId server) { ++servers_[server].failures; }
+  // Smaller is better; servers that fail come last, unknown ones count as quick so that they get tried.
+  double Rank(ServerId server) const {
+    const auto it = servers_.find(server);
+    if (it == servers_.end()) return 0;
+    constexpr double kFailurePenaltyUs = 1e6;
+    return it->second.mean_us + it->second.failures * kFailurePenaltyUs;
+  }
+  // After this long without an answer another replica is asked as well.
+  Duration HedgeAfter(ServerId server, Duration at_least) const {
+    const auto it = servers_.find(server);
+    if (it == servers_.end() || it->second.answers < 8) return std::max(at_least, Duration(20ms));
+    const double us = it->second.mean_us + 3 * it->second.deviation_us;
+    return std::max(at_least, std::chrono::duration_cast<Duration>(std::chrono::duration<double, std::micro>(us)));
+  }
+
+ private:
+  struct Entry {
+    double mean_us = 0;
+    double deviation_us = 0;
+    int64_t answers = 0;
+    int failures = 0;  // in a row
+  };
+  std::unordered_map<ServerId, Entry> servers_;
+};
+
+}  // namespace moraine::fs
