@@ -113,8 +113,8 @@ Status AppendReplica::Hold(Epoch epoch, uint64_t length) {
 Status AppendReplica::Seal(Epoch epoch, uint64_t length) {
   if (epoch < epoch_) return CheckEpoch(epoch);
   if (sealed_ && held_ != length) {
-    return {Code::kSealed, fmt::format("chunk {} is sealed at {}, not {}", chunk_.value(), held_,
-                                       length)};
+    return {Code::kSealed,
+            fmt::format("chunk {} is sealed at {}, not {}", chunk_.value(), held_, length)};
   }
   if (held_ < length) {
     return {Code::kWrongOffset,

@@ -45,10 +45,8 @@ Result<AppendWriter::Submitted> AppendWriter::Submit(uint64_t bytes, bool sync) 
     full_ = true;
     return {Code::kSealed, fmt::format("chunk {} is full", chunk_.value())};
   }
-  Ticket ticket{.sequence = next_sequence_++,
-                .offset = submitted_,
-                .end = submitted_ + bytes,
-                .sync = sync};
+  Ticket ticket{
+      .sequence = next_sequence_++, .offset = submitted_, .end = submitted_ + bytes, .sync = sync};
   AppendHeader header{.epoch = epoch_,
                       .offset = ticket.offset,
                       .bytes = bytes,

@@ -61,10 +61,10 @@ class AppendWriter {
   // not after Close: then the answer to the close call says whose the chunk was.
   void OnFailure(int replica, Code reason);
 
-  // Only after Close: the chunk's record is SEALED(length) and `durable` replicas have that on disk.
-  // Finishes syncs even where fewer than w replicas are left, as long as there are policy.floor
-  // (the rest is repair's work). A length below committed() means that more machines failed than
-  // the policy bears: see cut().
+  // Only after Close: the chunk's record is SEALED(length) and `durable` replicas have that on
+  // disk. Finishes syncs even where fewer than w replicas are left, as long as there are
+  // policy.floor (the rest is repair's work). A length below committed() means that more machines
+  // failed than the policy bears: see cut().
   void OnSealed(uint64_t length, int durable);
 
   // The next caller that is done, or nothing. Those without sync come in order, as do those with.

@@ -14,8 +14,8 @@ Result<ChunkRecord> CloseByWriter(const ChunkRecord& record, const CloseRequest&
   }
   if (record.state != ChunkState::kOpen) {
     if (record.length == request.length) return record;
-    return {Code::kSealed, fmt::format("the chunk is closed at {}, not at {}", record.length,
-                                       request.length)};
+    return {Code::kSealed,
+            fmt::format("the chunk is closed at {}, not at {}", record.length, request.length)};
   }
   if (request.length > record.length) {
     return {Code::kInvalidArgument,

@@ -22,10 +22,10 @@ namespace moraine::protocol {
 
 // Stored; values are never reused.
 enum class ChunkState : uint8_t {
-  kOpen = 1,      // a writer may append under `epoch`
-  kClosed = 2,    // the writer has left at `length`; the bytes may not be on disk yet
-  kFencing = 3,   // a recovery under `epoch` is finding the length, at most `length`
-  kSealed = 4,    // `length` bytes, on disk at `good`, for ever
+  kOpen = 1,     // a writer may append under `epoch`
+  kClosed = 2,   // the writer has left at `length`; the bytes may not be on disk yet
+  kFencing = 3,  // a recovery under `epoch` is finding the length, at most `length`
+  kSealed = 4,   // `length` bytes, on disk at `good`, for ever
   kDeleting = 5,
 };
 
@@ -43,7 +43,7 @@ struct ChunkRecord {
 // A living writer leaves the chunk (roll, or end of file).
 struct CloseRequest {
   Epoch epoch;
-  uint64_t length = 0;  // the writer's committed length, frozen
+  uint64_t length = 0;   // the writer's committed length, frozen
   ReplicaSet holders{};  // replicas that acknowledged that much
 };
 
@@ -62,7 +62,8 @@ Result<ChunkRecord> BeginFencing(const ChunkRecord& record);
 Result<ChunkRecord> RecordSealed(const ChunkRecord& record, Epoch epoch, uint64_t length,
                                  ReplicaSet good);
 
-// Repair has brought `replica` to the sealed length, on disk. Error: kInvalidArgument unless SEALED.
+// Repair has brought `replica` to the sealed length, on disk. Error: kInvalidArgument unless
+// SEALED.
 Result<ChunkRecord> AddGood(const ChunkRecord& record, int replica);
 
 // Whether a replica that is not in `good` may be thrown away: not before w others are good. Until

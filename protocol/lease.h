@@ -2,7 +2,8 @@
 //
 // Leases only guess who is alive and keep polite writers apart; what makes a wrong guess harmless
 // is the token or epoch that the storage checks. Nothing here reads a clock: every call is told the
-// time, on a clock that never steps back (CLOCK_BOOTTIME, so that a suspended machine sees it pass).
+// time, on a clock that never steps back (CLOCK_BOOTTIME, so that a suspended machine sees it
+// pass).
 #pragma once
 
 #include <chrono>
@@ -73,7 +74,8 @@ class FileLease {
  public:
   struct Answer {
     bool granted = false;
-    SessionId recall;  // not granted: the session to be asked to give it back, or none if it has been
+    SessionId
+        recall;  // not granted: the session to be asked to give it back, or none if it has been
   };
 
   // Granted if nobody has it or `session` has it already. Otherwise the holder is to be recalled

@@ -27,8 +27,9 @@ Result<MadePolicy> Policy::ForMade(int made) const {
     return {Code::kInvalidArgument, fmt::format("{} replicas made, the policy has {}", made, n)};
   }
   if (made < floor) {
-    return {Code::kTooFewServers,
-            fmt::format("{} servers can take a replica, the policy needs at least {}", made, floor)};
+    return {
+        Code::kTooFewServers,
+        fmt::format("{} servers can take a replica, the policy needs at least {}", made, floor)};
   }
   return MadePolicy{.made = made, .w = std::min(w, made), .floor = floor};
 }

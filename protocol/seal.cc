@@ -19,7 +19,8 @@ SealProcedure::SealProcedure(ChunkId chunk, const ChunkRecord& record)
   MORAINE_CHECK(policy_.IsValid());
   MORAINE_CHECK(settling_ || record.state == ChunkState::kFencing);
   if (!settling_) {
-    for (int i = 0; i < policy_.made; ++i) requests_.push_back({.kind = Kind::kFence, .replica = i});
+    for (int i = 0; i < policy_.made; ++i)
+      requests_.push_back({.kind = Kind::kFence, .replica = i});
     return;
   }
   // Who holds the length is only the writer's word until each has promised it. The others are asked

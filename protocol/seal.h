@@ -86,12 +86,12 @@ class SealProcedure {
 
  private:
   enum class State : uint8_t {
-    kSilent,     // asked to fence, no answer yet
-    kAnswered,   // fenced; nothing asked since
+    kSilent,    // asked to fence, no answer yet
+    kAnswered,  // fenced; nothing asked since
     kHoldAsked,
-    kShort,      // lacks bytes, no copy under way
+    kShort,  // lacks bytes, no copy under way
     kCopying,
-    kHeld,       // has length_ on disk, by its own promise
+    kHeld,  // has length_ on disk, by its own promise
     kGone,
   };
   struct Replica {

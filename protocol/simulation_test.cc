@@ -13,7 +13,7 @@
 namespace moraine::protocol::sim {
 namespace {
 
-constexpr uint64_t kSchedules = 200000;  // over all policies
+constexpr uint64_t kSchedules = 120000;  // over all policies
 constexpr uint64_t kPolicies = 4;
 constexpr uint64_t kMutantSchedulesMax = 20000;
 
@@ -47,7 +47,8 @@ TEST_P(SimulationTest, KeepsItsPromises) {
     Outcome outcome = RunSchedule(seed, param.policy);
     stats.Add(outcome.stats);
     ASSERT_EQ(outcome.violation, "") << fmt::format(
-        "replay: MORAINE_SIM_SEED={} protocol_simulation_test --gtest_filter='*KeepsItsPromises/{}'",
+        "replay: MORAINE_SIM_SEED={} protocol_simulation_test "
+        "--gtest_filter='*KeepsItsPromises/{}'",
         seed, param.name);
   }
   fmt::print(

@@ -12,13 +12,20 @@ void Chunkservers::Deliver(const Message& message) {
   Chunk& chunk = context_.chunks[message.chunk];
   Replica& replica = chunk.replicas[message.replica];
   switch (message.kind) {
-    case Kind::kAppend: return OnAppend(message, replica);
-    case Kind::kCopyData: return OnCopyData(message, replica);
-    case Kind::kFence: return OnFence(message, replica);
-    case Kind::kHold: return OnHold(message, replica);
-    case Kind::kSeal: return OnSeal(message, replica);
-    case Kind::kCopyFrom: return OnCopyFrom(message, chunk.replicas[message.source]);
-    default: context_.Violated("a message for someone else");
+    case Kind::kAppend:
+      return OnAppend(message, replica);
+    case Kind::kCopyData:
+      return OnCopyData(message, replica);
+    case Kind::kFence:
+      return OnFence(message, replica);
+    case Kind::kHold:
+      return OnHold(message, replica);
+    case Kind::kSeal:
+      return OnSeal(message, replica);
+    case Kind::kCopyFrom:
+      return OnCopyFrom(message, chunk.replicas[message.source]);
+    default:
+      context_.Violated("a message for someone else");
   }
 }
 
@@ -29,7 +36,8 @@ void Chunkservers::OnAppend(const Message& message, Replica& replica) {
                       .sync = message.sync,
                       .committed = message.committed};
   Message moved = message;
-  if (context_.mutant == Mutant::kAcceptOldEpoch) moved.epoch = header.epoch = replica.state.epoch();
+  if (context_.mutant == Mutant::kAcceptOldEpoch)
+    moved.epoch = header.epoch = replica.state.epoch();
   if (context_.mutant == Mutant::kAcceptGap && header.offset > replica.state.accepted()) {
     moved.offset = header.offset = replica.state.accepted();
   }
@@ -55,8 +63,7 @@ void Chunkservers::OnAppend(const Message& message, Replica& replica) {
 }
 
 void Chunkservers::OnCopyData(const Message& message, Replica& replica) {
-  Result<AppendVerdict> verdict =
-      replica.state.Copy(message.epoch, message.offset, message.bytes);
+  Result<AppendVerdict> verdict = replica.state.Copy(message.epoch, message.offset, message.bytes);
   if (verdict.ok()) Accepted(message, replica, *verdict, /*copy=*/true);
 }
 

@@ -10,12 +10,25 @@
 namespace moraine::protocol::sim {
 
 const char* MutantName(Mutant mutant) {
-  constexpr const char* kNames[] = {
-      "None",           "AcceptOldEpoch",    "ForgetFence",       "AckBeforeHeld",
-      "SyncIsHeld",     "AckAfterFence",     "AcceptGap",         "RestartedVouches",
-      "CommitOneFewer", "CommitAfterClose",  "RecoverOneFewer",   "Impatient",
-      "RecordBeforeHold", "HoldWithoutSync", "SealOneShort",      "RecordSuperseded",
-      "CloseAnyEpoch",  "ForgetClosedLength", "ReadPastCommitted"};
+  constexpr const char* kNames[] = {"None",
+                                    "AcceptOldEpoch",
+                                    "ForgetFence",
+                                    "AckBeforeHeld",
+                                    "SyncIsHeld",
+                                    "AckAfterFence",
+                                    "AcceptGap",
+                                    "RestartedVouches",
+                                    "CommitOneFewer",
+                                    "CommitAfterClose",
+                                    "RecoverOneFewer",
+                                    "Impatient",
+                                    "RecordBeforeHold",
+                                    "HoldWithoutSync",
+                                    "SealOneShort",
+                                    "RecordSuperseded",
+                                    "CloseAnyEpoch",
+                                    "ForgetClosedLength",
+                                    "ReadPastCommitted"};
   static_assert(std::size(kNames) == static_cast<size_t>(Mutant::kCount));
   return kNames[static_cast<size_t>(mutant)];
 }

@@ -23,24 +23,24 @@ namespace moraine::protocol::sim {
 
 enum class Mutant {
   kNone,
-  kAcceptOldEpoch,       // a replica takes an append whatever its epoch
-  kForgetFence,          // a restart without losses forgets the fence, and that it was a restart
-  kAckBeforeHeld,        // an append is acknowledged on arrival
-  kSyncIsHeld,           // a sync is acknowledged when the bytes are held
-  kAckAfterFence,        // a write that a fence cut off is acknowledged all the same
-  kAcceptGap,            // an append past the end is put at the end
-  kRestartedVouches,     // a restarted replica does not say so
-  kCommitOneFewer,       // committed counts w - 1
-  kCommitAfterClose,     // the writer goes on to commit in a chunk that it has closed
-  kRecoverOneFewer,      // recovery is content with f - 1 answers
-  kImpatient,            // recovery believes restarted replicas while better ones are only slow
-  kRecordBeforeHold,     // the seal is recorded before anyone has promised the length
-  kHoldWithoutSync,      // the promise is given without a flush
-  kSealOneShort,         // the recorded length lacks the last byte
-  kRecordSuperseded,     // a recovery that a later one has overtaken still records
-  kCloseAnyEpoch,        // a close is accepted though recovery has begun
-  kForgetClosedLength,   // recovery goes past the length at which the next chunk began
-  kReadPastCommitted,    // a reader sees everything that a replica holds
+  kAcceptOldEpoch,      // a replica takes an append whatever its epoch
+  kForgetFence,         // a restart without losses forgets the fence, and that it was a restart
+  kAckBeforeHeld,       // an append is acknowledged on arrival
+  kSyncIsHeld,          // a sync is acknowledged when the bytes are held
+  kAckAfterFence,       // a write that a fence cut off is acknowledged all the same
+  kAcceptGap,           // an append past the end is put at the end
+  kRestartedVouches,    // a restarted replica does not say so
+  kCommitOneFewer,      // committed counts w - 1
+  kCommitAfterClose,    // the writer goes on to commit in a chunk that it has closed
+  kRecoverOneFewer,     // recovery is content with f - 1 answers
+  kImpatient,           // recovery believes restarted replicas while better ones are only slow
+  kRecordBeforeHold,    // the seal is recorded before anyone has promised the length
+  kHoldWithoutSync,     // the promise is given without a flush
+  kSealOneShort,        // the recorded length lacks the last byte
+  kRecordSuperseded,    // a recovery that a later one has overtaken still records
+  kCloseAnyEpoch,       // a close is accepted though recovery has begun
+  kForgetClosedLength,  // recovery goes past the length at which the next chunk began
+  kReadPastCommitted,   // a reader sees everything that a replica holds
   kCount,
 };
 const char* MutantName(Mutant mutant);
@@ -51,10 +51,24 @@ static_assert(kCapacityMax <= std::tuple_size_v<Bytes>);
 
 struct Message {
   enum class Kind : uint8_t {
-    kAppend, kAck, kRefused,                 // writer <-> chunkserver
-    kClose, kClosed, kCloseRefused, kSettled,  // writer <-> metaserver
-    kFence, kFenceAnswer, kHold, kHeld, kShort, kCopyFrom, kCopyData, kCopied, kSeal, kSealFailed,
-    kRecord,                                 // inside the metaserver: never lost
+    kAppend,
+    kAck,
+    kRefused,  // writer <-> chunkserver
+    kClose,
+    kClosed,
+    kCloseRefused,
+    kSettled,  // writer <-> metaserver
+    kFence,
+    kFenceAnswer,
+    kHold,
+    kHeld,
+    kShort,
+    kCopyFrom,
+    kCopyData,
+    kCopied,
+    kSeal,
+    kSealFailed,
+    kRecord,  // inside the metaserver: never lost
   };
   Kind kind = Kind::kAppend;
   int chunk = 0;
@@ -117,9 +131,9 @@ struct Chunk {
   // Truth.
   Bytes content{};
   uint64_t written = 0;
-  uint64_t committed = 0;   // the most that the writer told its callers is committed ..
-  uint64_t synced = 0;      // .. and synced
-  bool cut = false;         // sealed as a last resort, more failures than the policy bears
+  uint64_t committed = 0;  // the most that the writer told its callers is committed ..
+  uint64_t synced = 0;     // .. and synced
+  bool cut = false;        // sealed as a last resort, more failures than the policy bears
 };
 
 struct Server {

@@ -82,11 +82,21 @@ void Metaserver::Execute(Attempt& attempt, const std::vector<SealRequest>& reque
                     .offset = request.from,
                     .length = request.length};
     switch (request.kind) {
-      case SealRequest::Kind::kFence: message.kind = Kind::kFence; break;
-      case SealRequest::Kind::kHold: message.kind = Kind::kHold; break;
-      case SealRequest::Kind::kCopy: message.kind = Kind::kCopyFrom; break;
-      case SealRequest::Kind::kRecord: message.kind = Kind::kRecord; break;
-      case SealRequest::Kind::kSeal: message.kind = Kind::kSeal; break;
+      case SealRequest::Kind::kFence:
+        message.kind = Kind::kFence;
+        break;
+      case SealRequest::Kind::kHold:
+        message.kind = Kind::kHold;
+        break;
+      case SealRequest::Kind::kCopy:
+        message.kind = Kind::kCopyFrom;
+        break;
+      case SealRequest::Kind::kRecord:
+        message.kind = Kind::kRecord;
+        break;
+      case SealRequest::Kind::kSeal:
+        message.kind = Kind::kSeal;
+        break;
     }
     context_.Send(message);
     if (message.kind == Kind::kHold && context_.mutant == Mutant::kRecordBeforeHold) {
@@ -103,17 +113,30 @@ void Metaserver::Deliver(const Message& message) {
   SealProcedure& procedure = attempt->procedure;
   switch (message.kind) {
     case Kind::kFenceAnswer:
-      procedure.OnFenceAnswer(message.replica, {.length = message.length,
-                                                .synced = message.synced,
-                                                .restarted = message.restarted});
-      if (context_.mutant == Mutant::kImpatient && message.restarted) procedure.OnPatienceOver();
+      procedure.OnFenceAnswer(
+          message.replica,
+          {.length = message.length, .synced = message.synced, .restarted = message.restarted});
+      if (context_.mutant == Mutant::kImpatient && message.restarted && !context_.quiet) {
+        procedure.OnPatienceOver();
+      }
       break;
-    case Kind::kHeld: procedure.OnHeld(message.replica); break;
-    case Kind::kShort: procedure.OnShort(message.replica, message.length); break;
-    case Kind::kCopied: procedure.OnCopied(message.replica); break;
-    case Kind::kSealFailed: procedure.OnFailed(message.replica); break;
-    case Kind::kRecord: OnRecord(*attempt); break;
-    default: context_.Violated("a message for someone else");
+    case Kind::kHeld:
+      procedure.OnHeld(message.replica);
+      break;
+    case Kind::kShort:
+      procedure.OnShort(message.replica, message.length);
+      break;
+    case Kind::kCopied:
+      procedure.OnCopied(message.replica);
+      break;
+    case Kind::kSealFailed:
+      procedure.OnFailed(message.replica);
+      break;
+    case Kind::kRecord:
+      OnRecord(*attempt);
+      break;
+    default:
+      context_.Violated("a message for someone else");
   }
   Execute(*attempt, procedure.TakeRequests());
   Reap();
@@ -177,8 +200,7 @@ void Metaserver::OnRecord(Attempt& attempt) {
   }
   bool again = chunk.record.state == ChunkState::kSealed;
   ChunkRecord before = chunk.record;
-  Result<ChunkRecord> sealed =
-      RecordSealed(chunk.record, epoch, length, attempt.procedure.good());
+  Result<ChunkRecord> sealed = RecordSealed(chunk.record, epoch, length, attempt.procedure.good());
   if (!sealed.ok()) {
     ++context_.stats.overtaken;
     attempt.id = -1;
@@ -259,7 +281,9 @@ void Metaserver::Timer(Attempt& attempt) {
     }
   }
   switch (context_.random.Uniform(4)) {
-    case 0: procedure.OnFenceDeadline(); break;
+    case 0:
+      procedure.OnFenceDeadline();
+      break;
     case 1:
       // Patience is long: it ends only when nobody who could answer is just slow.
       if (procedure.phase() == Phase::kFencing) {
@@ -268,7 +292,9 @@ void Metaserver::Timer(Attempt& attempt) {
       }
       procedure.OnPatienceOver();
       break;
-    default: Execute(attempt, procedure.Outstanding()); break;
+    default:
+      Execute(attempt, procedure.Outstanding());
+      break;
   }
   Execute(attempt, procedure.TakeRequests());
 }

@@ -150,16 +150,29 @@ class Simulation {
           servers_.Start(index);
         }
         break;
-      case 1: server.frozen = server.up && !server.frozen; break;
-      case 2: Kill(index); break;
-      case 3: PowerCut(); break;
-      case 4: writers_.PauseOrResume(); break;
-      case 5: meta_.TakeOver(); break;
-      case 6: meta_.Crash(); break;
+      case 1:
+        server.frozen = server.up && !server.frozen;
+        break;
+      case 2:
+        Kill(index);
+        break;
+      case 3:
+        PowerCut();
+        break;
+      case 4:
+        writers_.PauseOrResume();
+        break;
+      case 5:
+        meta_.TakeOver();
+        break;
+      case 6:
+        meta_.Crash();
+        break;
       case 7:
         if (context_.random.OneIn(4)) writers_.CrashOne();
         break;
-      default: break;
+      default:
+        break;
     }
   }
 

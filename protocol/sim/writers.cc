@@ -71,11 +71,10 @@ void Writers::Resend(int id, int chunk, int replica) {
     SendAppend(id, chunk, header, replica);
   }
   // Tells how far readers may see.
-  SendAppend(id, chunk,
-             {.epoch = stream.append.epoch(),
-              .offset = held,
-              .committed = stream.append.committed()},
-             replica);
+  SendAppend(
+      id, chunk,
+      {.epoch = stream.append.epoch(), .offset = held, .committed = stream.append.committed()},
+      replica);
 }
 
 void Writers::SendClose(int id, int chunk) {
@@ -115,13 +114,20 @@ void Writers::Deliver(const Message& message) {
       }
       break;
     }
-    case Kind::kRefused: OnRefused(message); break;
-    case Kind::kClosed: OnClosed(message); break;
-    case Kind::kCloseRefused: writer.fenced = true; break;
+    case Kind::kRefused:
+      OnRefused(message);
+      break;
+    case Kind::kClosed:
+      OnClosed(message);
+      break;
+    case Kind::kCloseRefused:
+      writer.fenced = true;
+      break;
     case Kind::kSettled:
       writer.streams.at(message.chunk).append.OnSealed(message.length, message.holders.Count());
       break;
-    default: context_.Violated("a message for someone else");
+    default:
+      context_.Violated("a message for someone else");
   }
   TellCallers(message.writer, message.chunk);
 }
@@ -167,7 +173,8 @@ void Writers::Act() {
     Append(id, bytes, sync);
   } else if (dice < 85) {
     for (auto& [chunk, old] : writer.streams) {
-      if (chunk == writer.current || old.append.has_waiting()) Resend(id, chunk, replica);
+      if (chunk != writer.current && !old.append.has_waiting()) continue;
+      Resend(id, chunk, replica % old.append.policy().made);
     }
   } else if (dice < 85 + static_cast<uint64_t>(context_.knobs.give_up)) {
     stream.append.OnFailure(replica, Code::kTimeout);
@@ -227,7 +234,8 @@ std::string Writers::Describe(int id) const {
     const AppendWriter& append = stream.append;
     const ChunkRecord& record = context_.chunks[chunk].record;
     text += fmt::format(
-        " [chunk {}: submitted {} committed {} synced {} live {:b}{}{}{}; record state {} length {} "
+        " [chunk {}: submitted {} committed {} synced {} live {:b}{}{}{}; record state {} length "
+        "{} "
         "epoch {} good {:b}]",
         chunk, append.submitted(), append.committed(), append.synced(), append.live().mask(),
         append.closed() ? " closed" : "", stream.moved ? " moved" : "",
