@@ -131,6 +131,26 @@ Status ClosedHere(const std::string& peer) {
   return {Code::kCanceled, "the connection with " + peer + " was closed here"};
 }
 
+bool IsErrorOfOneConnection(int error) {
+  switch (error) {
+    case EAGAIN:
+    case EINTR:
+    case ECONNABORTED:
+    case EPROTO:
+    case EPERM:
+    case ENETDOWN:
+    case ENETUNREACH:
+    case EHOSTDOWN:
+    case EHOSTUNREACH:
+    case ENONET:
+    case ENOPROTOOPT:
+    case EOPNOTSUPP:
+      return true;
+    default:
+      return false;
+  }
+}
+
 void PieceCursor::SkipEmpty() {
   while (index_ < pieces_.size() && offset_ == pieces_[index_].size()) {
     ++index_;

@@ -42,6 +42,9 @@ Status ConnectError(int error, const Endpoint& to);
 Status StreamError(int error, std::string_view what, const std::string& peer);
 Status ClosedHere(const std::string& peer);
 
+// accept(2): what the network reports for one connection that is gone again; the listener is well.
+bool IsErrorOfOneConnection(int error);
+
 // Walks over pieces of bytes as the kernel takes them.
 class PieceCursor {
  public:

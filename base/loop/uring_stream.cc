@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/loop/busy.h"
 #include "base/loop/resolve.h"
 #include "base/loop/socket.h"
 #include "base/loop/uring_loop.h"
@@ -14,19 +15,6 @@ namespace moraine {
 namespace {
 
 constexpr size_t kReadBytesMax = 1 << 30;  // of one kernel call
-
-// Says that an operation is under way, and when it no longer is.
-class Busy {
- public:
-  explicit Busy(bool& flag) : flag_(flag) {
-    MORAINE_CHECK(!flag_, "one operation of a kind at a time");
-    flag_ = true;
-  }
-  ~Busy() { flag_ = false; }
-
- private:
-  bool& flag_;
-};
 
 class UringStream : public Stream {
  public:
@@ -107,27 +95,6 @@ Task<Status> UringStream::WriteRest(PieceCursor rest) {
   }
   if (closed_) co_return ClosedHere(peer_);
   co_return Status::Ok();
-}
-
-// accept(2): what the network reports for a connection that is gone again; the listener is well.
-bool IsErrorOfOneConnection(int error) {
-  switch (error) {
-    case EAGAIN:
-    case EINTR:
-    case ECONNABORTED:
-    case EPROTO:
-    case EPERM:
-    case ENETDOWN:
-    case ENETUNREACH:
-    case EHOSTDOWN:
-    case EHOSTUNREACH:
-    case ENONET:
-    case ENOPROTOOPT:
-    case EOPNOTSUPP:
-      return true;
-    default:
-      return false;
-  }
 }
 
 class UringListener : public Listener {
