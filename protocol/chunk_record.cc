@@ -66,7 +66,7 @@ Result<ChunkRecord> RecordSealed(const ChunkRecord& record, Epoch epoch, uint64_
 }
 
 Result<ChunkRecord> AddGood(const ChunkRecord& record, int replica) {
-  if (record.state != ChunkState::kSealed || replica < 0 || replica >= record.policy.made) {
+  if (record.state != ChunkState::kSealed || replica < 0 || replica >= limits::kReplicasMax) {
     return {Code::kInvalidArgument, "only a replica of a sealed chunk becomes good"};
   }
   ChunkRecord better = record;

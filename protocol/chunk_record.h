@@ -62,8 +62,9 @@ Result<ChunkRecord> BeginFencing(const ChunkRecord& record);
 Result<ChunkRecord> RecordSealed(const ChunkRecord& record, Epoch epoch, uint64_t length,
                                  ReplicaSet good);
 
-// Repair has brought `replica` to the sealed length, on disk. Error: kInvalidArgument unless
-// SEALED.
+// Repair has brought `replica` to the sealed length, on disk. It may be one past the `made` first
+// ones: repair adds servers at the end of a sealed chunk's list. Error: kInvalidArgument unless
+// SEALED, or past limits::kReplicasMax.
 Result<ChunkRecord> AddGood(const ChunkRecord& record, int replica);
 
 // Whether a replica that is not in `good` may be thrown away: not before w others are good. Until

@@ -85,8 +85,8 @@ TEST(ChunkRecordTest, RestIsKeptUntilEnoughAreGood) {
   sealed.good = {1};
   EXPECT_FALSE(MayDrop(sealed, 0));
   EXPECT_FALSE(MayDrop(sealed, 1));
-  EXPECT_EQ(AddGood(sealed, 3).code(), Code::kInvalidArgument);
-  sealed.policy = kLogPolicy.ForMade(5).value();
+  EXPECT_EQ(AddGood(sealed, limits::kReplicasMax).code(), Code::kInvalidArgument);
+  EXPECT_EQ(AddGood(sealed, -1).code(), Code::kInvalidArgument);
   sealed = AddGood(*AddGood(sealed, 2), 3).value();
   EXPECT_TRUE(MayDrop(sealed, 0));
   EXPECT_FALSE(MayDrop(sealed, 1));
