@@ -72,6 +72,7 @@ class Writer {
 class Reader {
  public:
   explicit Reader(std::string_view bytes) : rest_(bytes) {}
+  explicit Reader(std::string&&) = delete;  // would be gone before it is read
   explicit Reader(std::span<const std::byte> bytes)
       : rest_(reinterpret_cast<const char*>(bytes.data()), bytes.size()) {}
 

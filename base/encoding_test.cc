@@ -67,7 +67,8 @@ TEST(EncodingTest, BigEndianKeysSortAsNumbers) {
 }
 
 TEST(EncodingTest, ReaderFailsOnceAndForGood) {
-  Reader reader("\x05"s + "abc");
+  const std::string bytes = "\x05"s + "abc";
+  Reader reader(bytes);
   EXPECT_EQ(reader.String(), "");
   EXPECT_FALSE(reader.ok());
   EXPECT_EQ(reader.U8(), 0);
@@ -103,7 +104,7 @@ TEST(EncodingTest, BoundsAreHeld) {
   Reader reader(bytes);
   EXPECT_EQ(reader.VarintAtMost(10), 0u);
   EXPECT_FALSE(reader.ok());
-  Reader boolean("\x02");
+  Reader boolean(std::string_view("\x02"));
   boolean.Bool();
   EXPECT_FALSE(boolean.ok());
   const std::string name = "\x03"s + "abc";

@@ -54,8 +54,6 @@ struct OptionTable::Assigned {
 
 namespace options_internal {
 
-// A text as a TOML basic string, with its quotes.
-std::string TomlString(std::string_view text);
 // An option's value as TOML.
 std::string TomlValue(FileKind kind, const std::vector<std::string>& texts);
 // Insertions, deletions, replacements and swaps of neighbours that turn a into b.

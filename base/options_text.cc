@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/flat_toml.h"
 #include "base/options_internal.h"
 
 namespace moraine {
@@ -43,22 +44,6 @@ constexpr BuiltIn kBuiltIns[] = {
 
 namespace options_internal {
 
-std::string TomlString(std::string_view text) {
-  std::string out = "\"";
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (byte < 0x20 || byte == 0x7F) {
-      out += fmt::format("\\u{:04X}", byte);
-    } else {
-      out += c;
-    }
-  }
-  return out + '"';
-}
-
 std::string TomlValue(FileKind kind, const std::vector<std::string>& texts) {
   switch (kind) {
     case FileKind::kInteger:
@@ -67,12 +52,12 @@ std::string TomlValue(FileKind kind, const std::vector<std::string>& texts) {
       return texts[0];
     case FileKind::kString:
     case FileKind::kStringOrInteger:
-      return TomlString(texts[0]);
+      return TomlQuoted(texts[0]);
     case FileKind::kStrings:
       break;
   }
   std::vector<std::string> quoted;
-  for (const std::string& text : texts) quoted.push_back(TomlString(text));
+  for (const std::string& text : texts) quoted.push_back(TomlQuoted(text));
   return fmt::format("[{}]", fmt::join(quoted, ", "));
 }
 
