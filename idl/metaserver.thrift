@@ -143,8 +143,11 @@ struct AllocateChunkRequest {
   7: i64 pending = 0  // a tail chunk asked for ahead of time: it joins the file when `previous` is sealed
 }
 struct AllocateChunkResponse { 1: ChunkGrant chunk }
-// Fences and seals an open chunk whose writer is gone; answers when it is sealed.
+// Seals a chunk that its writer has closed, or fences and seals an open one whose writer is gone
+// (kBusy while its writer's lease lives); answers when SEALED is recorded and at least the policy's
+// floor of replicas have all of it on disk.
 struct RecoverChunkRequest { 1: i64 chunk }
+struct RecoverChunkResponse { 1: i64 length }
 struct LayoutResponse { 1: Attributes attributes, 2: Layout layout }
 struct ReportReplicaRequest { 1: i64 chunk, 2: i64 server_id, 3: i32 code, 4: string detail }
 
@@ -262,7 +265,7 @@ service Files {
   Empty close(1: common.RequestHeader header, 2: CloseRequest request) throws (1: common.CallError error)
   CommitResponse commit(1: common.RequestHeader header, 2: CommitRequest request) throws (1: common.CallError error)
   AllocateChunkResponse allocateChunk(1: common.RequestHeader header, 2: AllocateChunkRequest request) throws (1: common.CallError error)
-  Empty recoverChunk(1: common.RequestHeader header, 2: RecoverChunkRequest request) throws (1: common.CallError error)
+  RecoverChunkResponse recoverChunk(1: common.RequestHeader header, 2: RecoverChunkRequest request) throws (1: common.CallError error)
   LayoutResponse getLayout(1: common.RequestHeader header, 2: InodeRequest request) throws (1: common.CallError error)
   Empty reportReplica(1: common.RequestHeader header, 2: ReportReplicaRequest request) throws (1: common.CallError error)
   AcquireDirectoryResponse acquireDirectory(1: common.RequestHeader header, 2: AcquireDirectoryRequest request) throws (1: common.CallError error)

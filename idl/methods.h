@@ -52,7 +52,7 @@ inline constexpr Method<OpenRequest, OpenResponse> kOpen{"open"};
 inline constexpr Method<CloseRequest, Empty> kClose{"close"};
 inline constexpr Method<CommitRequest, CommitResponse> kCommit{"commit"};
 inline constexpr Method<AllocateChunkRequest, AllocateChunkResponse> kAllocateChunk{"allocateChunk"};
-inline constexpr Method<RecoverChunkRequest, Empty> kRecoverChunk{"recoverChunk"};
+inline constexpr Method<RecoverChunkRequest, RecoverChunkResponse> kRecoverChunk{"recoverChunk"};
 inline constexpr Method<InodeRequest, LayoutResponse> kGetLayout{"getLayout"};
 inline constexpr Method<ReportReplicaRequest, Empty> kReportReplica{"reportReplica"};
 inline constexpr Method<AcquireDirectoryRequest, AcquireDirectoryResponse> kAcquireDirectory{

@@ -23,8 +23,6 @@
 
 namespace moraine::fs {
 
-class MetaLink;
-
 struct ClientOptions {
   Endpoint metaserver;
   std::string name = "client";          // for people, in `moraine status`
@@ -103,6 +101,9 @@ class Client {
   // Takes the directory from whoever has it; when this returns, nothing that the former owner
   // still sends is accepted.
   Task<Result<OwnedDirectory>> AcquireDirectory(InodeId inode, std::string owner);
+  // Opens a file of an owned directory for reading from what AcquireDirectory (or this client's own
+  // work since) has told of it: no call is made.
+  Task<Result<std::shared_ptr<File>>> OpenOwned(Attributes attributes, Layout layout);
   Task<Status> ReleaseDirectory(InodeId inode);
   // The token this client holds for a directory; none if it does not own it.
   Token TokenOf(InodeId directory) const;
@@ -117,10 +118,10 @@ class Client {
   const ClientOptions& options() const { return options_; }
 
  private:
-  friend class File;
+  Task<Result<Attributes>> WithTail(Attributes attributes);
+
   Loop& loop_;
   const ClientOptions options_;
-  std::unique_ptr<MetaLink> link_;
   struct State;
   std::unique_ptr<State> state_;
 };

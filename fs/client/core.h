@@ -1,0 +1,40 @@
+// What a client's files share: the link, the chunk paths, the table of open files, owned directories.
+// Internal to fs/client. Confined to one loop.
+#pragma once
+
+#include <memory>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "fs/chunkio/chunk_reader.h"
+#include "fs/client/client.h"
+#include "fs/client/meta_link.h"
+#include "rpc/channels.h"
+
+namespace moraine::fs {
+
+class FileImpl;
+
+struct ClientCore {
+  ClientCore(Loop& loop, const ClientOptions& options, MetricRegistry& metrics);
+
+  // The token for changes of a file or name in a directory; none if we do not own it.
+  Token TokenOf(InodeId directory) const;
+  // The directory that we own and that holds this file, as far as we know.
+  Token TokenOfFile(InodeId inode) const;
+
+  Loop& loop;
+  const ClientOptions& options;
+  ChunkIoOptions io;
+  MetaLink link;
+  rpc::Channels channels;
+  ChunkReader reader;
+  std::unordered_map<InodeId, std::shared_ptr<FileImpl>> files;
+  std::unordered_map<InodeId, Token> tokens;       // owned directories
+  std::unordered_map<InodeId, InodeId> parents;    // of files in owned directories
+  std::function<void(InodeId)> on_stale;
+  TaskGroup tasks;
+  bool stopping = false;
+};
+
+}  // namespace moraine::fs

@@ -1,0 +1,130 @@
+#include "fs/client/meta_link.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/log.h"
+
+namespace moraine::fs {
+namespace {
+
+constexpr Duration kAttempt = std::chrono::seconds(5);
+constexpr Duration kDelayMax = std::chrono::milliseconds(250);
+constexpr Duration kRenewalPause = std::chrono::milliseconds(100);
+constexpr Duration kEndTimeout = std::chrono::seconds(2);
+
+}  // namespace
+
+MetaLink::MetaLink(Loop& loop, const ClientOptions& options, MetricRegistry&)
+    : loop_(loop),
+      options_(options),
+      channel_(loop, options.metaserver,
+               rpc::Identity{idl::Role::kClient, "", options.name, ServerId()},
+               rpc::Expectation{idl::Role::kMetaserver, ServerId()}),
+      stop_(loop),
+      beginning_(loop),
+      tasks_(loop) {}
+
+rpc::CallOptions MetaLink::Retry::Options() {
+  ++link_.calls_;
+  rpc::CallOptions options;
+  options.deadline = std::min(deadline_, link_.loop_.After(kAttempt));
+  return options;
+}
+
+Task<bool> MetaLink::Retry::Again() {
+  if (link_.stopping_ || link_.loop_.Now() + delay_ >= deadline_) co_return false;
+  co_await link_.loop_.Sleep(delay_);
+  delay_ = std::min(delay_ * 2, kDelayMax);
+  co_return true;
+}
+
+void MetaLink::Sequence::Restart() {
+  link.in_use_.erase({session, number});
+  session = link.session_;
+  number = link.next_sequence_++;
+  link.in_use_.insert({session, number});
+}
+
+int64_t MetaLink::AcknowledgedBelow() const {
+  const auto first = in_use_.lower_bound({session_, 0});
+  return first == in_use_.end() || first->first != session_ ? next_sequence_ : first->second;
+}
+
+Task<Status> MetaLink::BeginSession(Instant deadline) {
+  idl::StartSessionRequest request;
+  request.name = options_.name;
+  request.kind = options_.kind;
+  auto answer = co_await Query(idl::kStartSession, std::move(request), deadline);
+  if (!answer.ok()) co_return answer.status();
+  if (answer->session <= 0 || answer->ttl_ms <= 0) {
+    co_return Status(Code::kProtocol, "the metaserver gave an impossible session");
+  }
+  session_ = SessionId(static_cast<uint64_t>(answer->session));
+  cluster_ = answer->cluster;
+  ttl_ = std::chrono::milliseconds(answer->ttl_ms);
+  co_return Status();
+}
+
+Task<Status> MetaLink::Start() {
+  MORAINE_CO_RETURN_IF_ERROR(co_await BeginSession(Deadline()));
+  tasks_.Spawn(KeepAlive());
+  co_return Status();
+}
+
+Task<Status> MetaLink::Renew(SessionId old, Instant deadline) {
+  auto lock = co_await beginning_.Acquire(deadline);
+  if (!lock) co_return Status(Code::kTimeout, "no new session in time");
+  if (session_ != old) co_return Status();
+  LogWarning("session {} has ended at the metaserver; beginning a new one", old.value());
+  MORAINE_CO_RETURN_IF_ERROR(co_await BeginSession(deadline));
+  if (callbacks_.session_lost) callbacks_.session_lost();
+  co_return Status();
+}
+
+Task<void> MetaLink::KeepAlive() {
+  while (!stopping_) {
+    const SessionId session = session_;
+    idl::RenewSessionRequest request;
+    if (callbacks_.held) request.held = callbacks_.held();
+    if (callbacks_.open) request.open = callbacks_.open();
+    rpc::CallOptions options;
+    options.deadline = loop_.After(kAttempt);
+    options.header.session = static_cast<int64_t>(session.value());
+    const Instant begin = loop_.Now();
+    auto answer = co_await channel_.Ask(idl::kRenewSession, std::move(request), std::move(options));
+    if (stopping_) break;
+    if (answer.ok()) {
+      if (callbacks_.renewed) callbacks_.renewed(*answer);
+    } else if (answer.code() == Code::kSessionEnded) {
+      (co_await Renew(session, Deadline())).Ignore();
+    } else {
+      MORAINE_LOG_SOMETIMES(LogLevel::kWarning, "the session is not renewed: {}",
+                            answer.status().ToString());
+    }
+    // The metaserver holds a renewal while it has nothing to say; do not spin when it does not.
+    if (loop_.Now() - begin < kRenewalPause) co_await stop_.Wait(loop_.After(kRenewalPause));
+  }
+}
+
+Task<void> MetaLink::Stop() {
+  if (!session_.IsNone()) {
+    rpc::CallOptions options;
+    options.deadline = loop_.After(kEndTimeout);
+    options.header.session = static_cast<int64_t>(session_.value());
+    auto answer = co_await channel_.Ask(idl::kEndSession, idl::Empty(), std::move(options));
+    if (!answer.ok()) LogInfo("the session ends by itself: {}", answer.status().ToString());
+  }
+  stopping_ = true;
+  stop_.Set();
+  tasks_.Close();
+  channel_.Close();
+}
+
+Task<void> MetaLink::Drain() {
+  (void)co_await tasks_.Drain();
+  co_await channel_.Drain();
+}
+
+}  // namespace moraine::fs

@@ -1,0 +1,133 @@
+// The client's line to the metaserver: one session, kept alive; queries and changes that are
+// repeated until they are answered or their deadline comes.
+//
+// A change carries (session, sequence): the metaserver does it once, however often it is sent. If
+// the session has ended meanwhile, a new one is begun; a change whose outcome is unknown then ends
+// with kSessionEnded, because only the old session could have told.
+//
+// Confined to one loop. Stop and Drain before destruction.
+#pragma once
+
+#include <functional>
+#include <set>
+
+#include "base/loop/loop.h"
+#include "base/loop/sync.h"
+#include "base/loop/task_group.h"
+#include "fs/client/client.h"
+#include "idl/methods.h"
+#include "rpc/client.h"
+
+namespace moraine::fs {
+
+class MetaLink {
+ public:
+  MetaLink(Loop& loop, const ClientOptions& options, MetricRegistry& metrics);
+
+  // What the renewal tells and asks.
+  struct Callbacks {
+    std::function<std::vector<int64_t>()> held;                 // inodes whose write lease we have
+    std::function<std::vector<int64_t>()> open;                 // inodes we have open
+    std::function<void(const idl::RenewSessionResponse&)> renewed;
+    std::function<void()> session_lost;                         // all leases and tokens are gone
+  };
+  void SetCallbacks(Callbacks callbacks) { callbacks_ = std::move(callbacks); }
+
+  Task<Status> Start();
+  // Ends the session, as far as the metaserver can be reached.
+  Task<void> Stop();
+  Task<void> Drain();
+
+  template <class Request, class Response>
+  Task<Result<Response>> Query(idl::Method<Request, Response> method, Request request,
+                               Instant deadline) {
+    Retry retry(*this, deadline);
+    while (true) {
+      rpc::CallOptions options = retry.Options();
+      options.header.session = static_cast<int64_t>(session_.value());
+      auto answer = co_await channel_.Ask(method, request, std::move(options));
+      if (answer.ok() || !IsTransient(answer.code())) co_return answer;
+      const bool again = co_await retry.Again();
+      if (!again) co_return answer;
+    }
+  }
+
+  template <class Request, class Response>
+  Task<Result<Response>> Change(idl::Method<Request, Response> method, Request request,
+                                Instant deadline) {
+    Retry retry(*this, deadline);
+    bool unknown = false;  // an attempt may have been carried out
+    Sequence sequence(*this);
+    while (true) {
+      rpc::CallOptions options = retry.Options();
+      options.header.session = static_cast<int64_t>(sequence.session.value());
+      options.header.sequence = sequence.number;
+      options.header.acknowledged_below = AcknowledgedBelow();
+      auto answer = co_await channel_.Ask(method, request, std::move(options));
+      if (answer.ok()) co_return answer;
+      if (answer.code() == Code::kSessionEnded && !unknown) {
+        const Status renewed = co_await Renew(sequence.session, deadline);
+        if (!renewed.ok()) co_return renewed;
+        sequence.Restart();
+        continue;
+      }
+      if (!IsTransient(answer.code())) co_return answer;
+      if (answer.code() != Code::kOverloaded) unknown = true;
+      const bool again = co_await retry.Again();
+      if (!again) co_return answer;
+    }
+  }
+
+  SessionId session() const { return session_; }
+  const std::string& cluster() const { return cluster_; }
+  uint64_t calls() const { return calls_; }
+  Instant Deadline() const { return loop_.After(options_.timeout); }
+
+ private:
+  // Waits longer and longer between attempts.
+  class Retry {
+   public:
+    Retry(MetaLink& link, Instant deadline) : link_(link), deadline_(deadline) {}
+    rpc::CallOptions Options();
+    Task<bool> Again();
+
+   private:
+    MetaLink& link_;
+    const Instant deadline_;
+    Duration delay_ = std::chrono::milliseconds(2);
+  };
+  // A sequence number that is in use while this lives.
+  struct Sequence {
+    explicit Sequence(MetaLink& link) : link(link) { Restart(); }
+    ~Sequence() { link.in_use_.erase({session, number}); }
+    void Restart();
+    MetaLink& link;
+    SessionId session;
+    int64_t number = 0;
+  };
+  static bool IsTransient(Code code) {
+    return code == Code::kUnavailable || code == Code::kTimeout || code == Code::kOverloaded;
+  }
+  int64_t AcknowledgedBelow() const;
+  Task<Status> BeginSession(Instant deadline);
+  // Makes sure that the session is another than `old`.
+  Task<Status> Renew(SessionId old, Instant deadline);
+  Task<void> KeepAlive();
+
+  Loop& loop_;
+  const ClientOptions& options_;
+  rpc::Channel channel_;
+  Callbacks callbacks_;
+  SessionId session_;
+  std::string cluster_;
+  Duration ttl_{};
+  int64_t next_sequence_ = 1;
+  std::set<std::pair<SessionId, int64_t>> in_use_;
+  uint64_t calls_ = 0;
+  bool stopping_ = false;
+  Event stop_;
+  AsyncMutex beginning_;
+  TaskGroup tasks_;
+};
+
+}  // namespace moraine::fs
