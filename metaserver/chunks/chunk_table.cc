@@ -1,0 +1,297 @@
+#include "metaserver/chunks/chunk_table.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/encoding.h"
+
+namespace moraine::metaserver {
+namespace {
+
+bool IsOpenState(ChunkState state) {
+  return state == ChunkState::kOpen || state == ChunkState::kClosed ||
+         state == ChunkState::kFencing;
+}
+
+Counters Share(const ChunkRecord& record) {
+  Counters share;
+  if (record.state == ChunkState::kDeleting) {
+    share.deleting_chunks = 1;
+    return share;
+  }
+  share.chunks = 1;
+  if (IsOpenState(record.state)) {
+    share.open_chunks = 1;
+    return share;
+  }
+  const int64_t good = static_cast<int64_t>(record.GoodReplicas());
+  if (record.length > 0 && good < record.policy.replicas) share.under_replicated_chunks = 1;
+  if (record.length > 0 && good == 0) share.lost_chunks = 1;
+  share.user_bytes = static_cast<int64_t>(record.length);
+  share.stored_bytes = static_cast<int64_t>(record.length) * good;
+  return share;
+}
+
+void Subtract(Counters& from, const Counters& share) {
+  from.chunks -= share.chunks;
+  from.open_chunks -= share.open_chunks;
+  from.deleting_chunks -= share.deleting_chunks;
+  from.under_replicated_chunks -= share.under_replicated_chunks;
+  from.lost_chunks -= share.lost_chunks;
+  from.user_bytes -= share.user_bytes;
+  from.stored_bytes -= share.stored_bytes;
+}
+
+// The queue entries that a record must have; at most one of each kind.
+std::optional<std::string> RepairEntry(ChunkId chunk, const ChunkRecord& record) {
+  if (record.state != ChunkState::kSealed || record.length == 0) return std::nullopt;
+  const size_t good = record.GoodReplicas();
+  if (good >= record.policy.replicas) return std::nullopt;
+  return RepairKey(static_cast<uint8_t>(good), chunk);
+}
+
+std::optional<std::string> SealEntry(ChunkId chunk, const ChunkRecord& record) {
+  if (record.state != ChunkState::kClosed && record.state != ChunkState::kFencing) {
+    return std::nullopt;
+  }
+  return SettleKey(chunk);
+}
+
+void MoveQueueEntry(Transaction& transaction, const std::optional<std::string>& before,
+                    const std::optional<std::string>& after) {
+  if (before == after) return;
+  if (before.has_value()) transaction.Delete(Family::kQueues, *before);
+  if (after.has_value()) {
+    transaction.Put(Family::kQueues, *after, {});
+    transaction.effects().queued = true;
+  }
+}
+
+void QueueDeletion(Transaction& transaction, ServerId server, ChunkId chunk, Epoch epoch) {
+  std::string value;
+  moraine::Writer(&value).Id(epoch);
+  transaction.Put(Family::kQueues, DeletionKey(server, chunk), value);
+  transaction.effects().queued = true;
+}
+
+Result<std::vector<ChunkId>> ScanChunks(Transaction& transaction, Family family,
+                                        std::string_view prefix, std::string_view from,
+                                        size_t offset, size_t limit) {
+  std::vector<ChunkId> chunks;
+  Cursor cursor = transaction.Scan(family, prefix, from);
+  for (; cursor.Valid() && chunks.size() < limit; cursor.Next()) {
+    chunks.push_back(ChunkId(NumberInKey(cursor.key(), offset)));
+  }
+  MORAINE_RETURN_IF_ERROR(cursor.status());
+  return chunks;
+}
+
+void EraseChunk(Transaction& transaction, ChunkId chunk, const ChunkRecord& record) {
+  transaction.Delete(Family::kChunks, ChunkKey(chunk));
+  for (const ReplicaRecord& replica : record.replicas) {
+    transaction.Delete(Family::kChunksByServer, ServerChunkKey(replica.server, chunk));
+  }
+  MoveQueueEntry(transaction, RepairEntry(chunk, record), std::nullopt);
+  MoveQueueEntry(transaction, SealEntry(chunk, record), std::nullopt);
+  Subtract(transaction.counters(), Share(record));
+}
+
+}  // namespace
+
+Result<std::optional<ChunkRecord>> FindChunk(Transaction& transaction, ChunkId chunk) {
+  return transaction.Find<ChunkRecord>(Family::kChunks, ChunkKey(chunk));
+}
+
+Result<ChunkRecord> GetChunk(Transaction& transaction, ChunkId chunk) {
+  MORAINE_ASSIGN_OR_RETURN(auto record, FindChunk(transaction, chunk));
+  if (!record.has_value()) {
+    return Status(Code::kUnknownChunk, fmt::format("no chunk {}", chunk.value()));
+  }
+  return std::move(*record);
+}
+
+Status PutChunk(Transaction& transaction, ChunkId chunk, const ChunkRecord& record) {
+  MORAINE_ASSIGN_OR_RETURN(const auto before, FindChunk(transaction, chunk));
+  if (before.has_value()) Subtract(transaction.counters(), Share(*before));
+  transaction.counters() += Share(record);
+  if (before.has_value()) {
+    for (const ReplicaRecord& replica : before->replicas) {
+      if (record.FindReplica(replica.server) == nullptr) {
+        transaction.Delete(Family::kChunksByServer, ServerChunkKey(replica.server, chunk));
+      }
+    }
+  }
+  for (const ReplicaRecord& replica : record.replicas) {
+    if (!before.has_value() || before->FindReplica(replica.server) == nullptr) {
+      transaction.Put(Family::kChunksByServer, ServerChunkKey(replica.server, chunk), {});
+    }
+  }
+  const auto old_repair = before.has_value() ? RepairEntry(chunk, *before) : std::nullopt;
+  const auto old_seal = before.has_value() ? SealEntry(chunk, *before) : std::nullopt;
+  MoveQueueEntry(transaction, old_repair, RepairEntry(chunk, record));
+  MoveQueueEntry(transaction, old_seal, SealEntry(chunk, record));
+  transaction.Put(Family::kChunks, ChunkKey(chunk), record.Encode());
+  transaction.effects().durable = true;
+  return Status::Ok();
+}
+
+Status AddReferences(Transaction& transaction, ChunkId chunk, int64_t delta, bool keep) {
+  if (delta == 0) return Status::Ok();
+  MORAINE_ASSIGN_OR_RETURN(ChunkRecord record, GetChunk(transaction, chunk));
+  if (delta < 0 && record.references < static_cast<uint64_t>(-delta)) {
+    return Status(Code::kCorruption,
+                  fmt::format("chunk {} has {} references, {} are to be dropped", chunk.value(),
+                              record.references, -delta));
+  }
+  record.references += static_cast<uint64_t>(delta);
+  MORAINE_RETURN_IF_ERROR(PutChunk(transaction, chunk, record));
+  if (record.references == 0 && !keep) return BeginDelete(transaction, chunk);
+  return Status::Ok();
+}
+
+Status BeginDelete(Transaction& transaction, ChunkId chunk) {
+  MORAINE_ASSIGN_OR_RETURN(ChunkRecord record, GetChunk(transaction, chunk));
+  if (record.state == ChunkState::kDeleting) return Status::Ok();
+  record.state = ChunkState::kDeleting;
+  record.epoch = record.epoch.Next();
+  MORAINE_RETURN_IF_ERROR(PutChunk(transaction, chunk, record));
+  if (record.replicas.empty()) EraseChunk(transaction, chunk, record);
+  for (const ReplicaRecord& replica : record.replicas) {
+    QueueDeletion(transaction, replica.server, chunk, record.epoch);
+  }
+  return Status::Ok();
+}
+
+Status DropReplica(Transaction& transaction, ChunkId chunk, ServerId server) {
+  MORAINE_ASSIGN_OR_RETURN(ChunkRecord record, GetChunk(transaction, chunk));
+  std::erase_if(record.replicas,
+                [server](const ReplicaRecord& replica) { return replica.server == server; });
+  MORAINE_RETURN_IF_ERROR(PutChunk(transaction, chunk, record));
+  QueueDeletion(transaction, server, chunk, record.epoch);
+  return Status::Ok();
+}
+
+Status FinishDeletion(Transaction& transaction, ServerId server, ChunkId chunk) {
+  transaction.Delete(Family::kQueues, DeletionKey(server, chunk));
+  MORAINE_ASSIGN_OR_RETURN(auto record, FindChunk(transaction, chunk));
+  if (!record.has_value() || record->state != ChunkState::kDeleting) return Status::Ok();
+  std::erase_if(record->replicas,
+                [server](const ReplicaRecord& replica) { return replica.server == server; });
+  MORAINE_RETURN_IF_ERROR(PutChunk(transaction, chunk, *record));
+  if (record->replicas.empty()) EraseChunk(transaction, chunk, *record);
+  return Status::Ok();
+}
+
+Result<std::vector<QueuedDeletion>> QueuedDeletions(Transaction& transaction, ServerId server,
+                                                    ChunkId after, size_t limit) {
+  std::vector<QueuedDeletion> deletions;
+  const std::string prefix = DeletionPrefix(server);
+  Cursor cursor = transaction.Scan(Family::kQueues, prefix, ChunkKey(after.Next()));
+  for (; cursor.Valid() && deletions.size() < limit; cursor.Next()) {
+    Reader reader(cursor.value());
+    const Epoch epoch = reader.Id<Epoch>();
+    MORAINE_RETURN_IF_ERROR(reader.Finish("deletion queue entry"));
+    deletions.push_back({ChunkId(NumberInKey(cursor.key(), prefix.size())), epoch});
+  }
+  MORAINE_RETURN_IF_ERROR(cursor.status());
+  return deletions;
+}
+
+Result<bool> IsDeletionQueued(Transaction& transaction, ServerId server, ChunkId chunk) {
+  MORAINE_ASSIGN_OR_RETURN(const auto entry,
+                           transaction.Get(Family::kQueues, DeletionKey(server, chunk)));
+  return entry.has_value();
+}
+
+Result<std::vector<ChunkId>> QueuedRepairs(Transaction& transaction, size_t limit) {
+  return ScanChunks(transaction, Family::kQueues, kRepairPrefix, {}, kRepairPrefix.size() + 1,
+                    limit);
+}
+
+Result<std::vector<ChunkId>> QueuedSeals(Transaction& transaction, ChunkId after, size_t limit) {
+  return ScanChunks(transaction, Family::kQueues, kSettlePrefix, ChunkKey(after.Next()),
+                    kSettlePrefix.size(), limit);
+}
+
+Result<std::vector<ChunkId>> ChunksOfServer(Transaction& transaction, ServerId server,
+                                            ChunkId after, size_t limit) {
+  const std::string prefix = InodeKey(InodeId(server.value()));
+  return ScanChunks(transaction, Family::kChunksByServer, prefix, ChunkKey(after.Next()),
+                    prefix.size(), limit);
+}
+
+protocol::MadePolicy MadePolicyOf(const ChunkRecord& record) {
+  const protocol::Policy policy{.n = static_cast<int>(record.policy.replicas),
+                                .w = static_cast<int>(record.policy.quorum),
+                                .floor = static_cast<int>(record.policy.floor)};
+  const auto made = policy.ForMade(static_cast<int>(record.made));
+  MORAINE_CHECK(made.ok(), "a stored chunk keeps to its policy");
+  return *made;
+}
+
+protocol::ChunkRecord ToProtocol(const ChunkRecord& record) {
+  protocol::ChunkRecord out;
+  switch (record.state) {
+    case ChunkState::kOpen: out.state = protocol::ChunkState::kOpen; break;
+    case ChunkState::kClosed: out.state = protocol::ChunkState::kClosed; break;
+    case ChunkState::kFencing: out.state = protocol::ChunkState::kFencing; break;
+    case ChunkState::kSealed: out.state = protocol::ChunkState::kSealed; break;
+    case ChunkState::kDeleting: out.state = protocol::ChunkState::kDeleting; break;
+  }
+  out.epoch = record.epoch;
+  out.policy = MadePolicyOf(record);
+  out.length = record.length;
+  if (record.state == ChunkState::kClosed) {
+    for (size_t i = 0; i < record.replicas.size(); ++i) {
+      if (record.replicas[i].state == ReplicaState::kGood) out.good.Add(static_cast<int>(i));
+    }
+  }
+  return out;
+}
+
+void TakeFromProtocol(const protocol::ChunkRecord& from, ChunkRecord& record) {
+  record.epoch = from.epoch;
+  record.length = from.length;
+  const bool decided = from.state == protocol::ChunkState::kClosed ||
+                       from.state == protocol::ChunkState::kSealed;
+  switch (from.state) {
+    case protocol::ChunkState::kOpen: record.state = ChunkState::kOpen; break;
+    case protocol::ChunkState::kClosed: record.state = ChunkState::kClosed; break;
+    case protocol::ChunkState::kFencing: record.state = ChunkState::kFencing; break;
+    case protocol::ChunkState::kSealed: record.state = ChunkState::kSealed; break;
+    case protocol::ChunkState::kDeleting: record.state = ChunkState::kDeleting; break;
+  }
+  for (size_t i = 0; i < record.replicas.size(); ++i) {
+    ReplicaRecord& replica = record.replicas[i];
+    if (decided && from.good.Has(static_cast<int>(i))) {
+      replica.state = ReplicaState::kGood;
+    } else if (decided && replica.state != ReplicaState::kMissing) {
+      replica.state = ReplicaState::kLagging;
+    }
+    if (record.state == ChunkState::kSealed) replica.start_id = 0;
+  }
+}
+
+Status CloseChunk(ChunkRecord& record, Epoch epoch, uint64_t length,
+                  std::span<const ServerId> holders) {
+  if (record.state == ChunkState::kSealed) {
+    // Settled meanwhile: a repeat of the same close.
+    if (record.length == length && record.epoch == epoch) return Status::Ok();
+    return Status(record.epoch == epoch ? Code::kSealed : Code::kFenced,
+                  fmt::format("the chunk is sealed at {}, not at {}", record.length, length));
+  }
+  protocol::CloseRequest request{.epoch = epoch, .length = length, .holders = {}};
+  for (const ServerId holder : holders) {
+    for (size_t i = 0; i < record.replicas.size(); ++i) {
+      if (record.replicas[i].server == holder) request.holders.Add(static_cast<int>(i));
+    }
+  }
+  MORAINE_ASSIGN_OR_RETURN(const protocol::ChunkRecord closed,
+                           protocol::CloseByWriter(ToProtocol(record), request));
+  TakeFromProtocol(closed, record);
+  return Status::Ok();
+}
+
+}  // namespace moraine::metaserver

@@ -1,0 +1,61 @@
+// Chunk records inside a transaction, with everything that is derived from them: the index by
+// server, the queues, and the counters. Nothing else writes those families.
+//
+// The states and their transitions are protocol/chunk_record.h's; the conversions are here.
+// Errors: kCorruption and kIo of the store, kUnknownChunk where a chunk must exist.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "metaserver/store/transaction.h"
+#include "protocol/chunk_record.h"
+#include "protocol/policy.h"
+
+namespace moraine::metaserver {
+
+Result<std::optional<ChunkRecord>> FindChunk(Transaction& transaction, ChunkId chunk);
+// kUnknownChunk if there is none.
+Result<ChunkRecord> GetChunk(Transaction& transaction, ChunkId chunk);
+// Writes the record, and brings index, queues and counters from the stored one to this one.
+Status PutChunk(Transaction& transaction, ChunkId chunk, const ChunkRecord& record);
+
+// Adds to the number of extents that name the chunk. At zero it is deleted, unless `keep`.
+Status AddReferences(Transaction& transaction, ChunkId chunk, int64_t delta, bool keep = false);
+
+// DELETING with the next epoch; every replica is queued for deletion.
+Status BeginDelete(Transaction& transaction, ChunkId chunk);
+// Takes one replica of a living chunk off its list and queues it for deletion.
+Status DropReplica(Transaction& transaction, ChunkId chunk, ServerId server);
+// The server has deleted its replica; forgets the chunk with the last one.
+Status FinishDeletion(Transaction& transaction, ServerId server, ChunkId chunk);
+
+// Queued deletions of one server: the chunk and the epoch up to which it may delete.
+struct QueuedDeletion {
+  ChunkId chunk;
+  Epoch epoch;
+};
+Result<std::vector<QueuedDeletion>> QueuedDeletions(Transaction& transaction, ServerId server,
+                                                    ChunkId after, size_t limit);
+Result<bool> IsDeletionQueued(Transaction& transaction, ServerId server, ChunkId chunk);
+
+// Sealed chunks with too few good copies, fewest first.
+Result<std::vector<ChunkId>> QueuedRepairs(Transaction& transaction, size_t limit);
+// Closed and fencing chunks, after `after`.
+Result<std::vector<ChunkId>> QueuedSeals(Transaction& transaction, ChunkId after, size_t limit);
+// Chunks with a replica on the server, after `after`.
+Result<std::vector<ChunkId>> ChunksOfServer(Transaction& transaction, ServerId server,
+                                            ChunkId after, size_t limit);
+
+// The record in the protocol's terms, and back. `ToProtocol` needs a chunk that is not sealed, so
+// that indices mean replicas.
+protocol::MadePolicy MadePolicyOf(const ChunkRecord& record);
+protocol::ChunkRecord ToProtocol(const ChunkRecord& record);
+void TakeFromProtocol(const protocol::ChunkRecord& from, ChunkRecord& record);
+
+// A living writer leaves the chunk at `length`. Errors: protocol::CloseByWriter's.
+Status CloseChunk(ChunkRecord& record, Epoch epoch, uint64_t length,
+                  std::span<const ServerId> holders);
+
+}  // namespace moraine::metaserver

@@ -1,0 +1,63 @@
+// Write leases and the chunks that their holders write: who may write a file, and what happens to
+// open chunks when the writer leaves.
+//
+// A lease record exists for every file with attached chunks. kHeld becomes kRecovering when the
+// writer leaves with open chunks; then nobody gets the lease before FinishRecovery. All of it is
+// durable before the answer.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "metaserver/namespace/file_map.h"
+#include "metaserver/store/transaction.h"
+
+namespace moraine::metaserver {
+
+Result<std::optional<LeaseRecord>> FindLease(Transaction& transaction, InodeId inode);
+
+// Gives the transaction's session the lease, if nobody else has it. kLeaseTaken otherwise; the
+// effects then say whom to recall or what to recover. kSessionEnded without a session.
+Status AcquireLease(Transaction& transaction, InodeId inode);
+// For every change by a writer: the token of the governing directory, then the lease, which is
+// granted on the way if it is free.
+Status CheckWriter(Transaction& transaction, InodeId inode, const InodeRecord& record, Token token);
+
+// The writer leaves (closes, ends, or lost its directory): closed chunks are let go; open ones must
+// be recovered (in the effects). Writes the inode's record.
+Status ReleaseLease(Transaction& transaction, InodeId inode);
+// The lease and its index entry, without looking at chunks. For inodes that are freed.
+Status EraseLease(Transaction& transaction, InodeId inode);
+
+struct ClosedChunk {
+  ChunkId chunk;
+  Epoch epoch;
+  uint64_t length = 0;
+  std::vector<ServerId> holders;
+};
+// A living writer leaves one of its chunks at `length`. A tail is mapped here, and the pending one
+// takes its place; a loose one stays attached until its extents come. Empty chunks are deleted.
+// Idempotent. Errors: kFenced (recovered meanwhile, or not this file's), kSealed, kInvalidArgument.
+Status CloseAttached(Transaction& transaction, InodeId inode, InodeRecord& record,
+                     const ClosedChunk& closed);
+
+// The attached chunks that must be fenced and sealed before the writer's bytes are safe: all, or
+// only those of one kind (a tail and its successor count as one).
+Result<std::vector<ChunkId>> ChunksToRecover(Transaction& transaction, InodeId inode,
+                                             std::optional<AttachKind> only);
+// All fenced chunks of the file are sealed: maps tails, lets go of everything, and frees the lease
+// if its holder has left. Does nothing while a chunk is still open.
+Status FinishRecovery(Transaction& transaction, InodeId inode);
+
+// Files whose recovery was under way when the metaserver stopped.
+Result<std::vector<InodeId>> FindRecovering(Transaction& transaction);
+Result<std::vector<InodeId>> LeasesOfSession(Transaction& transaction, SessionId session);
+
+const AttachedChunk* FindAttached(const InodeRecord& record, ChunkId chunk);
+const AttachedChunk* FindAttached(const InodeRecord& record, AttachKind kind);
+
+// ChunkRecord::file_offset of a pending chunk before its writer has told a replica.
+inline constexpr uint64_t kUnknownOffset = UINT64_MAX;
+
+}  // namespace moraine::metaserver

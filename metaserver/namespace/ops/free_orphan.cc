@@ -1,0 +1,48 @@
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/limits.h"
+#include "metaserver/chunks/chunk_table.h"
+#include "metaserver/namespace/ops/ops.h"
+
+namespace moraine::metaserver {
+
+Result<bool> FreeOrphan(Transaction& transaction, InodeId inode, size_t extents_max) {
+  MORAINE_ASSIGN_OR_RETURN(
+      auto record, transaction.Find<InodeRecord>(Family::kInodes, InodeKey(inode)));
+  if (!record.has_value()) {
+    transaction.Delete(Family::kOrphans, InodeKey(inode));
+    return true;
+  }
+  MORAINE_CHECK(record->links == 0, "an orphan has no name");
+  MORAINE_ASSIGN_OR_RETURN(
+      const bool unmapped,
+      UnmapRange(transaction, inode, *record, 0, limits::kFileBytesMax, extents_max));
+  if (!unmapped) {
+    transaction.PutInode(inode, *record);
+    return false;
+  }
+  for (const AttachedChunk& attached : record->attached) {
+    MORAINE_ASSIGN_OR_RETURN(const auto chunk, FindChunk(transaction, attached.chunk));
+    if (chunk.has_value()) MORAINE_RETURN_IF_ERROR(BeginDelete(transaction, attached.chunk));
+  }
+  MORAINE_RETURN_IF_ERROR(EraseLease(transaction, inode));
+  std::vector<std::string> xattrs;
+  Cursor cursor = transaction.Scan(Family::kXattrs, InodeKey(inode));
+  for (; cursor.Valid(); cursor.Next()) xattrs.emplace_back(cursor.key());
+  MORAINE_RETURN_IF_ERROR(cursor.status());
+  for (const std::string& key : xattrs) transaction.Delete(Family::kXattrs, key);
+  MORAINE_ASSIGN_OR_RETURN(const auto token, transaction.Find<TokenRecord>(Family::kTokens,
+                                                                           HoldingKey(inode)));
+  if (token.has_value()) {
+    transaction.Delete(Family::kTokens, HoldingKey(inode));
+    transaction.Delete(Family::kTokens, HoldingOfSessionKey(token->owner, inode));
+  }
+  transaction.Delete(Family::kRules, InodeKey(inode));
+  transaction.Delete(Family::kInodes, InodeKey(inode));
+  transaction.Delete(Family::kOrphans, InodeKey(inode));
+  --transaction.counters().inodes;
+  return true;
+}
+
+}  // namespace moraine::metaserver

@@ -1,0 +1,29 @@
+#include <fmt/format.h>
+
+#include "metaserver/namespace/names.h"
+#include "metaserver/namespace/ops/ops.h"
+#include "metaserver/namespace/truncate.h"
+
+namespace moraine::metaserver {
+
+Result<FileView> Open(Transaction& transaction, const OpenArgs& args) {
+  MORAINE_ASSIGN_OR_RETURN(InodeRecord record, transaction.Inode(args.inode));
+  if (args.write || args.truncate) {
+    MORAINE_RETURN_IF_ERROR(CheckWriter(transaction, args.inode, record, args.token));
+  }
+  if (args.truncate) {
+    MORAINE_RETURN_IF_ERROR(Truncate(transaction, args.inode, record, 0));
+    Touch(transaction, record, true);
+    transaction.PutInode(args.inode, record);
+    transaction.effects().changed.push_back(args.inode);
+  }
+  return GetLayout(transaction, args.inode);
+}
+
+Status Close(Transaction& transaction, InodeId inode) {
+  MORAINE_ASSIGN_OR_RETURN(const auto lease, FindLease(transaction, inode));
+  if (!lease.has_value() || lease->session != transaction.session()) return Status::Ok();
+  return ReleaseLease(transaction, inode);
+}
+
+}  // namespace moraine::metaserver

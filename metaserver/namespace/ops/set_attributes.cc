@@ -1,0 +1,66 @@
+#include <fmt/format.h>
+
+#include "base/limits.h"
+#include "metaserver/namespace/names.h"
+#include "metaserver/namespace/ops/ops.h"
+#include "metaserver/namespace/truncate.h"
+
+namespace moraine::metaserver {
+namespace {
+
+constexpr uint32_t kModeMask = 07777;
+
+}  // namespace
+
+Status Truncate(Transaction& transaction, InodeId inode, InodeRecord& record, uint64_t size) {
+  if (record.type != FileType::kRegular) {
+    return Status(record.type == FileType::kDirectory ? Code::kIsDirectory : Code::kInvalidArgument,
+                  fmt::format("inode {} is not a regular file", inode.value()));
+  }
+  if (size > limits::kFileBytesMax) {
+    return Status(Code::kTooLarge, fmt::format("a size of {} bytes, allowed are {}", size,
+                                               limits::kFileBytesMax));
+  }
+  // Bytes that are still being appended have no place yet.
+  if (FindAttached(record, AttachKind::kTail) != nullptr ||
+      FindAttached(record, AttachKind::kPending) != nullptr) {
+    transaction.effects().recoveries.push_back(inode);
+    return Status(Code::kLeaseTaken,
+                  fmt::format("inode {}: its open tail must be sealed first", inode.value()));
+  }
+  if (size < record.size) {
+    MORAINE_RETURN_IF_ERROR(
+        UnmapRange(transaction, inode, record, size, limits::kFileBytesMax).status());
+    if (record.inline_data.size() > size) record.inline_data.resize(size);
+  } else if (!record.inline_data.empty() && size <= limits::kInlineBytesMax) {
+    record.inline_data.resize(size, '\0');
+  }
+  record.size = size;
+  return Status::Ok();
+}
+
+Result<InodeView> SetAttributes(Transaction& transaction, const SetAttributesArgs& args) {
+  MORAINE_ASSIGN_OR_RETURN(InodeRecord record, transaction.Inode(args.inode));
+  MORAINE_RETURN_IF_ERROR(CheckGoverningToken(transaction, record, args.token));
+  if (args.size.has_value()) {
+    // Whoever writes the file must know. Without another writer no lease is needed: this is one
+    // transaction.
+    MORAINE_ASSIGN_OR_RETURN(const auto lease, FindLease(transaction, args.inode));
+    const bool mine = lease.has_value() && lease->state == LeaseState::kHeld &&
+                      lease->session == transaction.session();
+    if (lease.has_value() && !mine) MORAINE_RETURN_IF_ERROR(AcquireLease(transaction, args.inode));
+    MORAINE_RETURN_IF_ERROR(Truncate(transaction, args.inode, record, *args.size));
+    record.mtime_ns = transaction.now_ns();
+  }
+  if (args.mode.has_value()) record.mode = *args.mode & kModeMask;
+  if (args.uid.has_value()) record.uid = *args.uid;
+  if (args.gid.has_value()) record.gid = *args.gid;
+  if (args.atime_ns.has_value()) record.atime_ns = *args.atime_ns;
+  if (args.mtime_ns.has_value()) record.mtime_ns = *args.mtime_ns;
+  Touch(transaction, record, false);
+  transaction.PutInode(args.inode, record);
+  transaction.effects().changed.push_back(args.inode);
+  return GetInode(transaction, args.inode);
+}
+
+}  // namespace moraine::metaserver
