@@ -49,7 +49,7 @@ struct FaultPlanOptions {
   uint64_t bit_flip = 0;    // in one stored file
 
   // Brings a dead machine back; Machine::Restart if empty.
-  std::function<void(Machine&)> restart;
+  std::function<void(Machine&)> restart = nullptr;
 };
 
 class FaultPlan {

@@ -237,21 +237,21 @@ void FileImage::EvictLost() {
 
 void FileImage::SettleSizes(uint64_t number, uint64_t size) {
   if (number < durable_number_) return;
-  uint64_t smallest = durable_size_;
+  uint64_t before = durable_size_;
   size_t settled = 0;
   while (settled < steps_.size() && steps_[settled].number <= number) {
-    smallest = std::min(smallest, steps_[settled].size);
-    ++settled;
+    if (steps_[settled].size < before) Cut(steps_[settled]);
+    before = steps_[settled++].size;
   }
-  if (smallest < durable_size_) Cut(smallest);
   durable_size_ = size;
   durable_number_ = number;
   steps_.erase(steps_.begin(), steps_.begin() + static_cast<std::ptrdiff_t>(settled));
 }
 
-// A truncation became durable: what the disk had behind it reads as zeros. Sectors that do not
-// differ were written after the truncation, or were zeros already.
-void FileImage::Cut(uint64_t size) {
+// A truncation became durable: what the disk had behind it from before reads as zeros. Sectors that
+// do not differ from the cache show the truncation already.
+void FileImage::Cut(const SizeStep& step) {
+  const uint64_t size = step.size;
   for (auto it = slots_.lower_bound(size / kPage); it != slots_.end(); ++it) {
     Slot& slot = it->second;
     if (!slot.Differs() || slot.durable == nullptr) continue;
@@ -259,6 +259,7 @@ void FileImage::Cut(uint64_t size) {
     for (uint64_t sector = 0; sector < kSectors; ++sector) {
       const uint64_t end = start + (sector + 1) * kSectorBytes;
       if (end <= size || !((slot.dirty | slot.lost) >> sector & 1)) continue;
+      if (slot.synced[sector] >= step.number) continue;
       const uint64_t begin = std::max(size, end - kSectorBytes);
       std::memset(Own(slot.durable).data() + (begin - start), 0, end - begin);
     }

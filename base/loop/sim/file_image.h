@@ -79,7 +79,7 @@ class FileImage {
   void Step(uint64_t size);
   // Makes the size steps up to `number`, after which the size was `size`, durable.
   void SettleSizes(uint64_t number, uint64_t size);
-  void Cut(uint64_t size);
+  void Cut(const SizeStep& step);
 
   std::map<uint64_t, Slot> slots_;
   std::set<uint64_t> dirty_pages_;
