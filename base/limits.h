@@ -26,6 +26,7 @@ inline constexpr uint64_t kXattrNameBytesMax = 255;
 inline constexpr uint64_t kXattrValueBytesMax = 64 << 10;
 inline constexpr uint64_t kXattrsPerInodeMax = 64;
 inline constexpr uint32_t kLinksMax = 65000;
+inline constexpr uint64_t kListingNamesKept = 1 << 20;     // per open directory of a mount, to seek in
 
 // Policies.
 inline constexpr int kReplicasMax = 9;

@@ -1,0 +1,209 @@
+// Open files and directories of the dispatcher.
+#include <utility>
+
+#include "base/limits.h"
+#include "base/log.h"
+#include "fs/mount/dispatcher.h"
+
+namespace moraine::fs::mount {
+namespace {
+
+Status NoSuchHandle(HandleId handle) {
+  return {Code::kBadHandle, fmt::format("no open handle {}", handle.value())};
+}
+
+}  // namespace
+
+HandleId Dispatcher::AddFile(std::shared_ptr<File> file, OpenFlags flags) {
+  const HandleId handle(next_handle_++);
+  files_.emplace(handle, OpenFile{std::move(file), flags});
+  return handle;
+}
+
+Dispatcher::OpenFile* Dispatcher::FindFile(HandleId handle) {
+  const auto it = files_.find(handle);
+  return it == files_.end() ? nullptr : &it->second;
+}
+
+// The kernel's pages hold what this mount has read and written, and nobody else could write since
+// the version was looked at.
+void Dispatcher::RememberPages(const File& file) {
+  const auto it = known_.find(file.inode());
+  if (it == known_.end()) return;
+  it->second.pages_version = file.attributes().version;
+  it->second.pages = true;
+  it->second.at = loop_.Now();
+}
+
+Task<Result<CreatedEntry>> Dispatcher::Create(InodeId parent, std::string name, NewEntry entry,
+                                              OpenFlags flags) {
+  if (name.size() > limits::kNameBytesMax) {
+    co_return Status(Code::kNameTooLong, fmt::format("a name of {} bytes", name.size()));
+  }
+  entry.exclusive = true;
+  MORAINE_CO_ASSIGN_OR_RETURN(
+      CreatedFile created,
+      co_await file_system_.CreateOpen(parent, std::move(name), std::move(entry)));
+  CreatedEntry answer;
+  answer.entry = Tell(std::move(created.attributes));
+  RememberPages(*created.file);
+  flags.write = true;  // Client::Create always opens for writing
+  answer.opened.handle = AddFile(std::move(created.file), flags);
+  answer.opened.keep_cache = true;  // a new file: whatever is cached is its own
+  co_return answer;
+}
+
+Task<Result<OpenedFile>> Dispatcher::Open(InodeId inode, OpenFlags flags) {
+  const bool open_before = file_system_.FindOpen(inode) != nullptr;
+  MORAINE_CO_ASSIGN_OR_RETURN(
+      std::shared_ptr<File> file,
+      co_await file_system_.Open(inode, flags.write, flags.truncate));
+  const Attributes attributes = file->attributes();
+  if (attributes.links == 0 && !open_before) {
+    // Removed elsewhere and kept only because somebody has it open: its name may be another file's.
+    MORAINE_CO_RETURN_IF_ERROR(co_await file_system_.Close(std::move(file)));
+    co_return Status(Code::kNotFound, "the file was removed");
+  }
+  OpenedFile opened;
+  Known& known = known_[inode];
+  opened.keep_cache = known.pages && known.pages_version == attributes.version;
+  opened.attributes_stale = known.attributes_version != attributes.version;
+  RememberPages(*file);
+  opened.handle = AddFile(std::move(file), flags);
+  co_return opened;
+}
+
+Task<Result<ReadBytes>> Dispatcher::Read(HandleId handle, uint64_t offset, uint64_t length) {
+  const OpenFile* open = FindFile(handle);
+  if (open == nullptr) co_return NoSuchHandle(handle);
+  const std::shared_ptr<File> file = open->file;
+  co_return co_await file->Read(offset, length);
+}
+
+Task<Result<size_t>> Dispatcher::Write(HandleId handle, uint64_t offset, ConstBytes bytes,
+                                       std::shared_ptr<const void> owner, bool from_cache) {
+  const OpenFile* open = FindFile(handle);
+  if (open == nullptr || !open->flags.write) co_return NoSuchHandle(handle);
+  const std::shared_ptr<File> file = open->file;
+  const std::shared_ptr<const void> kept = std::move(owner);
+  if (!open->flags.append || from_cache) {
+    if (bytes.size() > limits::kFileBytesMax || offset > limits::kFileBytesMax - bytes.size()) {
+      co_return Status(Code::kTooLarge, "a file cannot be that long");
+    }
+    MORAINE_CO_RETURN_IF_ERROR(co_await file->Write(offset, bytes));
+    co_return bytes.size();
+  }
+  MORAINE_CO_ASSIGN_OR_RETURN(const uint64_t at, co_await file->Append(bytes));
+  // The kernel put the bytes into its cache where it believed the end to be.
+  if (at != offset) DropStale(file->inode());
+  co_return bytes.size();
+}
+
+Task<Status> Dispatcher::Flush(HandleId handle) {
+  const OpenFile* open = FindFile(handle);
+  if (open == nullptr) co_return NoSuchHandle(handle);
+  if (!open->flags.write) co_return Status::Ok();
+  const std::shared_ptr<File> file = open->file;
+  MORAINE_CO_RETURN_IF_ERROR(co_await file->Flush());
+  RememberPages(*file);
+  co_return Status::Ok();
+}
+
+Task<Status> Dispatcher::Sync(HandleId handle) {
+  const OpenFile* open = FindFile(handle);
+  if (open == nullptr) co_return NoSuchHandle(handle);
+  const std::shared_ptr<File> file = open->file;
+  MORAINE_CO_RETURN_IF_ERROR(co_await file->Sync());
+  if (FindFile(handle) != nullptr && FindFile(handle)->flags.write) RememberPages(*file);
+  co_return Status::Ok();
+}
+
+Task<Status> Dispatcher::Release(HandleId handle) {
+  const auto it = files_.find(handle);
+  if (it == files_.end()) co_return NoSuchHandle(handle);
+  const OpenFile open = std::move(it->second);
+  files_.erase(it);
+  const Status closed = co_await file_system_.Close(open.file);
+  if (!closed.ok()) {
+    // The kernel has no program left to tell; flush has told it already.
+    MORAINE_LOG_SOMETIMES(LogLevel::kWarning, "close of inode {}: {}",
+                          open.file->inode().value(), closed.ToString());
+    DropStale(open.file->inode());
+  } else if (open.flags.write) {
+    RememberPages(*open.file);
+  }
+  co_return closed;
+}
+
+Task<Status> Dispatcher::Extend(HandleId handle, uint64_t size) {
+  const OpenFile* open = FindFile(handle);
+  if (open == nullptr || !open->flags.write) co_return NoSuchHandle(handle);
+  if (size > limits::kFileBytesMax) {
+    co_return Status(Code::kTooLarge, "a file cannot be that long");
+  }
+  const std::shared_ptr<File> file = open->file;
+  if (size <= file->size()) co_return Status::Ok();
+  co_return co_await file->Truncate(size);
+}
+
+Result<HandleId> Dispatcher::OpenDirectory(InodeId inode) {
+  const HandleId handle(next_handle_++);
+  directories_.emplace(handle, std::make_shared<DirectoryCursor>(loop_, file_system_, inode,
+                                                                 options_.listing_page_entries));
+  return handle;
+}
+
+Task<Status> Dispatcher::ReadDirectory(HandleId handle, uint64_t position, bool with_attributes,
+                                       AddListed add) {
+  const auto it = directories_.find(handle);
+  if (it == directories_.end()) co_return NoSuchHandle(handle);
+  const std::shared_ptr<DirectoryCursor> cursor = it->second;
+  co_return co_await cursor->Read(
+      position, with_attributes,
+      [this, &add, &cursor](const DirectoryEntry& entry, uint64_t next) {
+        if (!MayTellListed(entry, cursor->page_time())) return add({entry, nullptr, next});
+        const Entry told = TellListed(*entry.attributes);
+        return add({entry, &told, next});
+      });
+}
+
+// The entries wait here between two reads of the kernel, while files are written: an old size would
+// cut the kernel's cache of such a file.
+bool Dispatcher::MayTellListed(const DirectoryEntry& entry, Instant page_time) const {
+  if (!entry.attributes || loop_.Now() - page_time > options_.listing_timeout) return false;
+  if (file_system_.FindOpen(entry.inode) != nullptr) return false;
+  const auto known = known_.find(entry.inode);
+  return known == known_.end() || known->second.at < page_time;
+}
+
+Status Dispatcher::ReleaseDirectory(HandleId handle) {
+  return directories_.erase(handle) > 0 ? Status::Ok() : NoSuchHandle(handle);
+}
+
+Task<Status> Dispatcher::SyncDirectory(InodeId inode) { return file_system_.SyncNames(inode); }
+
+Task<Status> Dispatcher::FlushAll() {
+  std::vector<HandleId> handles;
+  for (const auto& [handle, open] : files_) {
+    if (open.flags.write) handles.push_back(handle);
+  }
+  Status first;
+  for (const HandleId handle : handles) {
+    if (FindFile(handle) == nullptr) continue;
+    const Status flushed = co_await Flush(handle);
+    if (first.ok()) first = flushed;
+  }
+  co_return first;
+}
+
+Task<Status> Dispatcher::Stop() {
+  Status first;
+  while (!files_.empty()) {
+    const Status closed = co_await Release(files_.begin()->first);
+    if (first.ok()) first = closed;
+  }
+  directories_.clear();
+  co_return first;
+}
+
+}  // namespace moraine::fs::mount
