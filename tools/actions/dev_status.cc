@@ -1,0 +1,54 @@
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/options.h"
+#include "tools/action.h"
+#include "tools/cluster_choice.h"
+#include "tools/dev_cluster.h"
+
+namespace moraine::tools {
+namespace {
+
+const char* Words(ProcessState state) {
+  switch (state) {
+    case ProcessState::kGone: return "stopped";
+    case ProcessState::kRunning: return "running";
+    case ProcessState::kPaused: return "paused";
+  }
+  return "";
+}
+
+}  // namespace
+
+int DevStatus(int argc, const char* const* argv) {
+  OptionTable table("moraine dev status", "Shows the processes of a local cluster.");
+  std::string dir;
+  bool json = false;
+  table.AddPath("dir", &dir, "Directory of the cluster.", {.required = true});
+  table.AddBool("json", &json, "Print JSON for programs.");
+  if (const auto code = table.ParseOrExit(argc, argv)) return *code;
+  Result<DevCluster> cluster = DevCluster::Open(dir);
+  if (!cluster.ok()) return Complain(table, cluster.status());
+  if (json) {
+    nlohmann::json list = nlohmann::json::array();
+    for (const DevProcess& process : cluster->processes()) {
+      list.push_back({{"name", process.name},
+                      {"state", Words(StateOf(process.process))},
+                      {"pid", process.process.pid},
+                      {"endpoint", process.endpoint},
+                      {"http", process.http},
+                      {"dir", process.dir}});
+    }
+    fmt::print("{}\n", nlohmann::json({{"dir", cluster->dir()}, {"processes", list}}).dump(2));
+    return 0;
+  }
+  fmt::print("{:<16} {:<8} {:>8}  {:<21} {}\n", "PROCESS", "STATE", "PID", "ENDPOINT", "DIRECTORY");
+  for (const DevProcess& process : cluster->processes()) {
+    fmt::print("{:<16} {:<8} {:>8}  {:<21} {}\n", process.name, Words(StateOf(process.process)),
+               process.process.pid, process.endpoint, process.dir);
+  }
+  return 0;
+}
+
+}  // namespace moraine::tools

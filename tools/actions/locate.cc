@@ -1,0 +1,102 @@
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/options.h"
+#include "base/units.h"
+#include "tools/action.h"
+#include "tools/cluster_choice.h"
+
+namespace moraine::tools {
+namespace {
+
+using Json = nlohmann::json;
+
+const char* Words(idl::ReplicaState::type state) {
+  switch (state) {
+    case idl::ReplicaState::kGood: return "good";
+    case idl::ReplicaState::kStale: return "stale";
+    case idl::ReplicaState::kMissing: return "missing";
+  }
+  return "unknown";
+}
+
+const char* Words(idl::ChunkState::type state) {
+  switch (state) {
+    case idl::ChunkState::kOpen: return "open";
+    case idl::ChunkState::kSealed: return "sealed";
+    case idl::ChunkState::kFencing: return "fencing";
+    case idl::ChunkState::kDeleting: return "deleting";
+    default: return "closed";
+  }
+}
+
+Json ToJson(const std::string& path, const idl::LocateResponse& located) {
+  Json chunks = Json::array();
+  for (const idl::LocatedChunk& chunk : located.chunks) {
+    Json replicas = Json::array();
+    for (const idl::LocatedReplica& replica : chunk.replicas) {
+      replicas.push_back({{"server", replica.endpoint}, {"server_id", replica.server_id}, {"state", Words(replica.state)}});
+    }
+    chunks.push_back({{"id", chunk.chunk},
+                      {"state", Words(chunk.state)},
+                      {"length", chunk.length},
+                      {"file_offset", chunk.file_offset},
+                      {"replicas", replicas}});
+  }
+  return {{"path", path},
+          {"inode", located.attributes.inode},
+          {"size", located.attributes.size},
+          {"policy", located.policy.name},
+          {"replicas", located.policy.replicas},
+          {"quorum", located.policy.quorum},
+          {"inline", located.inline_data},
+          {"chunks", chunks}};
+}
+
+void PrintWords(const std::string& path, const idl::LocateResponse& located) {
+  fmt::print("{}: inode {}, {}, policy {} ({} copies, {} acknowledge)\n", path, located.attributes.inode,
+             FormatBytes(static_cast<uint64_t>(located.attributes.size)), located.policy.name,
+             located.policy.replicas, located.policy.quorum);
+  if (located.inline_data) {
+    fmt::print("  held in its inode record at the metaserver\n");
+    return;
+  }
+  for (const idl::LocatedChunk& chunk : located.chunks) {
+    fmt::print("  chunk {} at {}: {}, {}\n", chunk.chunk, chunk.file_offset, Words(chunk.state),
+               FormatBytes(static_cast<uint64_t>(chunk.length)));
+    for (const idl::LocatedReplica& replica : chunk.replicas) {
+      fmt::print("    {:<8} server {} {}\n", Words(replica.state), replica.server_id, replica.endpoint);
+    }
+  }
+}
+
+}  // namespace
+
+int Locate(int argc, const char* const* argv) {
+  OptionTable table("moraine locate", "Shows where a file's chunks are and how good their replicas are.");
+  ClusterChoice choice(table);
+  std::string path;
+  table.AddArgument("path", &path, true, "A path below a mount, an absolute path in the file system, or moraine://HOST:PORT/path.");
+  if (const auto code = table.ParseOrExit(argc, argv)) return *code;
+  auto link = choice.Connect(path);
+  if (!link.ok()) return Complain(table, link.status());
+  Result<std::string> inside = choice.InsidePath(path);
+  if (!inside.ok()) return Complain(table, inside.status());
+  idl::PathRequest resolve;
+  resolve.path = *inside;
+  auto found = (*link)->Ask(idl::kResolve, resolve);
+  if (!found.ok()) return Complain(table, found.status().Prefixed(path));
+  idl::InodeRequest request;
+  request.inode = found->attributes.inode;
+  auto located = (*link)->Ask(idl::kLocate, request);
+  if (!located.ok()) return Complain(table, located.status().Prefixed(path));
+  if (choice.json) {
+    fmt::print("{}\n", ToJson(path, *located).dump(2));
+  } else {
+    PrintWords(path, *located);
+  }
+  return 0;
+}
+
+}  // namespace moraine::tools

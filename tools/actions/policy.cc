@@ -1,0 +1,174 @@
+// policy list, get, set and define.
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/limits.h"
+#include "base/options.h"
+#include "tools/action.h"
+#include "tools/cluster_choice.h"
+
+namespace moraine::tools {
+namespace {
+
+using Json = nlohmann::json;
+
+// The inode of a path, with a line that answers calls about it.
+struct Found {
+  std::unique_ptr<MetaserverLink> link;
+  idl::Attributes attributes;
+};
+
+Result<Found> Find(const ClusterChoice& choice, const std::string& path) {
+  Found found;
+  MORAINE_ASSIGN_OR_RETURN(found.link, choice.Connect(path));
+  idl::PathRequest request;
+  MORAINE_ASSIGN_OR_RETURN(request.path, choice.InsidePath(path));
+  auto answer = found.link->Ask(idl::kResolve, request);
+  if (!answer.ok()) return answer.status().Prefixed(path);
+  found.attributes = answer->attributes;
+  return found;
+}
+
+Json ToJson(const idl::Policy& policy) {
+  return {{"name", policy.name}, {"replicas", policy.replicas}, {"quorum", policy.quorum}, {"floor", policy.floor}};
+}
+
+std::string Explain(const idl::Policy& policy) {
+  return fmt::format("{} copies, {} acknowledge an append, made on {} or more servers", policy.replicas,
+                     policy.quorum, policy.floor);
+}
+
+Result<idl::RulesResponse> Rules(MetaserverLink& link, int64_t inode) {
+  idl::InodeRequest request;
+  request.inode = inode;
+  return link.Ask(idl::kGetRules, request);
+}
+
+}  // namespace
+
+int PolicyList(int argc, const char* const* argv) {
+  OptionTable table("moraine policy list", "Lists the redundancy policies.");
+  ClusterChoice choice(table);
+  if (const auto code = table.ParseOrExit(argc, argv)) return *code;
+  auto link = choice.Connect(std::nullopt);
+  if (!link.ok()) return Complain(table, link.status());
+  auto list = (*link)->Ask(idl::kListPolicies, idl::Empty());
+  if (!list.ok()) return Complain(table, list.status());
+  if (choice.json) {
+    Json json = Json::array();
+    for (const idl::Policy& policy : list->policies) json.push_back(ToJson(policy));
+    fmt::print("{}\n", json.dump(2));
+    return 0;
+  }
+  for (const idl::Policy& policy : list->policies) fmt::print("{:<16} {}\n", policy.name, Explain(policy));
+  return 0;
+}
+
+int PolicyGet(int argc, const char* const* argv) {
+  OptionTable table("moraine policy get", "Shows the policy of a file, or the rules for new files in a directory.");
+  ClusterChoice choice(table);
+  std::string path;
+  table.AddArgument("path", &path, true, "A file or directory, as in moraine locate.");
+  if (const auto code = table.ParseOrExit(argc, argv)) return *code;
+  Result<Found> found = Find(choice, path);
+  if (!found.ok()) return Complain(table, found.status());
+  if (found->attributes.type != idl::FileType::kDirectory) {
+    idl::InodeRequest request;
+    request.inode = found->attributes.inode;
+    auto located = found->link->Ask(idl::kLocate, request);
+    if (!located.ok()) return Complain(table, located.status().Prefixed(path));
+    if (choice.json) {
+      fmt::print("{}\n", Json({{"path", path}, {"policy", ToJson(located->policy)}}).dump(2));
+    } else {
+      fmt::print("{}: {} ({})\n", path, located->policy.name, Explain(located->policy));
+    }
+    return 0;
+  }
+  auto rules = Rules(*found->link, found->attributes.inode);
+  if (!rules.ok()) return Complain(table, rules.status().Prefixed(path));
+  if (choice.json) {
+    Json list = Json::array();
+    for (const idl::PolicyRule& rule : rules->rules) list.push_back({{"glob", rule.glob}, {"policy", rule.policy}});
+    fmt::print("{}\n", Json({{"path", path}, {"rules", list}, {"from", rules->from_path}}).dump(2));
+    return 0;
+  }
+  const bool own = rules->from_inode == found->attributes.inode;
+  fmt::print("{}: the first rule that matches a new file's name decides{}\n", path,
+             own ? "" : fmt::format(" (inherited from {})", rules->from_path));
+  for (const idl::PolicyRule& rule : rules->rules) fmt::print("  {:<16} {}\n", rule.glob, rule.policy);
+  return 0;
+}
+
+int PolicySet(int argc, const char* const* argv) {
+  OptionTable table("moraine policy set",
+                    "Sets a rule of a directory: new files below it whose names match the glob get the policy.");
+  ClusterChoice choice(table);
+  std::string path;
+  std::string policy;
+  std::string glob = "*";
+  bool inherit = false;
+  table.AddArgument("path", &path, true, "The directory.");
+  table.AddArgument("policy", &policy, false, "Name of the policy; see moraine policy list.");
+  table.AddString("glob", &glob, "Which file names; *, ? and [..] as in a shell.");
+  table.AddBool("inherit", &inherit, "Drop this directory's rules, so that it inherits again.");
+  table.AddRule([&]() -> Status {
+    if (inherit == policy.empty()) return {};
+    return {Code::kInvalidArgument, "give either a policy or --inherit"};
+  });
+  if (const auto code = table.ParseOrExit(argc, argv)) return *code;
+  Result<Found> found = Find(choice, path);
+  if (!found.ok()) return Complain(table, found.status());
+  idl::SetRulesRequest request;
+  request.inode = found->attributes.inode;
+  if (!inherit) {
+    auto rules = Rules(*found->link, request.inode);
+    if (!rules.ok()) return Complain(table, rules.status().Prefixed(path));
+    // The new rule replaces the one of the same glob; a catch-all stays last.
+    for (const idl::PolicyRule& rule : rules->rules) {
+      if (rule.glob != glob) request.rules.push_back(rule);
+    }
+    idl::PolicyRule rule;
+    rule.glob = glob;
+    rule.policy = policy;
+    request.rules.insert(glob == "*" ? request.rules.end() : request.rules.begin(), rule);
+  }
+  auto answer = found->link->Ask(idl::kSetRules, request);
+  if (!answer.ok()) return Complain(table, answer.status().Prefixed(path));
+  if (choice.json) {
+    fmt::print("{}\n", Json({{"path", path}, {"glob", glob}, {"policy", policy}}).dump(2));
+  } else if (inherit) {
+    fmt::print("{} inherits its rules again\n", path);
+  } else {
+    fmt::print("new files '{}' below {} get policy {}; files that are there keep theirs\n", glob, path, policy);
+  }
+  return 0;
+}
+
+int PolicyDefine(int argc, const char* const* argv) {
+  OptionTable table("moraine policy define", "Makes or changes a redundancy policy; chunks that are there keep theirs.");
+  ClusterChoice choice(table);
+  idl::Policy policy;
+  policy.floor = 0;
+  table.AddArgument("name", &policy.name, true, "Name of the policy.");
+  table.AddInt("replicas", &policy.replicas, 1, limits::kReplicasMax, "Copies of each chunk.", {.required = true});
+  table.AddInt("quorum", &policy.quorum, 1, limits::kReplicasMax, "Copies that acknowledge an append.", {.required = true});
+  table.AddInt("floor", &policy.floor, 0, limits::kReplicasMax,
+               "Fewest servers a chunk may be made on while others are down; 0: the quorum.");
+  if (const auto code = table.ParseOrExit(argc, argv)) return *code;
+  if (policy.floor == 0) policy.floor = policy.quorum;
+  auto link = choice.Connect(std::nullopt);
+  if (!link.ok()) return Complain(table, link.status());
+  idl::SetPolicyRequest request;
+  request.policy = policy;
+  auto answer = (*link)->Ask(idl::kSetPolicy, request);
+  if (!answer.ok()) return Complain(table, answer.status());
+  if (choice.json) {
+    fmt::print("{}\n", ToJson(policy).dump(2));
+  } else {
+    fmt::print("policy {}: {}\n", policy.name, Explain(policy));
+  }
+  return 0;
+}
+
+}  // namespace moraine::tools

@@ -1,0 +1,126 @@
+#include "tools/cluster_choice.h"
+
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "tools/dev_cluster.h"
+
+namespace moraine::tools {
+namespace {
+
+constexpr std::string_view kMountType = "fuse.moraine";
+
+// mountinfo writes blanks and backslashes as three octal digits.
+std::string Unescape(const std::string& text) {
+  std::string plain;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '\\' && i + 3 < text.size()) {
+      plain.push_back(static_cast<char>(std::strtol(text.substr(i + 1, 3).c_str(), nullptr, 8)));
+      i += 3;
+    } else {
+      plain.push_back(text[i]);
+    }
+  }
+  return plain;
+}
+
+// Not through the file system itself: a dead mount must not hang the command that asks about it.
+std::string Absolute(const std::string& path) {
+  return (path.starts_with('/') ? std::filesystem::path(path) : std::filesystem::current_path() / path)
+      .lexically_normal()
+      .string();
+}
+
+bool IsAbove(const std::string& directory, const std::string& path) {
+  return path == directory || directory == "/" ||
+         (path.starts_with(directory) && path[directory.size()] == '/');
+}
+
+}  // namespace
+
+std::optional<MountAbove> FindMountAbove(const std::string& path) {
+  std::ifstream mounts("/proc/self/mountinfo");
+  const std::string absolute = Absolute(path);
+  std::optional<MountAbove> best;
+  std::string line;
+  while (std::getline(mounts, line)) {
+    // id parent major:minor root MOUNT-POINT options fields... - TYPE SOURCE options
+    std::istringstream words(line);
+    std::string skipped;
+    std::string point;
+    words >> skipped >> skipped >> skipped >> skipped >> point;
+    const size_t dash = line.find(" - ");
+    if (dash == std::string::npos) continue;
+    std::istringstream rest(line.substr(dash + 3));
+    std::string type;
+    std::string source;
+    rest >> type >> source;
+    point = Unescape(point);
+    if (type != kMountType || !IsAbove(point, absolute)) continue;
+    if (!best || point.size() >= best->mount_point.size()) best = MountAbove{point, Unescape(source)};
+  }
+  return best;
+}
+
+ClusterChoice::ClusterChoice(OptionTable& table) {
+  table.AddPath("dir", &dir_, "Directory of a cluster that `moraine dev up` made.");
+  table.AddEndpoint("metaserver", &metaserver_, "The metaserver's address.");
+  table.AddDuration("timeout", &timeout_, 100ms, 1h, "How long to wait for an answer.");
+  table.AddBool("json", &json, "Print JSON for programs.");
+}
+
+Result<Endpoint> ClusterChoice::Metaserver(const std::optional<std::string>& path) const {
+  if (!metaserver_.empty()) return ParseEndpoint(metaserver_);
+  if (!dir_.empty()) {
+    Result<DevCluster> cluster = DevCluster::Open(dir_);
+    if (!cluster.ok()) return cluster.status();
+    return ParseEndpoint(cluster->metaserver());
+  }
+  if (path) {
+    if (const auto mount = FindMountAbove(*path)) return ParseEndpoint(mount->metaserver);
+  }
+  const char* environment = std::getenv("MORAINE_METASERVER");
+  if (environment != nullptr && *environment != '\0') {
+    Result<Endpoint> endpoint = ParseEndpoint(environment);
+    if (!endpoint.ok()) return endpoint.status().Prefixed("MORAINE_METASERVER");
+    return endpoint;
+  }
+  return Status(Code::kInvalidArgument,
+                "which cluster? Give --metaserver HOST:PORT, --dir DIR of a dev cluster, a path below a "
+                "mount, or set MORAINE_METASERVER");
+}
+
+Result<std::unique_ptr<MetaserverLink>> ClusterChoice::Connect(
+    const std::optional<std::string>& path) const {
+  MORAINE_ASSIGN_OR_RETURN(Endpoint endpoint, Metaserver(path));
+  return MetaserverLink::Create(std::move(endpoint), timeout_);
+}
+
+Result<std::string> ClusterChoice::InsidePath(const std::string& path) const {
+  if (const auto mount = FindMountAbove(path)) {
+    const std::string inside = Absolute(path).substr(mount->mount_point == "/" ? 0 : mount->mount_point.size());
+    return inside.empty() ? "/" : inside;
+  }
+  // moraine://HOST:PORT/path, as RocksDB programs write it.
+  constexpr std::string_view kScheme = "moraine://";
+  if (path.starts_with(kScheme)) {
+    const size_t slash = path.find('/', kScheme.size());
+    return slash == std::string::npos ? "/" : path.substr(slash);
+  }
+  if (!path.starts_with('/')) {
+    return Status(Code::kInvalidArgument, fmt::format("'{}' is neither below a mount nor an absolute path in the "
+                                                      "file system", path));
+  }
+  return path;
+}
+
+int Complain(const OptionTable& table, const Status& status) {
+  fmt::print(stderr, "{}: {}\n", table.program(), status.message());
+  return 1;
+}
+
+}  // namespace moraine::tools

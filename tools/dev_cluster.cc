@@ -1,0 +1,346 @@
+#include "tools/dev_cluster.h"
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <thread>
+
+#include "base/limits.h"
+#include "tools/cluster_choice.h"
+#include "tools/metaserver_link.h"
+
+namespace moraine::tools {
+namespace {
+
+using Json = nlohmann::json;
+namespace fs = std::filesystem;
+
+constexpr Duration kStartLimit = std::chrono::seconds(30);
+constexpr Duration kStopLimit = std::chrono::seconds(15);
+constexpr Duration kPoll = std::chrono::milliseconds(20);
+
+std::string ProgramDir() { return fs::read_symlink("/proc/self/exe").parent_path().string(); }
+
+bool IsMounted(const std::string& mount) {
+  const auto above = FindMountAbove(mount);
+  return above && above->mount_point == fs::path(mount).lexically_normal().string();
+}
+
+}  // namespace
+
+std::string DevCluster::plugin() const {
+  return (fs::path(ProgramDir()).parent_path() / "lib" / "libmoraine_rocksdb.so").string();
+}
+
+Result<DevCluster> DevCluster::Open(const std::string& dir) {
+  DevCluster cluster(fs::absolute(dir).lexically_normal().string());
+  while (cluster.dir_.size() > 1 && cluster.dir_.ends_with('/')) cluster.dir_.pop_back();
+  if (!fs::exists(cluster.cluster_file())) {
+    return Status(Code::kNotFound, fmt::format("no dev cluster in {}; make one with: moraine dev up --dir {}",
+                                               dir, dir));
+  }
+  MORAINE_RETURN_IF_ERROR(cluster.Load());
+  return cluster;
+}
+
+Result<DevCluster> DevCluster::Make(const std::string& dir, const Plan& plan) {
+  std::error_code error;
+  fs::create_directories(dir, error);
+  if (error) return StatusFromErrno(error.value(), "make " + dir);
+  DevCluster cluster(fs::absolute(dir).lexically_normal().string());
+  while (cluster.dir_.size() > 1 && cluster.dir_.ends_with('/')) cluster.dir_.pop_back();
+  if (fs::exists(cluster.cluster_file())) {
+    MORAINE_RETURN_IF_ERROR(cluster.Load());
+  } else {
+    cluster.plan_ = plan;
+    cluster.plan_.mount.clear();
+  }
+  if (!plan.mount.empty()) {
+    const std::string mount = fs::absolute(plan.mount).lexically_normal().string();
+    if (!cluster.plan_.mount.empty() && cluster.plan_.mount != mount) {
+      return Status(Code::kBusy, fmt::format("this cluster has its mount at {}; stop it with dev down first",
+                                             cluster.plan_.mount));
+    }
+    cluster.plan_.mount = mount;
+  }
+  MORAINE_RETURN_IF_ERROR(cluster.AddProcesses());
+  MORAINE_RETURN_IF_ERROR(cluster.Save());
+  return cluster;
+}
+
+Status DevCluster::AddProcesses() {
+  std::set<std::string> names;
+  std::set<uint16_t> taken;
+  for (const DevProcess& process : processes_) names.insert(process.name);
+  const auto port = [&]() -> Result<std::string> {
+    while (true) {
+      MORAINE_ASSIGN_OR_RETURN(const uint16_t free, FreePort());
+      if (taken.insert(free).second) return fmt::format("127.0.0.1:{}", free);
+    }
+  };
+  const auto add = [&](std::string name, std::string dir, bool listens) -> Status {
+    if (names.contains(name)) return {};
+    DevProcess process;
+    process.name = std::move(name);
+    process.dir = std::move(dir);
+    if (listens) {
+      MORAINE_ASSIGN_OR_RETURN(process.endpoint, port());
+    } else {
+      process.endpoint = metaserver();
+    }
+    MORAINE_ASSIGN_OR_RETURN(process.http, port());
+    processes_.push_back(std::move(process));
+    return {};
+  };
+  MORAINE_RETURN_IF_ERROR(add("metaserver", dir_ + "/metaserver", true));
+  for (int i = 1; i <= plan_.chunkservers; ++i) {
+    MORAINE_RETURN_IF_ERROR(add(fmt::format("chunkserver:{}", i), fmt::format("{}/chunkserver-{}", dir_, i), true));
+  }
+  if (!plan_.mount.empty()) MORAINE_RETURN_IF_ERROR(add("mount", plan_.mount, false));
+  return {};
+}
+
+Status DevCluster::Load() {
+  std::ifstream file(cluster_file());
+  const Json json = Json::parse(file, nullptr, false);
+  if (json.is_discarded() || !json.contains("processes")) {
+    return {Code::kCorruption, cluster_file() + " is damaged; remove the directory and make the cluster anew"};
+  }
+  plan_.mount = json.value("mount", "");
+  plan_.journal_bytes = json.value("journal_bytes", plan_.journal_bytes);
+  plan_.repair_grace = std::chrono::milliseconds(json.value("repair_grace_ms", int64_t{5000}));
+  plan_.session_ttl = std::chrono::milliseconds(json.value("session_ttl_ms", int64_t{10000}));
+  plan_.chunkservers = 0;
+  for (const Json& entry : json["processes"]) {
+    DevProcess process;
+    process.name = entry.value("name", "");
+    process.endpoint = entry.value("endpoint", "");
+    process.http = entry.value("http", "");
+    process.dir = entry.value("dir", "");
+    process.process = {entry.value("pid", int64_t{0}), entry.value("started", uint64_t{0})};
+    if (process.name.starts_with("chunkserver:")) ++plan_.chunkservers;
+    processes_.push_back(std::move(process));
+  }
+  if (processes_.empty() || processes_.front().name != "metaserver") {
+    return {Code::kCorruption, cluster_file() + " names no metaserver"};
+  }
+  return {};
+}
+
+Status DevCluster::Save() const {
+  Json json;
+  json["metaserver"] = metaserver();
+  json["uri"] = uri();
+  json["mount"] = plan_.mount;
+  json["plugin"] = plugin();
+  json["journal_bytes"] = plan_.journal_bytes;
+  json["repair_grace_ms"] = std::chrono::duration_cast<std::chrono::milliseconds>(plan_.repair_grace).count();
+  json["session_ttl_ms"] = std::chrono::duration_cast<std::chrono::milliseconds>(plan_.session_ttl).count();
+  json["processes"] = Json::array();
+  for (const DevProcess& process : processes_) {
+    json["processes"].push_back({{"name", process.name},
+                                 {"pid", process.process.pid},
+                                 {"started", process.process.started},
+                                 {"endpoint", process.endpoint},
+                                 {"http", process.http},
+                                 {"dir", process.dir}});
+  }
+  const std::string next = cluster_file() + ".next";
+  {
+    std::ofstream file(next);
+    file << json.dump(2) << "\n";
+    if (!file.flush()) return {Code::kIo, "cannot write " + next};
+  }
+  if (rename(next.c_str(), cluster_file().c_str()) != 0) return StatusFromErrno(errno, "rename " + next);
+  return {};
+}
+
+std::vector<std::string> DevCluster::CommandOf(const DevProcess& process) const {
+  const std::string programs = ProgramDir();
+  if (process.name == "metaserver") {
+    return {programs + "/moraine-metaserver", "--dir=" + process.dir, "--listen=" + process.endpoint,
+            "--http=" + process.http, "--repair-grace=" + ExactDuration(plan_.repair_grace),
+            "--session-ttl=" + ExactDuration(plan_.session_ttl)};
+  }
+  if (process.name == "mount") {
+    return {programs + "/moraine-mount", metaserver(), process.dir, "--foreground", "--http=" + process.http};
+  }
+  const std::string number = process.name.substr(process.name.find(':') + 1);
+  return {programs + "/moraine-chunkserver",
+          "--dir=" + process.dir,
+          "--listen=" + process.endpoint,
+          "--metaserver=" + metaserver(),
+          "--http=" + process.http,
+          "--location=dev/rack" + number + "/host" + number,
+          "--journal-bytes=" + ExactBytes(plan_.journal_bytes)};
+}
+
+std::string DevCluster::LogOf(const DevProcess& process) const {
+  std::string name = process.name;
+  std::replace(name.begin(), name.end(), ':', '-');
+  return fmt::format("{}/{}.log", dir_, name);
+}
+
+Status DevCluster::Launch(DevProcess& process) {
+  if (StateOf(process.process) != ProcessState::kGone) return {};
+  std::error_code error;
+  fs::create_directories(process.dir, error);
+  // A mount whose process was killed refuses every look at it until it is unmounted.
+  if (error && process.name != "mount") return StatusFromErrno(error.value(), "make " + process.dir);
+  if (process.name == "mount" && IsMounted(process.dir)) MORAINE_RETURN_IF_ERROR(Unmount());
+  Result<ProcessId> started = StartProcess(CommandOf(process), LogOf(process));
+  if (!started.ok()) return started.status();
+  process.process = *started;
+  return Save();
+}
+
+Status DevCluster::AwaitMetaserver(size_t chunkservers, DevProcess* watched) {
+  const auto end = std::chrono::steady_clock::now() + kStartLimit;
+  MORAINE_ASSIGN_OR_RETURN(const Endpoint endpoint, ParseEndpoint(metaserver()));
+  MORAINE_ASSIGN_OR_RETURN(auto link, MetaserverLink::Create(endpoint, std::chrono::seconds(2)));
+  std::string waiting_for = "the metaserver";
+  while (std::chrono::steady_clock::now() < end) {
+    if (watched != nullptr && StateOf(watched->process) == ProcessState::kGone) {
+      return {Code::kUnavailable, fmt::format("{} did not start: {}", watched->name, LastLine(LogOf(*watched)))};
+    }
+    Result<idl::ClusterStatus> status = link->Ask(idl::kClusterStatus, idl::Empty());
+    if (status.ok()) {
+      size_t alive = 0;
+      bool watched_alive = watched == nullptr || !watched->name.starts_with("chunkserver:");
+      for (const idl::ServerStatus& server : status->servers) {
+        if (!server.alive) continue;
+        ++alive;
+        if (watched != nullptr && server.endpoint == watched->endpoint) watched_alive = true;
+      }
+      if (alive >= chunkservers && watched_alive) return {};
+      waiting_for = fmt::format("chunkservers ({} of {} are there)", alive, chunkservers);
+    }
+    std::this_thread::sleep_for(kPoll);
+  }
+  return {Code::kTimeout, fmt::format("waited {} for {}; see the logs in {}", FormatDuration(kStartLimit), waiting_for, dir_)};
+}
+
+Status DevCluster::AwaitServing(DevProcess& process) {
+  if (process.name == "metaserver") return AwaitMetaserver(0, &process);
+  if (process.name != "mount") return AwaitMetaserver(0, &process);
+  const auto end = std::chrono::steady_clock::now() + kStartLimit;
+  while (!IsMounted(process.dir)) {
+    if (StateOf(process.process) == ProcessState::kGone) {
+      return {Code::kUnavailable, "the mount did not start: " + LastLine(LogOf(process))};
+    }
+    if (std::chrono::steady_clock::now() >= end) {
+      return {Code::kTimeout, fmt::format("the mount at {} is not there after {}; see {}", process.dir,
+                                          FormatDuration(kStartLimit), LogOf(process))};
+    }
+    std::this_thread::sleep_for(kPoll);
+  }
+  return {};
+}
+
+Status DevCluster::Up() {
+  for (DevProcess& process : processes_) {
+    if (process.name == "mount") continue;
+    MORAINE_RETURN_IF_ERROR(Launch(process));
+  }
+  for (DevProcess& process : processes_) {
+    if (process.name != "mount") MORAINE_RETURN_IF_ERROR(AwaitServing(process));
+  }
+  MORAINE_RETURN_IF_ERROR(AwaitMetaserver(static_cast<size_t>(plan_.chunkservers), nullptr));
+  for (DevProcess& process : processes_) {
+    if (process.name != "mount") continue;
+    MORAINE_RETURN_IF_ERROR(Launch(process));
+    MORAINE_RETURN_IF_ERROR(AwaitServing(process));
+  }
+  return {};
+}
+
+Status DevCluster::Unmount() {
+  if (plan_.mount.empty() || !IsMounted(plan_.mount)) return {};
+  // Lazily: a dead or busy mount must not hold us.
+  if (umount2(plan_.mount.c_str(), MNT_DETACH) != 0 && errno != EINVAL) {
+    return StatusFromErrno(errno, "unmount " + plan_.mount);
+  }
+  return {};
+}
+
+Status DevCluster::Down() {
+  // Clients before servers, the metaserver last: each can still say goodbye to the next.
+  std::vector<DevProcess*> order;
+  for (DevProcess& process : processes_) order.push_back(&process);
+  std::reverse(order.begin(), order.end());
+  Status first;
+  const auto stop = [&](const std::vector<DevProcess*>& group) {
+    for (DevProcess* process : group) {
+      Signal(process->process, SIGCONT).Ignore();
+      Signal(process->process, SIGTERM).Ignore();
+    }
+    for (DevProcess* process : group) {
+      if (WaitUntilGone(process->process, kStopLimit)) continue;
+      Signal(process->process, SIGKILL).Ignore();
+      if (!WaitUntilGone(process->process, kStopLimit) && first.ok()) {
+        first = Status(Code::kTimeout, fmt::format("{} (pid {}) does not end", process->name, process->process.pid));
+      }
+    }
+  };
+  std::vector<DevProcess*> mounts;
+  std::vector<DevProcess*> chunkservers;
+  std::vector<DevProcess*> metaservers;
+  for (DevProcess* process : order) {
+    (process->name == "mount" ? mounts : process->name == "metaserver" ? metaservers : chunkservers).push_back(process);
+  }
+  stop(mounts);
+  const Status unmounted = Unmount();
+  if (!unmounted.ok() && first.ok()) first = unmounted;
+  stop(chunkservers);
+  stop(metaservers);
+  for (DevProcess& process : processes_) process.process = {};
+  // A mount that is not asked for again must not come back at the next `up`.
+  std::erase_if(processes_, [](const DevProcess& process) { return process.name == "mount"; });
+  plan_.mount.clear();
+  const Status saved = Save();
+  return first.ok() ? saved : first;
+}
+
+Status DevCluster::Delete() {
+  std::error_code error;
+  fs::remove_all(dir_, error);
+  if (error) return StatusFromErrno(error.value(), "remove " + dir_);
+  return {};
+}
+
+Result<DevProcess*> DevCluster::Find(const std::string& name) {
+  std::string names;
+  for (DevProcess& process : processes_) {
+    if (process.name == name) return &process;
+    names += (names.empty() ? "" : ", ") + process.name;
+  }
+  return Status(Code::kNotFound, fmt::format("no process '{}' here; there are {}", name, names));
+}
+
+Status DevCluster::Kill(DevProcess& process) {
+  MORAINE_RETURN_IF_ERROR(Signal(process.process, SIGKILL));
+  if (!WaitUntilGone(process.process, kStopLimit)) {
+    return {Code::kTimeout, fmt::format("{} (pid {}) does not end", process.name, process.process.pid)};
+  }
+  process.process = {};
+  return Save();
+}
+
+Status DevCluster::Start(DevProcess& process) {
+  MORAINE_RETURN_IF_ERROR(Launch(process));
+  return AwaitServing(process);
+}
+
+Status DevCluster::Pause(DevProcess& process) { return Signal(process.process, SIGSTOP); }
+
+Status DevCluster::Resume(DevProcess& process) { return Signal(process.process, SIGCONT); }
+
+}  // namespace moraine::tools
