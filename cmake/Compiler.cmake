@@ -36,8 +36,12 @@ else()
 endif()
 add_link_options(-fuse-ld=lld-19 -Wl,-z,relro,-z,now)
 
+# Paths inside the build directory do not count, so that several build directories share one cache.
 find_program(MORAINE_CCACHE ccache)
-if(MORAINE_CCACHE)
-  set(CMAKE_C_COMPILER_LAUNCHER "${MORAINE_CCACHE}")
-  set(CMAKE_CXX_COMPILER_LAUNCHER "${MORAINE_CCACHE}")
+find_program(MORAINE_ENV env)
+if(MORAINE_CCACHE AND MORAINE_ENV)
+  set(launcher "${MORAINE_ENV}" CCACHE_NOHASHDIR=1 "CCACHE_BASEDIR=${CMAKE_BINARY_DIR}"
+    "${MORAINE_CCACHE}")
+  set(CMAKE_C_COMPILER_LAUNCHER "${launcher}")
+  set(CMAKE_CXX_COMPILER_LAUNCHER "${launcher}")
 endif()
