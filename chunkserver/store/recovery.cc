@@ -1,0 +1,206 @@
+#include "chunkserver/store/recovery.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/encoding.h"
+#include "base/hash.h"
+#include "base/log.h"
+
+namespace moraine::chunkserver {
+namespace {
+
+constexpr uint64_t kVerifyBytes = 1ULL << 20;
+
+struct Verified {
+  uint64_t end = 0;  // whole blocks from 0 that match
+  std::vector<uint64_t> checksums;
+};
+
+// Verifies blocks [0, limit) until the first that does not match or is not there.
+Task<Result<Verified>> VerifyBlocks(File& file, uint64_t file_bytes, uint64_t limit) {
+  Verified verified;
+  Buffer page = Buffer::Allocate(kPageBytes);
+  Buffer data = Buffer::Allocate(kVerifyBytes);
+  while (verified.end < limit) {
+    const uint64_t group = verified.end / kGroupBytes;
+    const uint64_t group_begin = FileOffsetOf(group * kGroupBytes);
+    if (verified.end % kGroupBytes == 0) {
+      if (file_bytes < group_begin) break;
+      MORAINE_CO_ASSIGN_OR_RETURN(const size_t size,
+                                  co_await file.ReadAt(ChecksumPageOffset(group), page.bytes()));
+      if (size < kPageBytes) break;
+    }
+    const uint64_t at = FileOffsetOf(verified.end);
+    const uint64_t group_left = kGroupBytes - verified.end % kGroupBytes;
+    const uint64_t there = file_bytes > at ? file_bytes - at : 0;
+    const uint64_t want = BlockFloor(std::min({kVerifyBytes, group_left, there, limit - verified.end}));
+    if (want == 0) break;
+    MORAINE_CO_ASSIGN_OR_RETURN(const size_t size,
+                                co_await file.ReadAt(at, data.bytes().first(want)));
+    for (uint64_t done = 0; done + limits::kBlockBytes <= size; done += limits::kBlockBytes) {
+      const uint64_t index = verified.end / limits::kBlockBytes % kGroupBlocks;
+      const uint64_t checksum = LoadLittle64(page.data() + index * sizeof(uint64_t));
+      if (BlockChecksum(data.bytes().subspan(done, limits::kBlockBytes)) != checksum) co_return verified;
+      verified.checksums.push_back(checksum);
+      verified.end += limits::kBlockBytes;
+    }
+    if (size < want) break;
+  }
+  co_return verified;
+}
+
+}  // namespace
+
+void JournalReplay::Apply(uint64_t sequence, const DecodedRecord& record) {
+  ReplayedReplica& replica = replicas_[record.chunk][record.incarnation];
+  replica.chunk = record.chunk;
+  replica.incarnation = record.incarnation;
+  if (replica.done) return;
+  switch (record.kind) {
+    case RecordKind::kState:
+      if (replica.deleted || replica.sealed) return;
+      replica.has_state = true;
+      replica.epoch = std::max(replica.epoch, record.epoch);
+      replica.origin = record.origin;
+      replica.file_length = record.number;
+      replica.bytes.assign(record.bytes.begin(), record.bytes.end());
+      replica.gap = false;
+      replica.first_frame = replica.state_frame = sequence;
+      return;
+    case RecordKind::kAppend: {
+      if (!replica.has_state || replica.sealed) return;
+      if (record.number > replica.end()) {
+        replica.gap = true;
+        return;
+      }
+      const uint64_t known = replica.end() - record.number;
+      if (record.bytes.size() <= known) return;
+      replica.bytes.insert(replica.bytes.end(), record.bytes.begin() + static_cast<ptrdiff_t>(known),
+                           record.bytes.end());
+      return;
+    }
+    case RecordKind::kFence:
+      replica.epoch = std::max(replica.epoch, record.epoch);
+      return;
+    case RecordKind::kSeal:
+      if (!replica.has_state) return;
+      replica.sealed = true;
+      replica.epoch = std::max(replica.epoch, record.epoch);
+      replica.sealed_length = record.number;
+      replica.seal_block.assign(record.bytes.begin(), record.bytes.end());
+      return;
+    case RecordKind::kTombstone:
+      replica.tombstone = true;
+      replica.epoch = std::max(replica.epoch, record.epoch);
+      replica.first_frame = replica.state_frame = sequence;
+      return;
+    case RecordKind::kDelete:
+      replica.deleted = true;
+      if (replica.first_frame == 0) replica.first_frame = sequence;
+      return;
+    case RecordKind::kDone:
+      replica.done = true;
+      replica.bytes = {};
+      return;
+  }
+}
+
+void JournalReplay::Visit(uint64_t sequence, const std::vector<DecodedRecord>& records) {
+  for (const DecodedRecord& record : records) Apply(sequence, record);
+}
+
+std::map<ChunkId, ReplayedReplica> JournalReplay::Take() {
+  std::map<ChunkId, ReplayedReplica> alive;
+  for (auto& [chunk, incarnations] : replicas_) {
+    for (auto& [incarnation, replica] : incarnations) {
+      if (replica.done || !(replica.has_state || replica.deleted || replica.tombstone)) continue;
+      const auto [at, fresh] = alive.try_emplace(chunk);
+      if (fresh || at->second.first_frame < replica.first_frame) at->second = std::move(replica);
+    }
+  }
+  replicas_.clear();
+  return alive;
+}
+
+Task<Result<std::vector<ChunkId>>> ListChunkFiles(StoreContext& context) {
+  std::vector<ChunkId> chunks;
+  for (unsigned i = 0; i < kChunkDirectories; ++i) {
+    const std::string directory = context.PathOf(ChunkDirectory(ChunkId(i)));
+    auto entries = co_await context.loop.disk().List(directory);
+    if (!entries.ok()) co_return entries.status();
+    for (const DirectoryEntry& entry : *entries) {
+      const auto chunk = ParseChunkFileName(entry.name);
+      if (chunk.ok() && chunk->value() % kChunkDirectories == i) {
+        chunks.push_back(*chunk);
+      } else {
+        LogWarning("{}/{} is no chunk file; it is left alone", directory, entry.name);
+      }
+    }
+  }
+  co_return chunks;
+}
+
+Task<Result<FoundFile>> InspectChunkFile(StoreContext& context, ChunkId chunk) {
+  FoundFile found;
+  auto file = co_await context.loop.disk().Open(context.PathOf(ChunkPath(chunk)), {});
+  if (!file.ok()) co_return file.status();
+  MORAINE_CO_ASSIGN_OR_RETURN(found.bytes, co_await (*file)->Size());
+  Buffer page = Buffer::Allocate(kPageBytes);
+  MORAINE_CO_ASSIGN_OR_RETURN(const size_t size, co_await (*file)->ReadAt(0, page.bytes()));
+  auto header = DecodeChunkHeader(page.bytes().first(size));
+  found.status = header.status();
+  if (header.ok()) found.header = std::move(*header);
+  if (found.status.ok() && found.header.chunk != chunk) {
+    found.status = Status(Code::kCorruption, fmt::format("the file's header is of chunk {}",
+                                                         found.header.chunk.value()));
+  }
+  co_return found;
+}
+
+Task<Result<OpenReplica::Found>> RecoverReplica(StoreContext& context, ReplayedReplica replayed,
+                                                const FoundFile* file) {
+  const bool sealed = replayed.sealed;
+  const uint64_t whole = sealed ? BlockFloor(replayed.sealed_length) : limits::kChunkBytesMax;
+  const uint64_t required = std::min(replayed.file_length, whole);
+  const std::optional<uint64_t> seal =
+      sealed ? std::optional<uint64_t>(replayed.sealed_length) : std::nullopt;
+  Verified verified;
+  std::shared_ptr<File> handle;
+  if (file != nullptr) {
+    OpenOptions options;
+    options.write = options.direct = true;
+    auto opened =
+        co_await context.loop.disk().Open(context.PathOf(ChunkPath(replayed.chunk)), options);
+    if (!opened.ok()) co_return opened.status();
+    handle = std::move(*opened);
+    MORAINE_CO_ASSIGN_OR_RETURN(verified, co_await VerifyBlocks(*handle, file->bytes, whole));
+  }
+  const bool complete = !sealed || std::max(verified.end, replayed.end()) >= whole;
+  const bool damaged = verified.end < required || replayed.gap || !complete;
+  OpenReplica::Found found(
+      protocol::AppendReplica::Reopened(replayed.chunk, replayed.epoch, verified.end, seal));
+  found.damaged = damaged;
+  found.flushed = verified.end;
+  found.file_length = std::min(required, verified.end);
+  found.checksums = std::move(verified.checksums);
+  found.file = std::move(handle);
+  found.first_frame = replayed.first_frame;
+  if (damaged) {
+    LogError("chunk {}: {} bytes are in its file, {} should be; the replica is damaged",
+             replayed.chunk.value(), found.flushed, required);
+    co_return found;
+  }
+  const uint64_t end = std::min(std::max(found.flushed, replayed.end()), whole);
+  if (end > found.flushed) {
+    const auto from = replayed.bytes.begin() + static_cast<ptrdiff_t>(found.flushed - replayed.file_length);
+    found.tail.assign(from, from + static_cast<ptrdiff_t>(end - found.flushed));
+  }
+  found.seal_block = std::move(replayed.seal_block);
+  found.rules = protocol::AppendReplica::Reopened(
+      replayed.chunk, replayed.epoch, sealed ? replayed.sealed_length : end, seal);
+  co_return found;
+}
+
+}  // namespace moraine::chunkserver

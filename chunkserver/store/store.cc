@@ -1,0 +1,395 @@
+#include "chunkserver/store/store.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/log.h"
+
+namespace moraine::chunkserver {
+namespace {
+
+// What one idle open replica costs in the journal when it is restated, with room to spare.
+constexpr uint64_t kJournalBytesPerReplica = 2 * kPageBytes;
+constexpr uint64_t kJournalShareForRestating = 4;  // one over
+
+Status Unknown(ChunkId chunk) {
+  return {Code::kUnknownChunk, fmt::format("no replica of chunk {} here", chunk.value())};
+}
+
+Status Closing() { return {Code::kCanceled, "the store is closing"}; }
+
+}  // namespace
+
+Store::Store(Loop& loop, StoreOptions options, MetricRegistry& metrics)
+    : context_(std::make_unique<StoreContext>(loop, std::move(options), metrics)),
+      loop_(loop),
+      reader_(*context_),
+      changed_over_(loop),
+      calls_(loop),
+      loops_(loop),
+      wake_(loop),
+      closing_(loop) {
+  context_->on_pressure = [this] { wake_.Set(); };
+  context_->on_changed = [this](ChunkId chunk) { NoteChanged(chunk); };
+}
+
+Store::~Store() = default;
+
+Result<std::shared_ptr<OpenReplica>> Store::FindOpen(ChunkId chunk) const {
+  const auto found = index_.find(chunk);
+  if (found == index_.end()) return Unknown(chunk);
+  if (found->second.open == nullptr) {
+    return {Code::kSealed, fmt::format("chunk {} is sealed at {}", chunk.value(),
+                                       found->second.sealed.length)};
+  }
+  return found->second.open;
+}
+
+Status Store::CheckRoomForReplica() const {
+  if (space_.free_bytes < context_->options.reserve_bytes) {
+    return {Code::kNoSpace, fmt::format("{} are free, the reserve is {}: no new replicas",
+                                        FormatBytes(space_.free_bytes),
+                                        FormatBytes(context_->options.reserve_bytes))};
+  }
+  const uint64_t open_max =
+      context_->journal->region_bytes() / kJournalShareForRestating / kJournalBytesPerReplica;
+  if (open_count_ + tombstones_.size() >= open_max) {
+    return {Code::kOverloaded, fmt::format("{} replicas are open, the journal has room for {}",
+                                           open_count_, open_max)};
+  }
+  return Status::Ok();
+}
+
+Task<Status> Store::WaitForChange(ChunkId chunk) {
+  while (changing_.contains(chunk)) {
+    MORAINE_CO_RETURN_IF_ERROR(context_->CheckWritable());
+    co_await changed_over_.Wait();
+  }
+  co_return Status::Ok();
+}
+
+Task<Result<std::shared_ptr<OpenReplica>>> Store::FindOrCreate(const AppendCall& call) {
+  if (changing_.contains(call.chunk)) {
+    MORAINE_CO_RETURN_IF_ERROR(co_await WaitForChange(call.chunk));
+  }
+  auto found = FindOpen(call.chunk);
+  if (found.ok() || found.code() != Code::kUnknownChunk) co_return found;
+  if (tombstones_.contains(call.chunk)) {
+    co_return Status(Code::kFenced, fmt::format("chunk {} was fenced here before it was made",
+                                                call.chunk.value()));
+  }
+  // Only a chunk's first bytes make a replica.
+  if (!call.create || call.offset != 0) co_return found;
+  MORAINE_CO_RETURN_IF_ERROR(context_->CheckWritable());
+  MORAINE_CO_RETURN_IF_ERROR(CheckRoomForReplica());
+  ChunkHeader header;
+  header.cluster = superblock_.cluster;
+  header.chunk = call.chunk;
+  header.incarnation = loop_.random().Next();
+  header.epoch = call.epoch;
+  header.origin = *call.create;
+  auto replica = std::make_shared<OpenReplica>(*context_, std::move(header));
+  replica->QueueCreation();
+  index_[call.chunk].open = replica;
+  gone_.erase(call.chunk);
+  ++open_count_;
+  UpdateGauges();
+  co_return replica;
+}
+
+Task<Result<AppendResult>> Store::AppendTo(AppendCall call, bool copy) {
+  const auto pass = calls_.Enter();
+  if (!pass) co_return Closing();
+  if (call.bytes.size() > limits::kAppendBytesMax) {
+    co_return Status(Code::kTooLarge, "an append of more than " + FormatBytes(limits::kAppendBytesMax));
+  }
+  const Instant begin = loop_.Now();
+  const bool sync = call.sync;
+  auto replica = co_await FindOrCreate(call);
+  if (!replica.ok()) {
+    // A resend to a replica that is sealed by now: what it has is told by Stat.
+    co_return replica.status();
+  }
+  auto result = co_await (*replica)->Append(std::move(call), copy);
+  (sync ? context_->metrics.sync_time : context_->metrics.append_time)
+      .RecordTime(loop_.Now() - begin);
+  co_return result;
+}
+
+Task<Result<AppendResult>> Store::Append(AppendCall call) { return AppendTo(std::move(call), false); }
+Task<Result<AppendResult>> Store::AppendCopied(AppendCall call) {
+  return AppendTo(std::move(call), true);
+}
+
+Task<Result<ReadResult>> Store::Read(ChunkId chunk, uint64_t offset, uint64_t length,
+                                     uint64_t committed) {
+  const auto pass = calls_.Enter();
+  if (!pass) co_return Closing();
+  if (length > limits::kReadBytesMax || offset > limits::kChunkBytesMax) {
+    co_return Status(Code::kTooLarge, "a read of more than " + FormatBytes(limits::kReadBytesMax));
+  }
+  const Instant begin = loop_.Now();
+  context_->metrics.reads.Add();
+  const auto found = index_.find(chunk);
+  if (found == index_.end()) co_return Unknown(chunk);
+  const Entry entry = found->second;
+  auto result = entry.open != nullptr ? co_await entry.open->Read(offset, length, committed)
+                                      : co_await reader_.Read(entry.sealed, offset, length);
+  if (result.ok()) {
+    context_->metrics.read_bytes.Add(result->bytes.size());
+    context_->metrics.read_time.RecordTime(loop_.Now() - begin);
+    co_return result;
+  }
+  const auto now = index_.find(chunk);
+  if (now == index_.end()) co_return Unknown(chunk);  // deleted meanwhile
+  if (entry.open == nullptr && now->second.open == nullptr && result.code() == Code::kCorruption &&
+      now->second.sealed.incarnation == entry.sealed.incarnation) {
+    context_->metrics.checksum_failures.Add();
+    if (!now->second.sealed.damaged) {
+      LogError("chunk {}: replica is damaged: {}", chunk.value(), result.status().message());
+      now->second.sealed.damaged = true;
+      NoteChanged(chunk);
+    }
+    reader_.Forget(entry.sealed);
+  }
+  co_return result;
+}
+
+Result<ReplicaInfo> Store::Stat(ChunkId chunk) const {
+  const auto found = index_.find(chunk);
+  if (found == index_.end()) return Unknown(chunk);
+  return found->second.Info();
+}
+
+Task<Result<ReplicaInfo>> Store::FenceUnknown(ChunkId chunk, Epoch epoch) {
+  MORAINE_CO_RETURN_IF_ERROR(context_->CheckWritable());
+  auto found = tombstones_.find(chunk);
+  if (found == tombstones_.end()) {
+    found = tombstones_
+                .emplace(std::piecewise_construct, std::forward_as_tuple(chunk),
+                         std::forward_as_tuple(context_->needs, loop_.random().Next(), epoch))
+                .first;
+  } else if (epoch < found->second.epoch) {
+    co_return Status(Code::kFenced, fmt::format("epoch {} of chunk {} is over", epoch.value(),
+                                                chunk.value()));
+  }
+  found->second.epoch = epoch;
+  const uint64_t frame = context_->journal->Enqueue(
+      {RecordKind::kTombstone, chunk, found->second.incarnation, epoch, 0, {}});
+  if (found->second.need.sequence() == 0) found->second.need.Set(frame);
+  MORAINE_CO_RETURN_IF_ERROR(context_->NoteWrite(co_await context_->journal->Committed(frame)));
+  co_return Unknown(chunk);
+}
+
+Task<Result<ReplicaInfo>> Store::Fence(ChunkId chunk, Epoch epoch) {
+  const auto pass = calls_.Enter();
+  if (!pass) co_return Closing();
+  MORAINE_CO_RETURN_IF_ERROR(co_await WaitForChange(chunk));
+  auto replica = FindOpen(chunk);
+  if (replica.ok()) co_return co_await (*replica)->Fence(epoch);
+  if (replica.code() != Code::kUnknownChunk) co_return replica.status();
+  auto admission = co_await context_->journal->Admit(0);
+  if (!admission.ok()) co_return context_->NoteWrite(admission.status());
+  // It may have been made while this waited.
+  replica = FindOpen(chunk);
+  if (replica.ok()) co_return co_await (*replica)->Fence(epoch);
+  if (replica.code() != Code::kUnknownChunk) co_return replica.status();
+  co_return co_await FenceUnknown(chunk, epoch);
+}
+
+Task<Result<ReplicaInfo>> Store::Hold(ChunkId chunk, Epoch epoch, uint64_t length) {
+  const auto pass = calls_.Enter();
+  if (!pass) co_return Closing();
+  auto replica = FindOpen(chunk);
+  if (replica.ok()) co_return co_await (*replica)->Hold(epoch, length);
+  if (replica.code() != Code::kSealed) co_return replica.status();
+  const SealedReplica& sealed = index_.at(chunk).sealed;
+  if (sealed.length != length || sealed.damaged) co_return replica.status();
+  co_return sealed.Info();
+}
+
+Task<Result<ReplicaInfo>> Store::Seal(ChunkId chunk, Epoch epoch, uint64_t length) {
+  const auto pass = calls_.Enter();
+  if (!pass) co_return Closing();
+  auto replica = FindOpen(chunk);
+  if (!replica.ok()) {
+    if (replica.code() != Code::kSealed) co_return replica.status();
+    const SealedReplica& sealed = index_.at(chunk).sealed;
+    if (sealed.length != length) co_return replica.status();
+    co_return sealed.Info();
+  }
+  auto info = co_await (*replica)->Seal(epoch, length);
+  if (info.ok()) {
+    NoteChanged(chunk);
+    SpawnFinalize(*replica);
+  }
+  co_return info;
+}
+
+void Store::SpawnFinalize(std::shared_ptr<OpenReplica> replica) {
+  context_->background.Spawn(
+      [](Store* store, std::shared_ptr<OpenReplica> sealed) -> Task<void> {
+        const Status status = co_await store->FinalizeAndIndex(sealed);
+        if (!status.ok() && status.code() != Code::kUnknownChunk) {
+          MORAINE_LOG_SOMETIMES(LogLevel::kWarning, "chunk {}: its file is not complete yet: {}",
+                                sealed->header().chunk.value(), status.ToString());
+        }
+      }(this, std::move(replica)));
+}
+
+// The replica's file shows the seal; from then on only the index knows it.
+Task<Status> Store::FinalizeAndIndex(std::shared_ptr<OpenReplica> replica) {
+  MORAINE_CO_RETURN_IF_ERROR(co_await replica->Finalize());
+  const ChunkHeader& header = replica->header();
+  const auto found = index_.find(header.chunk);
+  if (found == index_.end() || found->second.open != replica) co_return Status::Ok();
+  found->second.sealed = {header.chunk,        header.incarnation,        header.epoch,
+                          header.sealed_length, header.origin.inode, header.origin.file_offset,
+                          replica->damaged()};
+  found->second.open = nullptr;
+  --open_count_;
+  UpdateGauges();
+  co_return Status::Ok();
+}
+
+void Store::Erase(ChunkId chunk) {
+  const auto found = index_.find(chunk);
+  if (found == index_.end()) return;
+  if (found->second.open != nullptr) {
+    found->second.open->Retire();
+    --open_count_;
+  } else {
+    reader_.Forget(found->second.sealed);
+  }
+  index_.erase(found);
+  UpdateGauges();
+}
+
+Task<Status> Store::Delete(ChunkId chunk, Epoch epoch) {
+  const auto pass = calls_.Enter();
+  if (!pass) co_return Closing();
+  MORAINE_CO_RETURN_IF_ERROR(co_await WaitForChange(chunk));
+  auto admission = co_await context_->journal->Admit(0);
+  if (!admission.ok()) co_return context_->NoteWrite(admission.status());
+  MORAINE_CO_RETURN_IF_ERROR(context_->CheckWritable());
+  const auto stone = tombstones_.find(chunk);
+  const auto found = index_.find(chunk);
+  if (found == index_.end() && stone == tombstones_.end()) co_return Status::Ok();
+  const Epoch known = found != index_.end() ? found->second.Info().epoch : stone->second.epoch;
+  if (known > epoch) {
+    co_return Status(Code::kFenced, fmt::format("the replica of chunk {} is of epoch {}",
+                                                chunk.value(), known.value()));
+  }
+  uint64_t frame = 0;
+  if (found != index_.end()) {
+    const uint64_t incarnation = found->second.incarnation();
+    frame = context_->journal->Enqueue({RecordKind::kDelete, chunk, incarnation, epoch, 0, {}});
+    const std::shared_ptr<OpenReplica> open = found->second.open;
+    Erase(chunk);
+    NoteGone(chunk);
+    SpawnDiscard(chunk, incarnation, open, ChunkPath(chunk), frame);
+  } else {
+    frame = context_->journal->Enqueue({RecordKind::kDone, chunk, stone->second.incarnation, epoch, 0, {}});
+    tombstones_.erase(stone);
+  }
+  co_return context_->NoteWrite(co_await context_->journal->Committed(frame));
+}
+
+void Store::SpawnDiscard(ChunkId chunk, uint64_t incarnation, std::shared_ptr<OpenReplica> open,
+                         std::string path, uint64_t frame) {
+  auto need = std::make_shared<JournalNeeds::Need>(context_->needs);
+  const uint64_t older = open != nullptr ? open->need().sequence() : 0;
+  need->Set(older != 0 ? std::min(older, frame) : frame);
+  changing_.insert(chunk);
+  context_->background.Spawn(
+      Discard(chunk, incarnation, std::move(open), std::move(path), std::move(need), frame));
+}
+
+// Moves the file of a deleted replica to the trash, and then lets the journal forget it.
+Task<void> Store::Discard(ChunkId chunk, uint64_t incarnation, std::shared_ptr<OpenReplica> open,
+                          std::string path, std::shared_ptr<JournalNeeds::Need> need,
+                          uint64_t frame) {
+  if (open != nullptr) co_await open->Quiesce();
+  // Not before the record is durable: a restart would otherwise miss a file it still believes in.
+  Status status = co_await context_->journal->Committed(frame);
+  if (status.ok() && (open == nullptr || open->has_file())) {
+    const std::string name = fmt::format("trash/{:016x}.{:016x}", chunk.value(), incarnation);
+    status = co_await loop_.disk().Rename(context_->PathOf(path), context_->PathOf(name));
+    if (status.code() == Code::kNotFound) {
+      status = Status::Ok();
+    } else if (status.ok()) {
+      trash_[name] = loop_.After(context_->options.trash_grace);
+      status = co_await loop_.disk().SyncDirectory(context_->PathOf(ChunkDirectory(chunk)));
+    }
+  }
+  // Failed (and so in quarantine): the DELETE record stays, and a restart moves the file.
+  if (context_->NoteWrite(status).ok()) {
+    context_->journal->Enqueue({RecordKind::kDone, chunk, incarnation, Epoch(), 0, {}});
+    need->Clear();
+  }
+  changing_.erase(chunk);
+  changed_over_.NotifyAll();
+}
+
+void Store::UpdateGauges() {
+  context_->metrics.open_replicas.Set(static_cast<int64_t>(open_count_));
+  context_->metrics.replicas.Set(static_cast<int64_t>(index_.size()));
+}
+
+std::vector<ReplicaInfo> Store::List(ChunkId after, size_t count_max) const {
+  std::vector<ReplicaInfo> list;
+  auto entry = index_.upper_bound(after);
+  auto stone = tombstones_.upper_bound(after);
+  while (list.size() < count_max && (entry != index_.end() || stone != tombstones_.end())) {
+    const bool take_entry = stone == tombstones_.end() ||
+                            (entry != index_.end() && entry->first < stone->first);
+    if (take_entry) {
+      list.push_back(entry++->second.Info());
+    } else {
+      ReplicaInfo info;
+      info.chunk = stone->first;
+      info.epoch = stone->second.epoch;
+      list.push_back(info);
+      ++stone;
+    }
+  }
+  return list;
+}
+
+StoreStatus Store::GetStatus() const {
+  StoreStatus status;
+  status.total_bytes = space_.total_bytes;
+  status.free_bytes = space_.free_bytes;
+  status.replicas = index_.size();
+  status.open_replicas = open_count_;
+  status.quarantined = context_->quarantined();
+  status.journal_bytes = context_->journal->region_bytes();
+  status.journal_used_bytes = context_->journal->used_bytes();
+  return status;
+}
+
+Store::Changes Store::TakeChanges(size_t count_max) {
+  Changes changes;
+  while (!changed_.empty() && changes.changed.size() < count_max) {
+    const ChunkId chunk = *changed_.begin();
+    changed_.erase(changed_.begin());
+    const auto found = index_.find(chunk);
+    if (found != index_.end()) changes.changed.push_back(found->second.Info());
+  }
+  while (!gone_.empty() && changes.gone.size() < count_max) {
+    changes.gone.push_back(*gone_.begin());
+    gone_.erase(gone_.begin());
+  }
+  return changes;
+}
+
+void Store::ReturnChanges(const Changes& changes) {
+  for (const ReplicaInfo& info : changes.changed) changed_.insert(info.chunk);
+  for (const ChunkId chunk : changes.gone) {
+    if (!index_.contains(chunk)) gone_.insert(chunk);
+  }
+}
+
+}  // namespace moraine::chunkserver

@@ -1,0 +1,100 @@
+#include "chunkserver/store/store_context.h"
+
+#include <algorithm>
+
+#include "base/log.h"
+
+namespace moraine::chunkserver {
+
+StoreMetrics::StoreMetrics(MetricRegistry& r)
+    : registry(r),
+      appends(r.GetCounter("moraine_appends_total", "Appends accepted.")),
+      append_bytes(r.GetCounter("moraine_append_bytes_total", "Bytes of accepted appends.")),
+      syncs(r.GetCounter("moraine_syncs_total", "Appends and calls that asked for durability.")),
+      file_syncs(r.GetCounter("moraine_file_syncs_total", "Flushes of chunk files.")),
+      flush_bytes(r.GetCounter("moraine_flush_bytes_total", "Bytes written to chunk files.")),
+      checkpoints(r.GetCounter("moraine_checkpoints_total", "Replicas restated in the journal.")),
+      reads(r.GetCounter("moraine_reads_total", "Reads.")),
+      read_bytes(r.GetCounter("moraine_read_bytes_total", "Bytes of reads.")),
+      checksum_failures(r.GetCounter("moraine_checksum_failures_total",
+                                     "Blocks that did not match their checksum.")),
+      scrubbed_bytes(r.GetCounter("moraine_scrubbed_bytes_total", "Bytes verified in the background.")),
+      dirty_bytes(r.GetGauge("moraine_dirty_bytes", "Bytes held in memory, not in a chunk file.")),
+      open_replicas(r.GetGauge("moraine_open_replicas", "Replicas that are open.")),
+      replicas(r.GetGauge("moraine_replicas", "Replicas.")),
+      append_time(r.GetHistogram("moraine_append_seconds", "Time of appends without sync.")),
+      sync_time(r.GetHistogram("moraine_append_sync_seconds", "Time of appends with sync.")),
+      read_time(r.GetHistogram("moraine_read_seconds", "Time of reads.")) {}
+
+Status StoreContext::CheckWritable() const {
+  if (quarantine.ok()) return Status::Ok();
+  return {Code::kQuarantined, "the disk takes no more writes: " + quarantine.message()};
+}
+
+void StoreContext::Quarantine(const Status& why) {
+  if (!quarantine.ok()) return;
+  quarantine = why;
+  LogError("store {}: {}; in quarantine, reads only", options.dir, why.ToString());
+  room.NotifyAll();
+}
+
+Status StoreContext::NoteWrite(Status status) {
+  switch (status.code()) {
+    case Code::kOk:
+    case Code::kNoSpace:
+    case Code::kCanceled:
+    case Code::kCorruption:
+    case Code::kUnknownChunk:
+    case Code::kQuarantined:
+      break;
+    default:
+      Quarantine(status);
+  }
+  return status;
+}
+
+void StoreContext::AddDirty(int64_t bytes) {
+  dirty_bytes = static_cast<uint64_t>(static_cast<int64_t>(dirty_bytes) + bytes);
+  metrics.dirty_bytes.Set(static_cast<int64_t>(dirty_bytes));
+  if (bytes < 0) {
+    room.NotifyAll();
+  } else if (DirtyPressure()) {
+    on_pressure();
+  }
+}
+
+Task<Status> StoreContext::WaitForRoom(uint64_t bytes) {
+  while (dirty_bytes + bytes > options.dirty_bytes_max && dirty_bytes > 0) {
+    MORAINE_CO_RETURN_IF_ERROR(CheckWritable());
+    on_pressure();
+    co_await room.Wait();
+  }
+  co_return Status::Ok();
+}
+
+Task<void> RunBounded(Loop& loop, TaskGroup& group, std::vector<Job> jobs, size_t width) {
+  // Shared, not on this frame: a killed process drops coroutines in any order.
+  struct State {
+    explicit State(Loop& loop) : ended(loop) {}
+    std::vector<Job> jobs;
+    size_t next = 0;
+    size_t running = 0;
+    Condition ended;
+  };
+  auto state = std::make_shared<State>(loop);
+  state->jobs = std::move(jobs);
+  const size_t workers = std::min(width, state->jobs.size());
+  for (size_t i = 0; i < workers; ++i) {
+    const bool started = group.Spawn([](std::shared_ptr<State> shared) -> Task<void> {
+      while (shared->next < shared->jobs.size()) {
+        const size_t mine = shared->next++;
+        co_await shared->jobs[mine]();
+      }
+      if (--shared->running == 0) shared->ended.NotifyAll();
+    }(state));
+    if (started) ++state->running;
+  }
+  while (state->running > 0) co_await state->ended.Wait();
+}
+
+}  // namespace moraine::chunkserver

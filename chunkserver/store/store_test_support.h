@@ -1,0 +1,143 @@
+// What the store's tests share: a store on a simulated disk, and bytes that say where they belong.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/hash.h"
+#include "base/loop/sim/world.h"
+#include "base/units.h"
+#include "chunkserver/store/store.h"
+
+namespace moraine::chunkserver::testing {
+
+// The byte of a chunk at an offset: every chunk's bytes differ, and blocks of one chunk do too.
+inline std::byte ByteAt(ChunkId chunk, uint64_t offset) {
+  return static_cast<std::byte>(MixBits(chunk.value() * 0x10001 + offset / 8) >> (offset % 8 * 8));
+}
+
+inline Buffer BytesOf(ChunkId chunk, uint64_t offset, uint64_t size) {
+  Buffer bytes = Buffer::Allocate(size, offset % limits::kBlockBytes);
+  for (uint64_t i = 0; i < size; ++i) bytes.data()[i] = ByteAt(chunk, offset + i);
+  return bytes;
+}
+
+inline std::vector<uint64_t> ChecksumsOf(uint64_t offset, ConstBytes bytes) {
+  std::vector<uint64_t> checksums;
+  while (!bytes.empty()) {
+    const uint64_t room = limits::kBlockBytes - offset % limits::kBlockBytes;
+    const ConstBytes piece = bytes.first(std::min<uint64_t>(room, bytes.size()));
+    checksums.push_back(BlockChecksum(piece));
+    offset += piece.size();
+    bytes = bytes.subspan(piece.size());
+  }
+  return checksums;
+}
+
+inline ReplicaOrigin SomeOrigin(ChunkId chunk) {
+  return {InodeId(chunk.value() + 1000), chunk.value() * 7, "log", 5, 3, 3, 5};
+}
+
+inline AppendCall CallOf(ChunkId chunk, Epoch epoch, uint64_t offset, uint64_t size, bool sync) {
+  AppendCall call;
+  call.chunk = chunk;
+  call.epoch = epoch;
+  call.offset = offset;
+  call.bytes = BytesOf(chunk, offset, size);
+  call.checksums = ChecksumsOf(offset, call.bytes.bytes());
+  call.sync = sync;
+  call.committed = offset;
+  call.create = SomeOrigin(chunk);
+  return call;
+}
+
+// Whether a read's bytes and checksums are the chunk's.
+inline ::testing::AssertionResult IsRight(ChunkId chunk, const ReadResult& result) {
+  for (uint64_t i = 0; i < result.bytes.size(); ++i) {
+    if (result.bytes.data()[i] != ByteAt(chunk, result.offset + i)) {
+      return ::testing::AssertionFailure()
+             << "chunk " << chunk.value() << " has a wrong byte at " << result.offset + i;
+    }
+  }
+  if (result.checksums != ChecksumsOf(result.offset, result.bytes.bytes())) {
+    return ::testing::AssertionFailure() << "chunk " << chunk.value() << ": wrong checksums";
+  }
+  return ::testing::AssertionSuccess();
+}
+
+inline StoreOptions SmallOptions() {
+  StoreOptions options;
+  options.dir = "store";
+  options.cluster = "test-cluster";
+  options.journal_bytes = 4_MiB;
+  options.reserve_bytes = 0;
+  options.dirty_bytes_max = 16_MiB;
+  options.pending_flush_bytes = 256_KiB;
+  options.scrub_bytes_per_second = 0;
+  options.trash_grace = std::chrono::seconds(5);
+  return options;
+}
+
+// One machine with a store, which can lose its power and come back.
+class StoreWorld {
+ public:
+  explicit StoreWorld(uint64_t seed, sim::WorldOptions world_options = {},
+                      StoreOptions options = SmallOptions())
+      : world(seed, world_options), machine(world.AddMachine("one")), options_(std::move(options)) {}
+
+  // Opens the store; the status of that. A process must not be running.
+  Status Start() {
+    metrics = std::make_unique<MetricRegistry>();
+    struct Life : sim::Process {
+      std::unique_ptr<Store> store;
+    };
+    loop = &machine.Start([](sim::SimLoop&) { return std::make_unique<Life>(); });
+    auto opened = world.Await(*loop, Store::Open(*loop, options_, *metrics));
+    if (!opened) return {Code::kTimeout, "the store did not open"};
+    if (!opened->ok()) return opened->status();
+    auto& life = machine.process_as<Life>();
+    life.store = std::move(**opened);
+    store = life.store.get();
+    return Status::Ok();
+  }
+  // An orderly end.
+  Status Stop() {
+    const auto status = world.Await(*loop, store->Close());
+    store = nullptr;
+    machine.Kill();
+    return status ? *status : Status(Code::kTimeout, "the store did not close");
+  }
+  void PowerCut() {
+    store = nullptr;
+    machine.PowerCut();
+    machine.SwitchOn();
+  }
+  void Kill() {
+    store = nullptr;
+    machine.Kill();
+  }
+  template <class T>
+  T Await(Task<T> task, Duration limit = std::chrono::minutes(5)) {
+    auto value = world.Await(*loop, std::move(task), limit);
+    EXPECT_TRUE(value.has_value()) << "nothing came back: " << world.Describe();
+    return std::move(*value);
+  }
+  Result<AppendResult> Append(ChunkId chunk, Epoch epoch, uint64_t offset, uint64_t size, bool sync) {
+    return Await(store->Append(CallOf(chunk, epoch, offset, size, sync)));
+  }
+  StoreOptions& options() { return options_; }
+
+  sim::World world;
+  sim::Machine& machine;
+  sim::SimLoop* loop = nullptr;
+  Store* store = nullptr;
+  std::unique_ptr<MetricRegistry> metrics;
+
+ private:
+  StoreOptions options_;
+};
+
+}  // namespace moraine::chunkserver::testing
