@@ -51,7 +51,6 @@ rocksdb::Options DatabaseOptions(const StoreOptions& ours) {
   options.db_write_buffer_size = ours.write_buffer_bytes;
   options.max_total_wal_size = kWalBytesMax;
   options.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
-  options.avoid_flush_during_recovery = true;
   options.compression = rocksdb::kNoCompression;
   options.stats_dump_period_sec = 0;
   options.stats_persist_period_sec = 0;
@@ -146,6 +145,8 @@ Status Store::OpenDatabase() {
                                 directory));
     }
   }
+  const rocksdb::Status made = env->CreateDirIfMissing(directory);
+  if (!made.ok()) return Translate(made, fmt::format("cannot make {}", directory));
   const rocksdb::Options options = DatabaseOptions(options_);
   std::vector<rocksdb::ColumnFamilyDescriptor> families;
   for (const std::string_view name : kFamilyNames) {

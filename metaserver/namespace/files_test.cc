@@ -1,0 +1,613 @@
+// Files, chunks, leases and owned directories, below the service.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "base/limits.h"
+#include "metaserver/chunks/chunk_table.h"
+#include "metaserver/namespace/file_map.h"
+#include "metaserver/namespace/leases.h"
+#include "metaserver/namespace/ops/ops.h"
+#include "metaserver/namespace/policies.h"
+#include "metaserver/testing/store_fixture.h"
+
+namespace moraine::metaserver {
+namespace {
+
+constexpr auto kOk = Code::kOk;
+constexpr SessionId kAlice{101};
+constexpr SessionId kBob{102};
+
+class FilesTest : public ::testing::Test {
+ protected:
+  FilesTest() {
+    for (uint64_t i = 1; i <= 6; ++i) {
+      servers_.push_back(
+          {ServerId(i), Location::Parse(fmt::format("h{}", i)), true, 1ULL << 40, 0, 1000 + i});
+    }
+  }
+
+  InodeId MakeFile(std::string name, InodeId parent = kRootInode, std::string policy = {},
+                   FileType type = FileType::kRegular) {
+    CreateArgs args;
+    args.parent = parent;
+    args.name = std::move(name);
+    args.type = type;
+    args.policy = std::move(policy);
+    const auto made = fixture_.Run([&](Transaction& t) { return Create(t, args); });
+    EXPECT_TRUE(made.ok()) << made.status().ToString();
+    return made->inode.id;
+  }
+  Result<ChunkGrant> Allocate(AllocateChunkArgs args, SessionId session = kAlice) {
+    return fixture_.Run(
+        [&](Transaction& t) { return AllocateChunk(t, args, servers_, fixture_.random()); },
+        session);
+  }
+  ChunkGrant Tail(InodeId inode, uint64_t offset = 0, SessionId session = kAlice) {
+    AllocateChunkArgs args;
+    args.inode = inode;
+    args.tail = true;
+    args.tail_offset = offset;
+    auto grant = Allocate(args, session);
+    EXPECT_TRUE(grant.ok()) << grant.status().ToString();
+    return std::move(*grant);
+  }
+  ChunkGrant Loose(InodeId inode, SessionId session = kAlice) {
+    AllocateChunkArgs args;
+    args.inode = inode;
+    auto grant = Allocate(args, session);
+    EXPECT_TRUE(grant.ok()) << grant.status().ToString();
+    return std::move(*grant);
+  }
+  static ClosedChunk Closed(const ChunkGrant& grant, uint64_t length) {
+    ClosedChunk closed{grant.chunk.id, grant.chunk.record.epoch, length, {}};
+    for (const ReplicaRecord& replica : grant.chunk.record.replicas) {
+      closed.holders.push_back(replica.server);
+    }
+    return closed;
+  }
+  Result<InodeView> CommitIt(CommitArgs args, SessionId session = kAlice) {
+    return fixture_.Run([&](Transaction& t) { return Commit(t, args); }, session);
+  }
+  FileView Layout1(InodeId inode) {
+    Transaction t(fixture_.store());
+    auto file = GetLayout(t, inode);
+    EXPECT_TRUE(file.ok()) << file.status().ToString();
+    return std::move(*file);
+  }
+  std::optional<ChunkRecord> Chunk(ChunkId chunk) {
+    Transaction t(fixture_.store());
+    auto record = FindChunk(t, chunk);
+    EXPECT_TRUE(record.ok());
+    return *record;
+  }
+  ChunkState StateOf(ChunkId chunk) {
+    const auto record = Chunk(chunk);
+    return record.has_value() ? record->state : ChunkState::kDeleting;
+  }
+  // What the sealer does, without its calls.
+  void Seal(ChunkId chunk, uint64_t length, uint64_t file_offset = kUnknownOffset) {
+    ASSERT_TRUE(fixture_
+                    .Run([&](Transaction& t) -> Status {
+                      MORAINE_ASSIGN_OR_RETURN(ChunkRecord record, GetChunk(t, chunk));
+                      MORAINE_ASSIGN_OR_RETURN(const auto fencing,
+                                               protocol::BeginFencing(ToProtocol(record)));
+                      TakeFromProtocol(fencing, record);
+                      MORAINE_RETURN_IF_ERROR(PutChunk(t, chunk, record));
+                      MORAINE_ASSIGN_OR_RETURN(
+                          const auto sealed,
+                          protocol::RecordSealed(
+                              ToProtocol(record), record.epoch, length,
+                              protocol::ReplicaSet::FirstN(static_cast<int>(record.made))));
+                      TakeFromProtocol(sealed, record);
+                      if (file_offset != kUnknownOffset) record.file_offset = file_offset;
+                      return PutChunk(t, chunk, record);
+                    })
+                    .ok());
+  }
+  Status Finish(InodeId inode) {
+    return fixture_.Run([&](Transaction& t) { return FinishRecovery(t, inode); });
+  }
+  std::optional<LeaseRecord> Lease(InodeId inode) {
+    Transaction t(fixture_.store());
+    return *FindLease(t, inode);
+  }
+
+  StoreFixture fixture_{1};
+  std::vector<ServerView> servers_;
+};
+
+TEST_F(FilesTest, ATailIsMappedWhenItIsClosed) {
+  const InodeId f = MakeFile("f.sst");
+  const ChunkGrant first = Tail(f);
+  EXPECT_EQ(first.chunk.record.replicas.size(), 3u);
+  EXPECT_TRUE(Layout1(f).inode.open_tail);
+  AllocateChunkArgs next;
+  next.inode = f;
+  next.tail = true;
+  next.tail_offset = 5000;
+  next.previous = Closed(first, 5000);
+  const auto second = Allocate(next);
+  ASSERT_TRUE(second.ok()) << second.status().ToString();
+  EXPECT_EQ(second->tail_offset, 5000u);
+  CommitArgs commit;
+  commit.inode = f;
+  commit.seals = {Closed(*second, 70)};
+  const auto done = CommitIt(commit);
+  ASSERT_TRUE(done.ok()) << done.status().ToString();
+  EXPECT_EQ(done->record.size, 5070u);
+  EXPECT_EQ(done->record.stored_bytes, 5070u);
+  EXPECT_FALSE(done->open_tail);
+  const FileView file = Layout1(f);
+  EXPECT_EQ(file.layout.extents,
+            (std::vector<Extent>{{0, 5000, first.chunk.id, 0}, {5000, 70, second->chunk.id, 0}}));
+  EXPECT_EQ(StateOf(first.chunk.id), ChunkState::kClosed);
+  // The same once more is the same; another length is not.
+  EXPECT_TRUE(CommitIt(commit).ok());
+  commit.seals[0].length = 60;
+  EXPECT_EQ(CommitIt(commit).code(), Code::kSealed);
+  commit.seals[0] = Closed(*second, 70);
+  commit.seals[0].epoch = Epoch(9);
+  EXPECT_EQ(CommitIt(commit).code(), Code::kFenced);
+}
+
+TEST_F(FilesTest, ACloseNeedsAQuorumOfHolders) {
+  const InodeId f = MakeFile("f.log");
+  const ChunkGrant tail = Tail(f);
+  ASSERT_EQ(tail.chunk.record.replicas.size(), 5u);
+  CommitArgs commit;
+  commit.inode = f;
+  commit.seals = {Closed(tail, 10)};
+  commit.seals[0].holders.resize(2);
+  EXPECT_EQ(CommitIt(commit).code(), Code::kInvalidArgument);
+  commit.seals[0].holders.push_back(ServerId(77));  // never had it
+  EXPECT_EQ(CommitIt(commit).code(), Code::kInvalidArgument);
+  commit.seals[0] = Closed(tail, 10);
+  commit.seals[0].holders.resize(3);
+  EXPECT_EQ(CommitIt(commit).code(), kOk);
+  const auto chunk = Chunk(tail.chunk.id);
+  EXPECT_EQ(chunk->GoodReplicas(), 3u);
+  EXPECT_EQ(fixture_.store().counters().open_chunks, 1);
+}
+
+TEST_F(FilesTest, APendingChunkTakesTheTailsPlace) {
+  const InodeId f = MakeFile("f");
+  const ChunkGrant first = Tail(f);
+  const ChunkGrant pending = Tail(f, 0);  // asked for while a tail is open
+  AllocateChunkArgs next;
+  next.inode = f;
+  next.tail = true;
+  next.previous = Closed(first, 100);
+  next.pending = pending.chunk.id;
+  const auto third = Allocate(next);
+  ASSERT_TRUE(third.ok()) << third.status().ToString();
+  const FileView file = Layout1(f);
+  ASSERT_TRUE(file.layout.tail.has_value());
+  EXPECT_EQ(file.layout.tail->chunk, pending.chunk.id);
+  EXPECT_EQ(file.layout.tail->tail_offset, 100u);
+  CommitArgs commit;
+  commit.inode = f;
+  commit.seals = {Closed(pending, 50), Closed(*third, 0)};
+  const auto done = CommitIt(commit);
+  ASSERT_TRUE(done.ok()) << done.status().ToString();
+  EXPECT_EQ(done->record.size, 150u);
+  EXPECT_TRUE(done->record.attached.empty());
+  EXPECT_EQ(StateOf(third->chunk.id), ChunkState::kDeleting);
+}
+
+TEST_F(FilesTest, RecoveryMapsTheTailAndItsSuccessor) {
+  struct Case {
+    uint64_t tail_length, pending_length, pending_at;
+    uint64_t size;
+    std::string extents;
+  };
+  for (const Case& c : std::vector<Case>{
+           {100, 0, kUnknownOffset, 100, "0+100 "},
+           {100, 50, 100, 150, "0+100 100+50 "},
+           {110, 50, 100, 150, "0+100 100+50 "},  // unacknowledged bytes give way
+           {90, 50, 100, 90, "0+90 "},            // a gap: nothing of the successor was acknowledged
+           {0, 0, kUnknownOffset, 0, ""}}) {
+    SCOPED_TRACE(fmt::format("{} {} {}", c.tail_length, c.pending_length, c.pending_at));
+    const InodeId f = MakeFile(fmt::format("f{}", fixture_.now_ns()));
+    const ChunkGrant tail = Tail(f);
+    const ChunkGrant pending = Tail(f);
+    ASSERT_TRUE(fixture_.Run([&](Transaction& t) { return Close(t, f); }, kAlice).ok());
+    EXPECT_EQ(fixture_.effects().recoveries, std::vector<InodeId>{f});
+    EXPECT_EQ(Lease(f)->state, LeaseState::kRecovering);
+    Seal(tail.chunk.id, c.tail_length);
+    ASSERT_TRUE(Finish(f).ok());
+    EXPECT_TRUE(Lease(f).has_value());  // not yet: the successor is open
+    Seal(pending.chunk.id, c.pending_length, c.pending_at);
+    ASSERT_TRUE(Finish(f).ok());
+    EXPECT_FALSE(Lease(f).has_value());
+    const FileView file = Layout1(f);
+    EXPECT_EQ(file.inode.record.size, c.size);
+    EXPECT_TRUE(file.inode.record.attached.empty());
+    std::string text;
+    for (const Extent& e : file.layout.extents) text += fmt::format("{}+{} ", e.file_offset, e.length);
+    EXPECT_EQ(text, c.extents);
+  }
+}
+
+TEST_F(FilesTest, LooseChunksAreMappedByCommitsAndDroppedWhenOverwritten) {
+  const InodeId f = MakeFile("f");
+  const ChunkGrant a = Loose(f);
+  const ChunkGrant b = Loose(f);
+  CommitArgs commit;
+  commit.inode = f;
+  commit.extents = {{0, 100, a.chunk.id, 0}, {200, 50, a.chunk.id, 100}};
+  ASSERT_TRUE(CommitIt(commit).ok());
+  EXPECT_EQ(Layout1(f).inode.record.size, 250u);
+  commit.extents = {{50, 200, b.chunk.id, 0}};
+  ASSERT_TRUE(CommitIt(commit).ok());
+  EXPECT_EQ(Chunk(a.chunk.id)->references, 1u);
+  // Overwritten whole: the chunk is still open, so it stays until it is closed.
+  commit.extents = {{0, 250, b.chunk.id, 200}};
+  ASSERT_TRUE(CommitIt(commit).ok());
+  EXPECT_EQ(StateOf(a.chunk.id), ChunkState::kOpen);
+  commit.extents.clear();
+  commit.seals = {Closed(a, 150), Closed(b, 450)};
+  ASSERT_TRUE(CommitIt(commit).ok());
+  EXPECT_EQ(StateOf(a.chunk.id), ChunkState::kDeleting);
+  EXPECT_EQ(StateOf(b.chunk.id), ChunkState::kClosed);
+  EXPECT_TRUE(Layout1(f).inode.record.attached.empty());
+  EXPECT_EQ(fixture_.store().counters().deleting_chunks, 1);
+  Transaction t(fixture_.store());
+  for (const ReplicaRecord& replica : a.chunk.record.replicas) {
+    EXPECT_TRUE(*IsDeletionQueued(t, replica.server, a.chunk.id));
+  }
+}
+
+TEST_F(FilesTest, ACommitMapsOnlyWhatIsTheWritersToMap) {
+  const InodeId f = MakeFile("f");
+  const InodeId g = MakeFile("g");
+  const ChunkGrant of_g = Loose(g);
+  CommitArgs commit;
+  commit.inode = f;
+  commit.extents = {{0, 1, of_g.chunk.id, 0}};
+  EXPECT_EQ(CommitIt(commit).code(), Code::kInvalidArgument);
+  commit.extents = {{0, 1, ChunkId(999), 0}};
+  EXPECT_EQ(CommitIt(commit).code(), Code::kInvalidArgument);
+  const ChunkGrant own = Loose(f);
+  commit.extents = {{0, 2, own.chunk.id, limits::kChunkBytesMax - 1}};
+  EXPECT_EQ(CommitIt(commit).code(), Code::kInvalidArgument);
+  commit.extents = {{0, 0, own.chunk.id, 0}};
+  EXPECT_EQ(CommitIt(commit).code(), Code::kTooLarge);
+  commit.extents = {{limits::kFileBytesMax, 1, own.chunk.id, 0}};
+  EXPECT_EQ(CommitIt(commit).code(), Code::kTooLarge);
+  EXPECT_EQ(CommitIt(commit, SessionId()).code(), Code::kSessionEnded);
+}
+
+TEST_F(FilesTest, InlineContentsAreReplacedWhole) {
+  const InodeId f = MakeFile("f");
+  CommitArgs commit;
+  commit.inode = f;
+  commit.inline_data = std::string(100, 'x');
+  ASSERT_TRUE(CommitIt(commit).ok());
+  EXPECT_EQ(Layout1(f).layout.inline_data, std::string(100, 'x'));
+  commit.inline_data = std::string(4097, 'x');
+  EXPECT_EQ(CommitIt(commit).code(), Code::kTooLarge);
+  // A tail that does not rewrite the content cannot be.
+  AllocateChunkArgs args;
+  args.inode = f;
+  args.tail = true;
+  args.tail_offset = 100;
+  EXPECT_EQ(Allocate(args).code(), Code::kInvalidArgument);
+  const ChunkGrant loose = Loose(f);
+  commit.inline_data.reset();
+  commit.extents = {{50, 100, loose.chunk.id, 0}};
+  EXPECT_EQ(CommitIt(commit).code(), Code::kInvalidArgument);
+  // A writer that dies before it has rewritten all leaves the old content.
+  const ChunkGrant tail = Tail(f, 0);
+  ASSERT_TRUE(fixture_.Run([&](Transaction& t) { return Close(t, f); }, kAlice).ok());
+  Seal(tail.chunk.id, 99);
+  Seal(loose.chunk.id, 0);
+  ASSERT_TRUE(Finish(f).ok());
+  EXPECT_EQ(Layout1(f).layout.inline_data, std::string(100, 'x'));
+  EXPECT_EQ(StateOf(tail.chunk.id), ChunkState::kDeleting);
+  const ChunkGrant again = Tail(f, 0);
+  commit.extents.clear();
+  commit.seals = {Closed(again, 100)};
+  ASSERT_TRUE(CommitIt(commit).ok());
+  EXPECT_FALSE(Layout1(f).layout.inline_data.has_value());
+  EXPECT_EQ(Layout1(f).layout.extents.size(), 1u);
+}
+
+TEST_F(FilesTest, TruncationCutsAndGrows) {
+  const InodeId f = MakeFile("f");
+  const ChunkGrant loose = Loose(f);
+  CommitArgs commit;
+  commit.inode = f;
+  commit.extents = {{0, 100, loose.chunk.id, 0}};
+  commit.seals = {Closed(loose, 100)};
+  ASSERT_TRUE(CommitIt(commit).ok());
+  const auto truncate = [&](uint64_t size, SessionId session) {
+    SetAttributesArgs args;
+    args.inode = f;
+    args.size = size;
+    return fixture_.Run([&](Transaction& t) { return SetAttributes(t, args); }, session);
+  };
+  EXPECT_EQ(truncate(60, kBob).code(), Code::kLeaseTaken);
+  ASSERT_EQ(fixture_.effects().recalls.size(), 1u);
+  EXPECT_EQ(fixture_.effects().recalls[0], std::pair(kAlice, f));
+  ASSERT_TRUE(truncate(60, kAlice).ok());
+  ASSERT_TRUE(truncate(80, kAlice).ok());
+  EXPECT_EQ(Layout1(f).layout.extents, (std::vector<Extent>{{0, 60, loose.chunk.id, 0}}));
+  EXPECT_EQ(Layout1(f).inode.record.size, 80u);
+  EXPECT_EQ(truncate(limits::kFileBytesMax + 1, kAlice).code(), Code::kTooLarge);
+  // An open tail must be sealed first.
+  Tail(f, 80);
+  EXPECT_EQ(truncate(0, kAlice).code(), Code::kLeaseTaken);
+  EXPECT_EQ(fixture_.effects().recoveries, std::vector<InodeId>{f});
+  const InodeId d = MakeFile("d", kRootInode, {}, FileType::kDirectory);
+  SetAttributesArgs args;
+  args.inode = d;
+  args.size = 0;
+  EXPECT_EQ(fixture_.Run([&](Transaction& t) { return SetAttributes(t, args); }).code(),
+            Code::kIsDirectory);
+}
+
+TEST_F(FilesTest, OneSessionWritesAtATime) {
+  const InodeId f = MakeFile("f");
+  const auto open = [&](SessionId session) {
+    return fixture_.Run([&](Transaction& t) { return Open(t, {f, true, false, Token()}); }, session)
+        .code();
+  };
+  EXPECT_EQ(open(kAlice), kOk);
+  EXPECT_EQ(open(kAlice), kOk);
+  EXPECT_EQ(open(kBob), Code::kLeaseTaken);
+  EXPECT_EQ(open(SessionId()), Code::kSessionEnded);
+  fixture_.Restart();
+  EXPECT_EQ(open(kBob), Code::kLeaseTaken);
+  ASSERT_TRUE(fixture_.Run([&](Transaction& t) { return Close(t, f); }, kBob).ok());
+  EXPECT_EQ(open(kBob), Code::kLeaseTaken);
+  ASSERT_TRUE(fixture_.Run([&](Transaction& t) { return Close(t, f); }, kAlice).ok());
+  EXPECT_EQ(open(kBob), kOk);
+  // A session's end leaves its open chunk to be recovered before anybody else writes.
+  const ChunkGrant tail = Tail(f, 0, kBob);
+  ASSERT_TRUE(fixture_.Run([&](Transaction& t) { return EndSession(t, kBob); }).ok());
+  EXPECT_EQ(open(kAlice), Code::kLeaseTaken);
+  EXPECT_EQ(fixture_.effects().recoveries, std::vector<InodeId>{f});
+  {
+    Transaction t(fixture_.store());
+    EXPECT_EQ(*FindRecovering(t), std::vector<InodeId>{f});
+    EXPECT_EQ(*ChunksToRecover(t, f, std::nullopt), std::vector<ChunkId>{tail.chunk.id});
+  }
+  Seal(tail.chunk.id, 30);
+  ASSERT_TRUE(Finish(f).ok());
+  EXPECT_EQ(open(kAlice), kOk);
+  EXPECT_EQ(Layout1(f).inode.record.size, 30u);
+}
+
+TEST_F(FilesTest, AnOwnedDirectoryTakesOnlyItsOwner) {
+  const InodeId d = MakeFile("d", kRootInode, {}, FileType::kDirectory);
+  const InodeId f = MakeFile("f.log", d);
+  const ChunkGrant tail = Tail(f, 0, kBob);
+  const auto acquire = [&](SessionId session, bool steal) {
+    return fixture_.Run([&](Transaction& t) { return AcquireDirectory(t, d, "kv", steal); },
+                        session);
+  };
+  const auto first = acquire(kAlice, false);
+  ASSERT_TRUE(first.ok());
+  EXPECT_EQ(fixture_.effects().recoveries, std::vector<InodeId>{f});
+  EXPECT_EQ(acquire(kBob, false).code(), Code::kBusy);
+  // Bob's chunk is recovered before Alice reads the directory.
+  Seal(tail.chunk.id, 10);
+  ASSERT_TRUE(Finish(f).ok());
+  {
+    Transaction t(fixture_.store(), kAlice);
+    const auto owned = ReadOwned(t, d, first->token);
+    ASSERT_TRUE(owned.ok()) << owned.status().ToString();
+    ASSERT_EQ(owned->entries.size(), 1u);
+    EXPECT_EQ(owned->entries[0].file.inode.record.size, 10u);
+    EXPECT_EQ(owned->entries[0].file.layout.extents.size(), 1u);
+  }
+  const auto create = [&](SessionId session, Token token) {
+    CreateArgs args;
+    args.parent = d;
+    args.name = fmt::format("n{}", fixture_.now_ns());
+    args.token = token;
+    return fixture_.Run([&](Transaction& t) { return Create(t, args); }, session).code();
+  };
+  EXPECT_EQ(create(kBob, Token()), Code::kBusy);
+  EXPECT_EQ(create(kBob, first->token), Code::kFenced);
+  EXPECT_EQ(create(kAlice, first->token), kOk);
+  EXPECT_EQ(create(kAlice, Token()), Code::kBusy);
+  const auto open = [&](SessionId session, Token token) {
+    return fixture_.Run([&](Transaction& t) { return Open(t, {f, true, false, token}); }, session)
+        .code();
+  };
+  EXPECT_NE(open(kBob, Token()), kOk);
+  EXPECT_EQ(open(kAlice, first->token), kOk);
+  // Stolen: the old token is worth nothing, in names and in files.
+  const auto second = acquire(kBob, true);
+  ASSERT_TRUE(second.ok());
+  EXPECT_GT(second->token, first->token);
+  EXPECT_EQ(create(kAlice, first->token), Code::kFenced);
+  EXPECT_EQ(open(kAlice, first->token), Code::kFenced);
+  EXPECT_EQ(open(kBob, second->token), kOk);
+  EXPECT_EQ(fixture_
+                .Run([&](Transaction& t) {
+                  return Rename(t, {d, "f.log", kRootInode, "stolen", RenameMode::kReplace,
+                                    first->token, Token()});
+                }, kAlice)
+                .code(),
+            Code::kFenced);
+  EXPECT_EQ(fixture_.Run([&](Transaction& t) { return ReleaseDirectory(t, d, first->token); }).code(),
+            Code::kFenced);
+  EXPECT_EQ(fixture_.Run([&](Transaction& t) { return Remove(t, {kRootInode, "d", true, Token()}); },
+                         kAlice).code(),
+            Code::kNotEmpty);
+  EXPECT_TRUE(fixture_.Run([&](Transaction& t) { return ReleaseDirectory(t, d, second->token); }).ok());
+  EXPECT_EQ(create(kBob, second->token), Code::kFenced);
+  EXPECT_EQ(create(kAlice, Token()), kOk);
+  // The number never goes back.
+  EXPECT_GT(acquire(kAlice, false)->token, second->token);
+}
+
+TEST_F(FilesTest, ChunksNeedTheFloorAndSayWhatIsMissing) {
+  const InodeId f = MakeFile("f.log");
+  for (size_t i = 0; i < 4; ++i) servers_[i].placeable = false;
+  AllocateChunkArgs args;
+  args.inode = f;
+  args.tail = true;
+  const auto refused = Allocate(args);
+  EXPECT_EQ(refused.code(), Code::kTooFewServers);
+  EXPECT_NE(refused.status().message().find("at least 3 chunkservers, 2 can"), std::string::npos)
+      << refused.status().message();
+  servers_[0].placeable = true;
+  EXPECT_EQ(Allocate(args)->chunk.record.made, 3u);
+}
+
+TEST_F(FilesTest, PoliciesAreCheckedAndInherited) {
+  const auto set = [&](PolicyRecord policy) {
+    return fixture_.Run([&](Transaction& t) { return SetPolicy(t, policy); }).code();
+  };
+  EXPECT_EQ(set({"log", 3, 2, 2}), Code::kNotPermitted);
+  EXPECT_EQ(set({"p", 3, 4, 2}), Code::kInvalidArgument);
+  EXPECT_EQ(set({"p", 10, 4, 2}), Code::kInvalidArgument);
+  EXPECT_EQ(set({"p", UINT32_MAX, UINT32_MAX, 1}), Code::kInvalidArgument);
+  EXPECT_EQ(set({"", 3, 2, 2}), Code::kInvalidArgument);
+  EXPECT_EQ(set({"p", 4, 3, 3}), kOk);
+  const InodeId d = MakeFile("d", kRootInode, {}, FileType::kDirectory);
+  const InodeId e = MakeFile("e", d, {}, FileType::kDirectory);
+  const auto rules = [&](std::vector<PolicyRule> r) {
+    return fixture_.Run([&](Transaction& t) { return SetRules(t, d, r); }).code();
+  };
+  EXPECT_EQ(rules({{"*.x", "nobody"}}), Code::kInvalidArgument);
+  EXPECT_EQ(rules({{"[", "p"}}), Code::kInvalidArgument);
+  EXPECT_EQ(rules({{"*.x", "p"}, {"y*", "single"}}), kOk);
+  EXPECT_EQ(Layout1(MakeFile("a.x", e)).inode.record.policy, "p");
+  EXPECT_EQ(Layout1(MakeFile("yes", e)).inode.record.policy, "single");
+  EXPECT_EQ(Layout1(MakeFile("no", e)).inode.record.policy, "immutable");
+  EXPECT_EQ(Layout1(MakeFile("a.x")).inode.record.policy, "immutable");
+  {
+    Transaction t(fixture_.store());
+    EXPECT_EQ(GetRules(t, e)->from, d);
+    EXPECT_EQ(*PathOfDirectory(t, e), "/d/e");
+  }
+  EXPECT_EQ(rules({}), kOk);
+  EXPECT_EQ(Layout1(MakeFile("b.x", e)).inode.record.policy, "immutable");
+}
+
+TEST_F(FilesTest, OrphansAreFreedInParts) {
+  const InodeId f = MakeFile("f");
+  const ChunkGrant loose = Loose(f);
+  CommitArgs commit;
+  commit.inode = f;
+  for (uint64_t i = 0; i < 25; ++i) commit.extents.push_back({i * 20, 10, loose.chunk.id, i * 10});
+  commit.seals = {Closed(loose, 250)};
+  ASSERT_TRUE(CommitIt(commit).ok());
+  ASSERT_TRUE(fixture_.Run([&](Transaction& t) { return Remove(t, {kRootInode, "f", false, Token()}); }).ok());
+  int rounds = 1;
+  while (!*fixture_.Run([&](Transaction& t) { return FreeOrphan(t, f, 10); })) ++rounds;
+  EXPECT_EQ(rounds, 3);
+  EXPECT_EQ(StateOf(loose.chunk.id), ChunkState::kDeleting);
+  Transaction t(fixture_.store());
+  EXPECT_EQ(t.Inode(f).code(), Code::kNotFound);
+  EXPECT_FALSE(t.Scan(Family::kOrphans, {}).Valid());
+  EXPECT_FALSE(t.Scan(Family::kExtents, {}).Valid());
+  EXPECT_FALSE(t.Scan(Family::kLeases, {}).Valid());
+}
+
+TEST_F(FilesTest, ADeletionEndsWithItsLastReplica) {
+  const InodeId f = MakeFile("f");
+  const ChunkGrant loose = Loose(f);
+  ASSERT_TRUE(fixture_.Run([&](Transaction& t) { return BeginDelete(t, loose.chunk.id); }).ok());
+  for (const ReplicaRecord& replica : loose.chunk.record.replicas) {
+    EXPECT_TRUE(Chunk(loose.chunk.id).has_value());
+    ASSERT_TRUE(fixture_.Run([&](Transaction& t) {
+      return FinishDeletion(t, replica.server, loose.chunk.id);
+    }).ok());
+  }
+  EXPECT_FALSE(Chunk(loose.chunk.id).has_value());
+  Transaction t(fixture_.store());
+  EXPECT_FALSE(t.Scan(Family::kChunksByServer, {}).Valid());
+  EXPECT_FALSE(t.Scan(Family::kQueues, {}).Valid());
+  EXPECT_EQ(fixture_.store().counters().deleting_chunks, 0);
+  EXPECT_EQ(fixture_.store().counters().chunks, 0);
+}
+
+// Random overlays against an array that says for each byte which chunk byte it is.
+TEST_F(FilesTest, RandomOverlaysMatchAByteArray) {
+  const uint64_t base = SeedFromEnvironment();
+  SCOPED_TRACE(fmt::format("MORAINE_SEED={}", base));
+  Random random(base);
+  constexpr uint64_t kSize = 200;
+  using Byte = std::pair<ChunkId, uint64_t>;
+  for (int round = 0; round < 20; ++round) {
+    const InodeId f = MakeFile(fmt::format("r{}", round));
+    std::vector<Byte> model(kSize);
+    std::vector<ChunkId> chunks;
+    for (int i = 0; i < 4; ++i) chunks.push_back(Loose(f).chunk.id);
+    for (int step = 0; step < 150; ++step) {
+      const uint64_t from = random.Uniform(kSize);
+      const uint64_t length = random.Between(1, std::min<uint64_t>(40, kSize - from));
+      const ChunkId chunk = random.Pick(chunks);
+      const uint64_t at = random.Uniform(300);
+      const uint64_t action = random.Uniform(8);
+      ASSERT_TRUE(fixture_.Run([&](Transaction& t) -> Status {
+        MORAINE_ASSIGN_OR_RETURN(InodeRecord record, t.Inode(f));
+        if (action == 0) {
+          MORAINE_RETURN_IF_ERROR(UnmapRange(t, f, record, from, from + length).status());
+          std::fill_n(model.begin() + static_cast<ptrdiff_t>(from), length, Byte());
+        } else if (action == 1) {
+          MORAINE_RETURN_IF_ERROR(CutChunk(t, f, record, chunk, at));
+          for (Byte& byte : model) {
+            if (byte.first == chunk && byte.second >= at) byte = Byte();
+          }
+        } else {
+          const Extent extent{from, length, chunk, at};
+          MORAINE_RETURN_IF_ERROR(MapExtents(t, f, record, std::span(&extent, 1)));
+          for (uint64_t i = 0; i < length; ++i) model[from + i] = {chunk, at + i};
+        }
+        t.PutInode(f, record);
+        return Status::Ok();
+      }).ok());
+      const FileView file = Layout1(f);
+      std::vector<Byte> real(kSize);
+      std::map<ChunkId, uint64_t> references;
+      uint64_t stored = 0;
+      uint64_t end = 0;
+      for (const Extent& extent : file.layout.extents) {
+        ASSERT_GE(extent.file_offset, end) << "overlap";
+        end = extent.end();
+        ++references[extent.chunk];
+        stored += extent.length;
+        for (uint64_t i = 0; i < extent.length; ++i) {
+          real[extent.file_offset + i] = {extent.chunk, extent.chunk_offset + i};
+        }
+      }
+      ASSERT_EQ(real, model) << "round " << round << " step " << step;
+      EXPECT_EQ(file.inode.record.stored_bytes, stored);
+      for (const ChunkId c : chunks) EXPECT_EQ(Chunk(c)->references, references[c]);
+    }
+  }
+}
+
+// What was answered durably is there after a power cut, in one piece with everything before it.
+TEST_F(FilesTest, DurableAnswersSurvivePowerCuts) {
+  for (int round = 0; round < 25; ++round) {
+    const InodeId f = MakeFile(fmt::format("p{}", round));
+    const ChunkGrant tail = Tail(f);
+    EXPECT_TRUE(fixture_.effects().durable);
+    ASSERT_TRUE(fixture_.Sync().ok());
+    CommitArgs lazy;
+    lazy.inode = f;
+    lazy.mtime_ns = 42;
+    ASSERT_TRUE(CommitIt(lazy).ok());
+    fixture_.PowerCut();
+    ASSERT_TRUE(Chunk(tail.chunk.id).has_value());
+    const FileView file = Layout1(f);
+    ASSERT_TRUE(file.layout.tail.has_value());
+    EXPECT_EQ(file.layout.tail->chunk, tail.chunk.id);
+    EXPECT_EQ(Lease(f)->session, kAlice);
+    EXPECT_GT(*fixture_.store().NewChunk(), tail.chunk.id);
+  }
+}
+
+}  // namespace
+}  // namespace moraine::metaserver
