@@ -51,7 +51,7 @@ void Dispatcher::DropStale(InodeId inode) {
 
 Entry Dispatcher::Tell(Attributes attributes) {
   Known& known = known_[attributes.inode];
-  known.attributes_version = attributes.version;
+  known.attributes = {attributes.version, attributes.size};
   known.at = loop_.Now();
   const bool directory = attributes.type == FileType::kDirectory;
   return {.attributes = std::move(attributes),

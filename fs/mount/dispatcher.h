@@ -17,6 +17,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -145,11 +146,17 @@ class Dispatcher {
     std::shared_ptr<File> file;
     OpenFlags flags;
   };
-  // What the kernel has of an inode. Versions are of fs::Attributes.
+  // What a file's content depends on: a file that is being appended to elsewhere grows without a
+  // new version.
+  struct Content {
+    uint64_t version = 0;
+    uint64_t size = 0;
+    bool operator==(const Content&) const = default;
+  };
+  // What the kernel has of an inode.
   struct Known {
-    uint64_t attributes_version = 0;
-    uint64_t pages_version = 0;
-    bool pages = false;
+    Content attributes;
+    std::optional<Content> pages;
     Instant at{};  // of the last attributes or own change
   };
 

@@ -30,8 +30,8 @@ Dispatcher::OpenFile* Dispatcher::FindFile(HandleId handle) {
 void Dispatcher::RememberPages(const File& file) {
   const auto it = known_.find(file.inode());
   if (it == known_.end()) return;
-  it->second.pages_version = file.attributes().version;
-  it->second.pages = true;
+  const Attributes attributes = file.attributes();
+  it->second.pages = {attributes.version, attributes.size};
   it->second.at = loop_.Now();
 }
 
@@ -66,8 +66,9 @@ Task<Result<OpenedFile>> Dispatcher::Open(InodeId inode, OpenFlags flags) {
   }
   OpenedFile opened;
   Known& known = known_[inode];
-  opened.keep_cache = known.pages && known.pages_version == attributes.version;
-  opened.attributes_stale = known.attributes_version != attributes.version;
+  const Content content{attributes.version, attributes.size};
+  opened.keep_cache = known.pages == content;
+  opened.attributes_stale = known.attributes != content;
   RememberPages(*file);
   opened.handle = AddFile(std::move(file), flags);
   co_return opened;

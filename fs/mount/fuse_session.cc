@@ -134,6 +134,9 @@ Status FuseSession::Mount() {
   if (flags < 0 || fcntl(fd_, F_SETFL, flags | O_NONBLOCK) != 0) {
     return StatusFromErrno(errno, "make the FUSE device non-blocking");
   }
+  if (const std::optional<MountLine> mount = FindMount(options_.mountpoint)) {
+    device_minor_ = mount->minor;
+  }
   return Status::Ok();
 }
 
@@ -229,11 +232,12 @@ void FuseSession::DropCache(InodeId inode) {
 }
 
 Task<Status> FuseSession::Detach() {
-  if (!mounted_ || ended_.is_set()) co_return Status::Ok();
+  if (!mounted_) co_return Status::Ok();
   Status status;
-  co_await loop_.RunBlocking(
-      [&status, path = options_.mountpoint] { status = DetachMount(path); });
-  co_return status;
+  co_await loop_.RunBlocking([&status, path = options_.mountpoint, minor = device_minor_] {
+    status = DetachMount(path, minor);
+  });
+  co_return status.code() == Code::kNotFound ? Status::Ok() : status;
 }
 
 Task<Status> FuseSession::Stop(Instant deadline) {

@@ -62,12 +62,14 @@ class FuseSession {
   Task<Status> Serve();
   // False: the kernel did not shake hands in time.
   Task<bool> WaitReady(Instant deadline) { return ready_.Wait(deadline); }
-  // Takes the mount out of the tree; processes that have files open keep them until Stop.
+  // Takes the mount out of the tree if it is still there; processes that have files open keep them
+  // until Stop.
   Task<Status> Detach();
   // Waits for requests under way (until `deadline`), then closes every file. The first error of
   // closing.
   Task<Status> Stop(Instant deadline);
 
+  // Whether Serve has ended.
   bool served() const { return ended_.is_set(); }
   Task<bool> WaitServed(Instant deadline) { return ended_.Wait(deadline); }
   Dispatcher& dispatcher() { return *dispatcher_; }
@@ -111,6 +113,7 @@ class FuseSession {
   fuse_session* session_ = nullptr;
   int fd_ = -1;  // libfuse's
   bool mounted_ = false;
+  unsigned device_minor_ = 0;  // of the mount's st_dev
   std::shared_ptr<Buffer> buffer_;  // of the next request
   TaskGroup requests_;
   Event ready_;

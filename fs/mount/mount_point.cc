@@ -145,9 +145,9 @@ Status CheckFuseDevice() {
   return StatusFromErrno(errno, "open /dev/fuse");
 }
 
-Status DetachMount(const std::string& path) {
+Status DetachMount(const std::string& path, std::optional<unsigned> device_minor) {
   const std::optional<MountLine> mount = FindMount(path);
-  if (!mount || mount->type != kType) {
+  if (!mount || mount->type != kType || (device_minor && mount->minor != *device_minor)) {
     return {Code::kNotFound, path + ": nothing of ours is mounted there"};
   }
   if (geteuid() != 0) return RunFusermount(path);
@@ -163,10 +163,6 @@ Status SetReadAhead(const std::string& path, uint64_t bytes) {
   return WriteFile(
       fmt::format("/sys/class/bdi/{}:{}/read_ahead_kb", mount->major, mount->minor),
       std::to_string(bytes >> 10));
-}
-
-Status AbortConnection(unsigned device_minor) {
-  return WriteFile(fmt::format("/sys/fs/fuse/connections/{}/abort", device_minor), "1");
 }
 
 }  // namespace moraine::fs::mount

@@ -30,12 +30,10 @@ Result<std::string> PrepareMountPoint(const std::string& path);
 Status CheckFuseDevice();
 
 // Takes the mount out of the tree at once, even if it is in use. As root by the system call, else
-// with fusermount3. kNotFound: nothing of ours is mounted there.
-Status DetachMount(const std::string& path);
+// with fusermount3. kNotFound: nothing of ours is mounted there, or (with `device_minor`) another
+// mount than that one.
+Status DetachMount(const std::string& path, std::optional<unsigned> device_minor = std::nullopt);
 
 // The kernel reads ahead at most 128 KiB on a FUSE mount unless told otherwise, here.
 Status SetReadAhead(const std::string& path, uint64_t bytes);
-// Makes the kernel fail every request of the mount, also those of files that are still open.
-Status AbortConnection(unsigned device_minor);
-
 }  // namespace moraine::fs::mount
