@@ -15,10 +15,12 @@
 
 // The linker makes these for every section whose name is a C identifier. Weak: a program without
 // any fault point has no such section.
+// NOLINTBEGIN(bugprone-reserved-identifier): the names are the linker's
 extern "C" {
 extern moraine::fault_internal::Site __start_moraine_faults[] __attribute__((weak));
 extern moraine::fault_internal::Site __stop_moraine_faults[] __attribute__((weak));
 }
+// NOLINTEND(bugprone-reserved-identifier)
 
 namespace moraine {
 namespace {

@@ -5,6 +5,7 @@
 #include <spdlog/sinks/stdout_sinks.h>
 
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 
 #include "base/mutex.h"
@@ -118,7 +119,7 @@ void Write(LogLevel level, const char* file, int line, std::string_view message)
     (*sink)(level, text);
     return;
   }
-  logger->log(spdlog::source_loc{BaseName(file).data(), line, ""}, ToSpdlog(level),
+  logger->log(spdlog::source_loc{BaseName(file), line, ""}, ToSpdlog(level),
               spdlog::string_view_t(text.data(), text.size()));
 }
 

@@ -261,7 +261,7 @@ Status OptionTable::ParseAll(const std::vector<std::string>& args) {
     one.store();
     sources_[one.option->name] = one.place;
   }
-  const Status rules = CheckRules();
+  Status rules = CheckRules();
   if (!rules.ok()) {
     for (const Option::Store& store : undo) store();
     sources_.clear();
