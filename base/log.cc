@@ -96,7 +96,10 @@ std::string Escaped(std::string_view message) {
   return out;
 }
 
-std::string_view BaseName(std::string_view path) { return path.substr(path.find_last_of('/') + 1); }
+const char* BaseName(const char* path) {
+  const char* slash = std::strrchr(path, '/');
+  return slash == nullptr ? path : slash + 1;
+}
 
 }  // namespace
 
