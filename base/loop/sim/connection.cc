@@ -62,8 +62,7 @@ void Connection::Fly(int side, Kind kind, std::vector<std::byte> bytes) {
 }
 
 void Connection::HoldBack(int side, Duration delay) {
-  pipes_[side].last_arrival =
-      std::max(pipes_[side].last_arrival, network_.world().now() + delay);
+  pipes_[side].last_arrival = std::max(pipes_[side].last_arrival, network_.world().now() + delay);
 }
 
 void Connection::QueuePump(int side) {
@@ -211,9 +210,9 @@ void Connection::Stall(int side) {
   World& world = network_.world();
   pipe.stalled_since = world.now();
   const NetOptions& options = world.options().net;
-  const Duration patience(network_.random().Between(
-      static_cast<uint64_t>(options.stall_reset_min.count()),
-      static_cast<uint64_t>(options.stall_reset_max.count())));
+  const Duration patience(
+      network_.random().Between(static_cast<uint64_t>(options.stall_reset_min.count()),
+                                static_cast<uint64_t>(options.stall_reset_max.count())));
   world.Push(patience, EventKind::kStall, sides_[side].machine, 0,
              [self = shared_from_this(), side, number] {
                if (self->pipes_[side].stall_number == number) self->BreakSide(side);
@@ -235,8 +234,8 @@ void Connection::Retry() {
     Unstall(side);
     // The sender tries again in growing intervals, so a long cut ends late.
     World& world = network_.world();
-    const Duration wait = std::min(world.now() - pipe.stalled_since,
-                                   world.options().net.retransmit_max);
+    const Duration wait =
+        std::min(world.now() - pipe.stalled_since, world.options().net.retransmit_max);
     const Duration delay(network_.random().Uniform(static_cast<uint64_t>(wait.count()) + 1));
     if (std::exchange(pipe.stalled, false) && !pipe.flying.empty()) {
       pipe.flying.front().arrives = std::max(pipe.flying.front().arrives, world.now() + delay);

@@ -1,5 +1,5 @@
-// One simulated connection: two directions of bytes in flight and bytes that wait to be read, as two
-// kernels hold them. Owned by the Network while it can still matter; the streams of the two
+// One simulated connection: two directions of bytes in flight and bytes that wait to be read, as
+// two kernels hold them. Owned by the Network while it can still matter; the streams of the two
 // processes (sim_stream.h) hang on it and may vanish at any event.
 #pragma once
 
@@ -62,14 +62,14 @@ class Connection : public std::enable_shared_from_this<Connection> {
     std::deque<Flying> flying;
     std::deque<std::vector<std::byte>> unread;
     size_t unread_bytes = 0;
-    size_t front_read = 0;     // of the first unread piece
-    uint64_t occupied = 0;     // sent and, as far as the sender knows, not read
+    size_t front_read = 0;  // of the first unread piece
+    uint64_t occupied = 0;  // sent and, as far as the sender knows, not read
     uint64_t to_acknowledge = 0;
     Duration last_arrival{0};
-    bool pumping = false;      // an event will look at `flying`
+    bool pumping = false;  // an event will look at `flying`
     bool end_arrived = false;
-    bool stalled = false;      // bytes wait for a cut link
-    bool unheard = false;      // acknowledgements do
+    bool stalled = false;  // bytes wait for a cut link
+    bool unheard = false;  // acknowledgements do
     uint64_t stall_number = 0;
     Duration stalled_since{0};
   };
@@ -82,12 +82,12 @@ class Connection : public std::enable_shared_from_this<Connection> {
   };
 
   void Fly(int side, Kind kind, std::vector<std::byte> bytes);
-  void Pump(int side);       // side's bytes arrive
+  void Pump(int side);  // side's bytes arrive
   void QueuePump(int side);
   void Arrive(int side, Flying flying);
   void Acknowledge(int side);
   void Leave(int side, bool reset);
-  void CutShort(int side);   // drops a random rest of what is in flight
+  void CutShort(int side);  // drops a random rest of what is in flight
   void BreakSide(int side);
   void Stall(int side);
   void Unstall(int side);

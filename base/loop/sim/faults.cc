@@ -140,8 +140,8 @@ void FaultPlan::Passing(std::function<void()> heal) {
 }
 
 Duration FaultPlan::Between(Duration low, Duration high) {
-  return Duration(random_.Between(static_cast<uint64_t>(low.count()),
-                                  static_cast<uint64_t>(high.count())));
+  return Duration(
+      random_.Between(static_cast<uint64_t>(low.count()), static_cast<uint64_t>(high.count())));
 }
 
 void FaultPlan::Note(const std::string& what, const Machine& machine) {
@@ -246,9 +246,8 @@ void FaultPlan::DiskError() {
 void FaultPlan::FlipBit() {
   Machine& machine = *options_.machines[random_.Uniform(options_.machines.size())];
   std::vector<std::string> paths = machine.disk().Files();
-  std::erase_if(paths, [&](const std::string& path) {
-    return !GlobMatch(options_.disk_pattern, path);
-  });
+  std::erase_if(paths,
+                [&](const std::string& path) { return !GlobMatch(options_.disk_pattern, path); });
   if (paths.empty()) return;
   const std::string& path = random_.Pick(paths);
   const uint64_t bytes = machine.disk().SizeOf(path).value_or(0);

@@ -1,14 +1,14 @@
-// A seeded sequence of faults for cluster tests: kills, power cuts, pauses, cuts of the network, slow
-// links and disks, broken connections, clock jumps, damaged disks; one after another and overlapping,
-// within bounds, and healed at the end.
+// A seeded sequence of faults for cluster tests: kills, power cuts, pauses, cuts of the network,
+// slow links and disks, broken connections, clock jumps, damaged disks; one after another and
+// overlapping, within bounds, and healed at the end.
 //
 //   FaultPlan plan(world, {.machines = {&a, &b, &c}, .hurt_max = 1});
 //   plan.Start();
 //   world.RunUntil(workload_done, 60s);
 //   plan.Stop();   // everything runs, every link works; the disks keep their damage
 //
-// A machine is hurt by one thing at a time: dead, stopped or cut off. At most `hurt_max` are hurt at
-// once. Everything else (slowness, resets, clocks, disks) is not counted.
+// A machine is hurt by one thing at a time: dead, stopped or cut off. At most `hurt_max` are hurt
+// at once. Everything else (slowness, resets, clocks, disks) is not counted.
 #pragma once
 
 #include <functional>
@@ -38,12 +38,12 @@ struct FaultPlanOptions {
   uint64_t kill = 4;
   uint64_t power_cut = 3;
   uint64_t pause = 3;
-  uint64_t isolate = 3;    // from everybody, both ways
-  uint64_t one_way = 3;    // hears nobody, or is heard by nobody
-  uint64_t bridge = 2;     // reaches one machine only
+  uint64_t isolate = 3;  // from everybody, both ways
+  uint64_t one_way = 3;  // hears nobody, or is heard by nobody
+  uint64_t bridge = 2;   // reaches one machine only
   uint64_t slow_link = 3;
   uint64_t slow_disk = 2;
-  uint64_t reset = 5;      // of one connection
+  uint64_t reset = 5;  // of one connection
   uint64_t wall_jump = 1;
   uint64_t disk_error = 0;  // one read, write or sync fails
   uint64_t bit_flip = 0;    // in one stored file

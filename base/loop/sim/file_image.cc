@@ -17,7 +17,8 @@ uint8_t Mask(uint64_t begin, uint64_t end) {
   const uint64_t first = begin / kSectorBytes;
   const uint64_t last = (end - 1) / kSectorBytes;
   uint8_t mask = 0;
-  for (uint64_t sector = first; sector <= last; ++sector) mask |= static_cast<uint8_t>(1u << sector);
+  for (uint64_t sector = first; sector <= last; ++sector)
+    mask |= static_cast<uint8_t>(1u << sector);
   return mask;
 }
 
@@ -106,8 +107,7 @@ void FileImage::Write(uint64_t offset, ConstBytes bytes) {
 void FileImage::Step(uint64_t size) {
   constexpr size_t kStepsMax = 64;  // growth beyond is told in one step
   const bool grows = size >= size_;
-  if (grows && steps_.size() >= kStepsMax &&
-      steps_[steps_.size() - 2].size <= steps_.back().size) {
+  if (grows && steps_.size() >= kStepsMax && steps_[steps_.size() - 2].size <= steps_.back().size) {
     steps_.back() = {number_, size};
   } else {
     steps_.push_back({number_, size});

@@ -59,10 +59,10 @@ class FileImage {
   using PagePtr = std::shared_ptr<Page>;  // null: zeros; shared ones are copied before a change
   struct Slot {
     PagePtr cached;
-    PagePtr durable;    // meaningful only while Differs()
-    uint8_t dirty = 0;  // one bit a sector: the disk has something older
-    uint8_t lost = 0;   // the same, but it will not be written
-    uint8_t cut = 0;    // of the dirty ones: zeroed by a truncation
+    PagePtr durable;                           // meaningful only while Differs()
+    uint8_t dirty = 0;                         // one bit a sector: the disk has something older
+    uint8_t lost = 0;                          // the same, but it will not be written
+    uint8_t cut = 0;                           // of the dirty ones: zeroed by a truncation
     std::array<uint64_t, kSectors> written{};  // number of the last change
     std::array<uint64_t, kSectors> synced{};   // number of the change that the disk has
     bool Differs() const { return (dirty | lost) != 0; }

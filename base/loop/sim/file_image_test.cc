@@ -122,7 +122,8 @@ class Life {
   }
   void Write(bool durable) {
     const uint64_t offset = random_.Uniform(Model::kBytesMax - 1);
-    const uint64_t length = 1 + random_.Uniform(std::min<uint64_t>(3000, Model::kBytesMax - offset));
+    const uint64_t length =
+        1 + random_.Uniform(std::min<uint64_t>(3000, Model::kBytesMax - offset));
     const std::string text(length, static_cast<char>('a' + letter_++ % 26));
     std::string contents = model_.contents();
     contents.resize(std::max<uint64_t>(contents.size(), offset + length), '\0');
@@ -187,7 +188,8 @@ TEST(FileImageTest, ALongUnsyncedFileMayLoseAnything) {
   for (uint64_t seed = 1; seed <= 50; ++seed) {
     Random random(seed);
     FileImage file;
-    for (int i = 0; i < 500; ++i) file.Write(static_cast<uint64_t>(i) * 100, Bytes(std::string(100, 'x')));
+    for (int i = 0; i < 500; ++i)
+      file.Write(static_cast<uint64_t>(i) * 100, Bytes(std::string(100, 'x')));
     const FileImage::SyncPoint point = file.BeginSync();
     for (int i = 500; i < 1000; ++i) {
       file.Write(static_cast<uint64_t>(i) * 100, Bytes(std::string(100, 'y')));

@@ -1,7 +1,8 @@
 // A simulated machine: a clock, a disk that outlives processes, and at most one process at a time.
 //
 // The machine owns the process object and destroys things in the one safe order: the coroutines
-// where they stand, then the process object, then its loop. So a process may be killed at any event.
+// where they stand, then the process object, then its loop. So a process may be killed at any
+// event.
 #pragma once
 
 #include <functional>

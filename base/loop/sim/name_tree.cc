@@ -70,7 +70,8 @@ Result<NodePtr> NameTree::Find(std::string_view path) const {
 void NameTree::Set(Change& change, const NodePtr& directory, const std::string& name,
                    NodePtr node) {
   const auto it = directory->entries.find(name);
-  change.entries.push_back({directory, name, it == directory->entries.end() ? nullptr : it->second});
+  change.entries.push_back(
+      {directory, name, it == directory->entries.end() ? nullptr : it->second});
   if (node == nullptr) {
     directory->entries.erase(name);
   } else {
@@ -91,7 +92,8 @@ Result<NodePtr> NameTree::Create(std::string_view path, bool exclusive) {
   MORAINE_ASSIGN_OR_RETURN(Place place, Locate(path));
   if (place.node != nullptr) {
     if (exclusive) return Status(Code::kAlreadyExists, Quoted(path) + " exists");
-    if (place.node->is_directory) return Status(Code::kIsDirectory, Quoted(path) + " is a directory");
+    if (place.node->is_directory)
+      return Status(Code::kIsDirectory, Quoted(path) + " is a directory");
     return place.node;
   }
   NodePtr node = NewNode(/*is_directory=*/false);

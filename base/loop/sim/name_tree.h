@@ -26,8 +26,8 @@ struct Node {
   FileImage file;
   std::map<std::string, std::shared_ptr<Node>> entries;
   // Kept by DiskImage.
-  int opened = 0;        // handles
-  bool linked = true;    // has a name
+  int opened = 0;      // handles
+  bool linked = true;  // has a name
   bool locked = false;
   uint64_t charged_bytes = 0;
 };

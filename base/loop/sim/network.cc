@@ -128,10 +128,10 @@ Duration Network::Delay(const Machine& from, const Machine& to, uint64_t bytes) 
   }
   delay = Duration(static_cast<int64_t>(static_cast<double>(delay.count()) * link.slowness));
   if (options.bytes_per_second > 0 && bytes > 0) {
-    const double seconds = static_cast<double>(bytes) * link.slowness /
-                           static_cast<double>(options.bytes_per_second);
-    link.busy_until = std::max(link.busy_until, world_.now()) +
-                      Duration(static_cast<int64_t>(seconds * 1e9));
+    const double seconds =
+        static_cast<double>(bytes) * link.slowness / static_cast<double>(options.bytes_per_second);
+    link.busy_until =
+        std::max(link.busy_until, world_.now()) + Duration(static_cast<int64_t>(seconds * 1e9));
     delay += link.busy_until - world_.now();
   }
   return delay;
@@ -197,8 +197,7 @@ void Network::Knock(std::shared_ptr<Call> call) {
     if (!call->pending->Wanted()) return;
     SimListener* listener = FindListener(*call->to, call->port);
     const bool lost = Lost(*call->from, *call->to) || Lost(*call->to, *call->from);
-    if (lost || (listener != nullptr &&
-                 listener->waiting() >= world_.options().net.backlog_max)) {
+    if (lost || (listener != nullptr && listener->waiting() >= world_.options().net.backlog_max)) {
       const Duration retry = call->retry;
       call->retry *= 2;
       world_.Push(retry, EventKind::kConnect, call->from, 1, [this, call] {

@@ -1,10 +1,10 @@
 // The simulated network: TCP-like streams between processes, and everything that can go wrong with
-// them. A stream is first in, first out, and loses, doubles or swaps nothing: TCP does not. Messages
-// of different connections overtake each other freely, bytes arrive in pieces, a connection may
-// break at any byte, and what was sent before the break may or may not have arrived.
+// them. A stream is first in, first out, and loses, doubles or swaps nothing: TCP does not.
+// Messages of different connections overtake each other freely, bytes arrive in pieces, a
+// connection may break at any byte, and what was sent before the break may or may not have arrived.
 //
-// A cut link does not break connections. Bytes wait, and arrive some time after the heal, unless the
-// sender loses patience before (NetOptions::stall_reset_*). A link is directed: with only one
+// A cut link does not break connections. Bytes wait, and arrive some time after the heal, unless
+// the sender loses patience before (NetOptions::stall_reset_*). A link is directed: with only one
 // direction cut, bytes of the other arrive, but their sender learns nothing and its window fills.
 #pragma once
 
@@ -42,7 +42,8 @@ class Network {
   bool IsCut(const Machine& from, const Machine& to) const;
   // Multiplies the delays between two machines, both ways.
   void SetSlowness(const Machine& a, const Machine& b, double factor);
-  // Breaks every connection between two machines, or one that the seed picks (false: there is none).
+  // Breaks every connection between two machines, or one that the seed picks (false: there is
+  // none).
   void ResetConnections(const Machine& a, const Machine& b);
   bool ResetSomeConnection();
   size_t connection_count() const { return connections_.size(); }

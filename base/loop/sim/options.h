@@ -17,7 +17,7 @@ struct NetOptions {
   Duration tail = 5ms;
   Duration loopback_latency = 8us;
   uint64_t bytes_per_second = 1'250'000'000;  // of each directed link; 0: no limit
-  uint64_t window_bytes = 256 << 10;          // sent and not yet read, per direction; then Write waits
+  uint64_t window_bytes = 256 << 10;  // sent and not yet read, per direction; then Write waits
   uint64_t segment_bytes = 64 << 10;
   size_t backlog_max = 128;
   double split_read_chance = 0.1;  // a Read returns less than there is
@@ -37,11 +37,11 @@ struct DiskOptions {
   uint64_t bytes_per_second = 1'000'000'000;
   double tail_chance = 0.01;
   Duration tail = 20ms;
-  double writeback_chance = 0.05;    // after a write the kernel writes some dirty sectors by itself
-  double read_error_chance = 0;      // kIo
-  double write_error_chance = 0;     // kIo; any prefix may have been written
-  double sync_error_chance = 0;      // kIo; the unsynced data may be gone
-  double bit_flip_chance = 0;        // per write: one bit of what it wrote rots
+  double writeback_chance = 0.05;  // after a write the kernel writes some dirty sectors by itself
+  double read_error_chance = 0;    // kIo
+  double write_error_chance = 0;   // kIo; any prefix may have been written
+  double sync_error_chance = 0;    // kIo; the unsynced data may be gone
+  double bit_flip_chance = 0;      // per write: one bit of what it wrote rots
   double misdirected_write_chance = 0;  // the bytes land elsewhere in the file
   double lost_write_chance = 0;         // acknowledged, never done
   // At a power cut: an unsynced sector is left half old, half new. Zero by default, because

@@ -1,7 +1,7 @@
 // The Disk of one simulated process: adds time, alignment rules and faults to its machine's
 // DiskImage. An operation takes effect at its end, so overlapping ones happen in any order; a sync
-// covers the writes that had ended when it began. A buffer that changes while it is being written is
-// a bug and aborts.
+// covers the writes that had ended when it began. A buffer that changes while it is being written
+// is a bug and aborts.
 #pragma once
 
 #include <functional>

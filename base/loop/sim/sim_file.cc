@@ -52,8 +52,9 @@ struct Writing {
   void CheckUnchanged() const {
     size_t done = 0;
     for (const ConstBytes piece : pieces) {
-      MORAINE_CHECK(piece.empty() || std::memcmp(piece.data(), bytes.data() + done, piece.size()) == 0,
-                    "a buffer changed while it was being written");
+      MORAINE_CHECK(
+          piece.empty() || std::memcmp(piece.data(), bytes.data() + done, piece.size()) == 0,
+          "a buffer changed while it was being written");
       done += piece.size();
     }
   }
@@ -148,8 +149,8 @@ Task<Status> SimFile::WriteAt(uint64_t offset, std::span<const ConstBytes> piece
     writing->Store(*image, writing->SomePrefix(random), false).Ignore();
   };
   const bool to_medium = options_.durable_writes || options_.direct;
-  image_.Begin({DiskOp::kWrite, writing->bytes.size(), to_medium, std::move(finish),
-                std::move(interrupt)});
+  image_.Begin(
+      {DiskOp::kWrite, writing->bytes.size(), to_medium, std::move(finish), std::move(interrupt)});
   co_return co_await Await<Status>(writing->pending);
 }
 
@@ -166,8 +167,8 @@ Task<Status> SimFile::Sync() {
     }
     pending->Complete(fault);
   };
-  image_.Begin({DiskOp::kSync, point->parts.size() * FileImage::kPageBytes, true,
-                std::move(finish), nullptr});
+  image_.Begin({DiskOp::kSync, point->parts.size() * FileImage::kPageBytes, true, std::move(finish),
+                nullptr});
   co_return co_await Await<Status>(pending);
 }
 

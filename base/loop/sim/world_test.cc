@@ -199,7 +199,7 @@ class RegisterClient : public Process {
   }
   Task<void> Run(Link* link, std::string server) {
     std::unique_ptr<Stream>& stream = link->stream;
-    for (int number = 1000;; ) {
+    for (int number = 1000;;) {
       if (stream == nullptr) {
         auto made = co_await loop_.Connect({server, Register::kPort}, loop_.After(500ms));
         if (made.ok()) {
@@ -271,11 +271,13 @@ Outcome RunCluster(uint64_t seed) {
     for (const std::string& text : acknowledged) {
       const uint64_t at = std::stoul(text) * 4;
       EXPECT_TRUE(at + 4 <= numbers.size() && numbers.compare(at, 4, text) == 0)
-          << text << " was lost at " << machine->name() << "\n" << world.Trace();
+          << text << " was lost at " << machine->name() << "\n"
+          << world.Trace();
     }
     const size_t before = acknowledged.size();
     EXPECT_TRUE(world.RunUntil([&] { return acknowledged.size() > before; }, 120s))
-        << machine->name() << " makes no progress\n" << world.Trace();
+        << machine->name() << " makes no progress\n"
+        << world.Trace();
   }
   outcome.hash = world.TraceHash();
   outcome.events = world.event_count();
