@@ -12,6 +12,28 @@ namespace {
 
 using testing::ElementsAre;
 
+// Starts a task at once and drops it wherever it stands.
+class Droppable {
+ public:
+  struct promise_type {
+    Droppable get_return_object() {
+      return Droppable(std::coroutine_handle<promise_type>::from_promise(*this));
+    }
+    std::suspend_never initial_suspend() noexcept { return {}; }
+    std::suspend_always final_suspend() noexcept { return {}; }
+    void return_void() noexcept {}
+    void unhandled_exception() noexcept { std::terminate(); }
+  };
+  Droppable(const Droppable&) = delete;
+  Droppable& operator=(const Droppable&) = delete;
+  ~Droppable() { frame_.destroy(); }
+  static Droppable Start(Task<void> task) { co_await std::move(task); }
+
+ private:
+  explicit Droppable(std::coroutine_handle<promise_type> frame) : frame_(frame) {}
+  std::coroutine_handle<promise_type> frame_;
+};
+
 Task<int> Immediately(int value) { co_return value; }
 
 TEST_P(LoopConformance, AMillionSynchronousCompletionsDoNotGrowTheStack) {
@@ -144,6 +166,32 @@ TEST_P(LoopConformance, ASemaphoreForgetsWhoGaveUp) {
   });
 }
 
+TEST_P(LoopConformance, ASemaphoreServesThoseBehindOneWhoLeaves) {
+  std::vector<int> notes;
+  Run([&]() -> Task<void> {
+    Semaphore semaphore(loop_, 2);
+    auto held = semaphore.TryAcquire(1);
+    TaskGroup group(loop_);
+    {
+      auto wait = [&]() -> Task<void> { co_await semaphore.Acquire(2); };
+      const Droppable head = Droppable::Start(wait());
+      group.Spawn(TakeUnits(&loop_, &semaphore, 1, &notes, 1));
+      co_await loop_.Sleep(1ms);
+      EXPECT_THAT(notes, ElementsAre());  // behind the large one
+    }
+    co_await group.Drain(loop_.After(10s));
+    EXPECT_THAT(notes, ElementsAre(1));
+    // Units granted to one who is dropped before it resumes come back.
+    {
+      auto wait = [&]() -> Task<void> { co_await semaphore.Acquire(2); };
+      const Droppable head = Droppable::Start(wait());
+      held->Release();
+      EXPECT_EQ(semaphore.available(), 0u);
+    }
+    EXPECT_EQ(semaphore.available(), 2u);
+  });
+}
+
 TEST_P(LoopConformance, AMutexExcludesAcrossAwaits) {
   int inside = 0;
   int entered = 0;
@@ -203,28 +251,6 @@ TEST_P(LoopConformance, AGroupClosesAndDrains) {
     EXPECT_TRUE(drained);
   });
 }
-
-// Starts a task at once and drops it wherever it stands.
-class Droppable {
- public:
-  struct promise_type {
-    Droppable get_return_object() {
-      return Droppable(std::coroutine_handle<promise_type>::from_promise(*this));
-    }
-    std::suspend_never initial_suspend() noexcept { return {}; }
-    std::suspend_always final_suspend() noexcept { return {}; }
-    void return_void() noexcept {}
-    void unhandled_exception() noexcept { std::terminate(); }
-  };
-  Droppable(const Droppable&) = delete;
-  Droppable& operator=(const Droppable&) = delete;
-  ~Droppable() { frame_.destroy(); }
-  static Droppable Start(Task<void> task) { co_await std::move(task); }
-
- private:
-  explicit Droppable(std::coroutine_handle<promise_type> frame) : frame_(frame) {}
-  std::coroutine_handle<promise_type> frame_;
-};
 
 TEST_P(LoopConformance, ADroppedTaskLeavesNothingBehind) {
   Run([&]() -> Task<void> {

@@ -18,6 +18,7 @@ namespace {
 constexpr int kEventsMax = 64;           // taken from epoll at once
 constexpr int kSpinCreditMax = 8;
 constexpr int kSamplesBeforeParking = 8;  // of one and the same drive
+constexpr int kGracesBetweenSamplesMax = 4;
 
 thread_local const DrivenLoop* driven_here = nullptr;
 
@@ -234,14 +235,14 @@ void DrivenLoop::StartKeeper() {
 }
 
 void DrivenLoop::KeeperMain() {
-  uint64_t drives_seen = 0;
-  int samples = 0;
+  KeeperView view;
   MutexLock lock(mutex_);
   while (!stopping_) {
-    if (driving_ || (!UrgentWork() && drives_seen != drives_)) {
-      KeeperRest(&drives_seen, &samples);
+    if (driving_ || (!UrgentWork() && view.drives != drives_)) {
+      KeeperRest(&view);
       continue;
     }
+    view.graces = 1;
     const Instant now = Now();
     if (!UrgentWork() && next_timer_ > now) {
       // Watches the loop's epoll from outside: a caller may begin to drive at any time.
@@ -272,15 +273,17 @@ void DrivenLoop::KeeperMain() {
 
 // Callers drive, or did a moment ago. Looking now and then costs less than being woken by each of
 // them; only a drive that lasts is slept through.
-void DrivenLoop::KeeperRest(uint64_t* drives_seen, int* samples) {
-  *samples = drives_ == *drives_seen ? *samples + 1 : 0;
-  *drives_seen = drives_;
-  if (driving_ && *samples >= kSamplesBeforeParking) {
+void DrivenLoop::KeeperRest(KeeperView* view) {
+  const bool same_drive = view->drives == drives_;
+  view->drives = drives_;
+  view->samples_of_one = same_drive ? view->samples_of_one + 1 : 0;
+  view->graces = same_drive ? 1 : std::min(view->graces * 2, kGracesBetweenSamplesMax);
+  if (driving_ && view->samples_of_one >= kSamplesBeforeParking) {
     keeper_ = Keeper::kParked;
     keeper_wake_.Wait(mutex_);
   } else {
     keeper_ = Keeper::kSampling;
-    keeper_wake_.WaitFor(mutex_, options_.grace);
+    keeper_wake_.WaitFor(mutex_, options_.grace * view->graces);
   }
   keeper_ = Keeper::kBusy;
 }

@@ -8,8 +8,8 @@
 // One thread at a time drives. Who calls Block meanwhile hands its task to the driver and sleeps; a
 // driver that leaves wakes exactly one of those to drive on. The keeper is a thread that drives when
 // nobody waits but there is work behind the scenes: heartbeats, appends that nobody waits for yet,
-// timers, posted functions. It stays away from a loop that callers drive often (it looks once in
-// `grace`), so that a call costs no wake-up.
+// timers, posted functions. It stays away from a loop that callers drive often (it looks every
+// few `grace`), so that a call costs no wake-up.
 //
 // Thread rule: Block and Post from any thread; all else only from coroutines and functions that run
 // on the loop. Whatever drives holds the loop alone; handing over orders memory between threads.
@@ -132,6 +132,13 @@ class DrivenLoop : public Loop {
   // What the keeper is doing, for those who might have to wake it.
   enum class Keeper { kNone, kBusy, kSampling, kParked, kPolling };
 
+  // What the keeper saw when it last looked.
+  struct KeeperView {
+    uint64_t drives = 0;
+    int samples_of_one = 0;  // in a row, without a drive that ended in between
+    int graces = 1;          // to sleep until the next look
+  };
+
   explicit DrivenLoop(const Options& options);
   void BlockOn(Call& call) MORAINE_EXCLUDES(mutex_);
   void Finish(Call& call) MORAINE_EXCLUDES(mutex_);
@@ -148,7 +155,7 @@ class DrivenLoop : public Loop {
   void WakeKeeper() MORAINE_REQUIRES(mutex_);
   void StartKeeper() MORAINE_REQUIRES(mutex_);
   void KeeperMain() MORAINE_EXCLUDES(mutex_);
-  void KeeperRest(uint64_t* drives_seen, int* samples) MORAINE_REQUIRES(mutex_);
+  void KeeperRest(KeeperView* view) MORAINE_REQUIRES(mutex_);
 
   const Options options_;
   Descriptor epoll_;

@@ -4,7 +4,6 @@
 
 #include <optional>
 #include <utility>
-#include <vector>
 
 #include "base/loop/loop.h"
 
@@ -100,7 +99,7 @@ class Condition {
 // Counted units with first-come order: a large request is not starved by small ones behind it.
 class Semaphore {
  public:
-  Semaphore(Loop& loop, uint64_t units) : waiters_(loop), available_(units) {}
+  Semaphore(Loop& loop, uint64_t units) : loop_(loop), units_(units), available_(units) {}
 
   // Units that return themselves.
   class [[nodiscard]] Units {
@@ -126,55 +125,78 @@ class Semaphore {
 
   // Nothing when the deadline came first. `count` must not exceed what the semaphore was made with.
   Task<std::optional<Units>> Acquire(uint64_t count, Instant deadline = kNever) {
-    const uint64_t ticket = next_ticket_++;
-    while (serving_ != ticket || available_ < count) {
-      const bool woken = co_await waiters_.Wait(deadline);
-      if (!woken && !(serving_ == ticket && available_ >= count)) {
-        Abandon(ticket);
-        co_return std::nullopt;
-      }
+    MORAINE_CHECK(count <= units_, "more units than there are");
+    if (waiting_.empty() && available_ >= count) {
+      available_ -= count;
+      co_return Units(this, count);
     }
-    ++serving_;
-    SkipAbandoned();
-    available_ -= count;
-    waiters_.WakeAll();
+    const bool granted = co_await Turn(*this, count, deadline);
+    if (!granted) co_return std::nullopt;
     co_return Units(this, count);
   }
   // Without waiting; nothing if others wait or too little is there.
   std::optional<Units> TryAcquire(uint64_t count) {
-    if (serving_ != next_ticket_ || available_ < count) return std::nullopt;
+    if (!waiting_.empty() || available_ < count) return std::nullopt;
     available_ -= count;
     return Units(this, count);
   }
   uint64_t available() const { return available_; }
 
  private:
+  // One place in the queue. Units are taken for it when its turn comes, before it resumes.
+  class Turn : public Timer, public Waiter {
+   public:
+    Turn(Semaphore& semaphore, uint64_t count, Instant deadline)
+        : semaphore_(semaphore), count_(count), deadline_(deadline) {}
+    ~Turn() override {
+      if (state_ == State::kGranted) {
+        semaphore_.Return(count_);
+      } else if (state_ == State::kWaiting && linked()) {
+        Unlink();
+        semaphore_.Grant();
+      }
+    }
+    bool await_ready() const { return false; }
+    void await_suspend(std::coroutine_handle<> awaiting) {
+      coroutine = awaiting;
+      semaphore_.waiting_.PushBack(*this);
+      if (deadline_ != kNever) semaphore_.loop_.timers().Arm(*this, deadline_);
+    }
+    bool await_resume() { return std::exchange(state_, State::kResumed) == State::kGranted; }
+    void Fire() override {
+      state_ = State::kTimedOut;
+      semaphore_.loop_.Ready(*this);
+      semaphore_.Grant();
+    }
+
+   private:
+    friend class Semaphore;
+    enum class State { kWaiting, kGranted, kTimedOut, kResumed };
+    Semaphore& semaphore_;
+    const uint64_t count_;
+    const Instant deadline_;
+    State state_ = State::kWaiting;
+  };
+
   void Return(uint64_t count) {
     available_ += count;
-    waiters_.WakeAll();
+    Grant();
   }
-  void Abandon(uint64_t ticket) {
-    abandoned_.push_back(ticket);
-    SkipAbandoned();
-    waiters_.WakeAll();
-  }
-  void SkipAbandoned() {
-    for (auto it = abandoned_.begin(); it != abandoned_.end();) {
-      if (*it != serving_) {
-        ++it;
-        continue;
-      }
-      ++serving_;
-      abandoned_.erase(it);
-      it = abandoned_.begin();
+  void Grant() {
+    while (!waiting_.empty()) {
+      auto& turn = static_cast<Turn&>(waiting_.front());
+      if (available_ < turn.count_) return;
+      available_ -= turn.count_;
+      turn.state_ = Turn::State::kGranted;
+      turn.Cancel();
+      loop_.Ready(turn);
     }
   }
 
-  WaitList waiters_;
+  Loop& loop_;
+  const uint64_t units_;
   uint64_t available_;
-  uint64_t next_ticket_ = 0;
-  uint64_t serving_ = 0;
-  std::vector<uint64_t> abandoned_;
+  List<Waiter> waiting_;
 };
 
 // Mutual exclusion across awaits, in order of asking.
