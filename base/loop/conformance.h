@@ -61,15 +61,15 @@ inline MutableBytes AsWritable(std::string& text) {
 }  // namespace moraine
 
 // ASSERT_TRUE and ASSERT_OK for coroutines, which must not use `return`.
-#define CO_ASSERT_TRUE(condition)        \
-  do {                                   \
-    const bool co_assert = (condition);  \
+#define CO_ASSERT_TRUE(condition)         \
+  do {                                    \
+    const bool co_assert = (condition);   \
     EXPECT_TRUE(co_assert) << #condition; \
-    if (!co_assert) co_return;           \
+    if (!co_assert) co_return;            \
   } while (false)
-#define CO_ASSERT_OK(expression)                                            \
-  do {                                                                      \
-    const ::moraine::Status co_assert = (expression);                       \
+#define CO_ASSERT_OK(expression)                                                \
+  do {                                                                          \
+    const ::moraine::Status co_assert = (expression);                           \
     EXPECT_TRUE(co_assert.ok()) << #expression << ": " << co_assert.ToString(); \
-    if (!co_assert.ok()) co_return;                                         \
+    if (!co_assert.ok()) co_return;                                             \
   } while (false)

@@ -1,6 +1,7 @@
 // Files on this machine, as a loop provides them (io_uring in a real process, a hostile fake in
 // the simulation). Durability is what Linux gives and no more:
-//  - written bytes are durable after Sync, or at completion for a file opened with `durable_writes`;
+//  - written bytes are durable after Sync, or at completion for a file opened with
+//  `durable_writes`;
 //    before that, any subset of the written 512-byte sectors may survive a power cut;
 //  - a created, renamed or removed name is durable after SyncDirectory of its directory.
 // Errors: kNotFound, kAlreadyExists, kNoSpace, kIo, kBusy (Lock).
@@ -37,7 +38,8 @@ class File {
   virtual Task<Result<size_t>> ReadAt(uint64_t offset, MutableBytes buffer) = 0;
   virtual Task<Status> WriteAt(uint64_t offset, std::span<const ConstBytes> pieces) = 0;
   virtual Task<Status> Sync() = 0;  // fdatasync
-  virtual Task<Status> Allocate(uint64_t offset, uint64_t length) = 0;  // grows the file, reads as zeros
+  virtual Task<Status> Allocate(uint64_t offset,
+                                uint64_t length) = 0;  // grows the file, reads as zeros
   virtual Task<Status> Truncate(uint64_t size) = 0;
   virtual Task<Result<uint64_t>> Size() = 0;
 };

@@ -164,7 +164,8 @@ TEST_P(DiskConformance, DirectDurableWrites) {
     const auto got = co_await (*file)->ReadAt(limits::kBlockBytes, buffer);
     CO_ASSERT_OK(got.status());
     EXPECT_EQ(*got, kBytes);
-    EXPECT_TRUE(std::all_of(buffer.begin(), buffer.end(), [](std::byte b) { return b == std::byte{7}; }));
+    EXPECT_TRUE(
+        std::all_of(buffer.begin(), buffer.end(), [](std::byte b) { return b == std::byte{7}; }));
     // A file that ends inside a block is read to its end.
     CO_ASSERT_OK(co_await (*file)->Truncate(limits::kBlockBytes + 100));
     const auto tail = co_await (*file)->ReadAt(limits::kBlockBytes, buffer);

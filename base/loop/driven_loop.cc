@@ -15,7 +15,7 @@
 namespace moraine {
 namespace {
 
-constexpr int kEventsMax = 64;           // taken from epoll at once
+constexpr int kEventsMax = 64;  // taken from epoll at once
 constexpr int kSpinCreditMax = 8;
 constexpr int kSamplesBeforeParking = 8;  // of one and the same drive
 constexpr int kGracesBetweenSamplesMax = 4;
@@ -133,8 +133,8 @@ void DrivenLoop::TakeInbox() {
   for (std::function<void()>& item : work) item();
 }
 
-// Spinning is for answers that come sooner than a sleeping thread wakes up. Whether that is so shows
-// in how long the last waits took.
+// Spinning is for answers that come sooner than a sleeping thread wakes up. Whether that is so
+// shows in how long the last waits took.
 void DrivenLoop::WaitForEvents() {
   const Instant start = Now();
   const Instant timer = timers().Earliest().value_or(kNever);

@@ -1,14 +1,15 @@
 // The loop of a library inside somebody else's process, for example a RocksDB tool: epoll and
-// non-blocking sockets, no disk, and no thread in the way of a call. Waking another thread costs ten
-// times what a call costs, so the thread that calls Block runs the loop itself until its own task has
-// ended ("drives"), and on the way does what others need. See the keeper below for the rest.
+// non-blocking sockets, no disk, and no thread in the way of a call. Waking another thread costs
+// ten times what a call costs, so the thread that calls Block runs the loop itself until its own
+// task has ended ("drives"), and on the way does what others need. See the keeper below for the
+// rest.
 //
 //   Result<Attributes> got = loop->Block([&] { return client.Stat(path, deadline); });
 //
 // One thread at a time drives. Who calls Block meanwhile hands its task to the driver and sleeps; a
-// driver that leaves wakes exactly one of those to drive on. The keeper is a thread that drives when
-// nobody waits but there is work behind the scenes: heartbeats, appends that nobody waits for yet,
-// timers, posted functions. It stays away from a loop that callers drive often (it looks every
+// driver that leaves wakes exactly one of those to drive on. The keeper is a thread that drives
+// when nobody waits but there is work behind the scenes: heartbeats, appends that nobody waits for
+// yet, timers, posted functions. It stays away from a loop that callers drive often (it looks every
 // few `grace`), so that a call costs no wake-up.
 //
 // Thread rule: Block and Post from any thread; all else only from coroutines and functions that run
@@ -176,7 +177,7 @@ class DrivenLoop : public Loop {
   Mutex mutex_;
   bool driving_ MORAINE_GUARDED_BY(mutex_) = false;  // somebody has the role
   std::vector<std::function<void()>> inbox_ MORAINE_GUARDED_BY(mutex_);
-  List<Call> waiting_ MORAINE_GUARDED_BY(mutex_);  // callers that sleep
+  List<Call> waiting_ MORAINE_GUARDED_BY(mutex_);   // callers that sleep
   uint64_t drives_ MORAINE_GUARDED_BY(mutex_) = 0;  // by callers, ended
   // How the last driver left the loop.
   bool ready_left_ MORAINE_GUARDED_BY(mutex_) = false;

@@ -59,18 +59,18 @@ std::string Name(const testing::TestParamInfo<HarnessFactory>& info) {
   if (info.param == &Plain) return "Plain";
   return info.param == &Kept ? "Kept" : "NeverSpinning";
 }
-INSTANTIATE_TEST_SUITE_P(Driven, LoopConformance,
-                         testing::Values(&Plain, &NeverSpinning, &Kept), Name);
+INSTANTIATE_TEST_SUITE_P(Driven, LoopConformance, testing::Values(&Plain, &NeverSpinning, &Kept),
+                         Name);
 
 TEST(DrivenLoopTest, BlockReturnsWhatTheTaskReturns) {
   const auto loop = MakeLoop();
   const int value = loop->Block([]() -> Task<int> { co_return 7; });
   EXPECT_EQ(value, 7);
-  const auto owned = loop->Block(
-      []() -> Task<std::unique_ptr<int>> { co_return std::make_unique<int>(8); });
+  const auto owned =
+      loop->Block([]() -> Task<std::unique_ptr<int>> { co_return std::make_unique<int>(8); });
   EXPECT_EQ(*owned, 8);
-  const auto refused = loop->Block(
-      []() -> Task<Result<int>> { co_return Status(Code::kNotFound, "nothing"); });
+  const auto refused =
+      loop->Block([]() -> Task<Result<int>> { co_return Status(Code::kNotFound, "nothing"); });
   EXPECT_EQ(refused.code(), Code::kNotFound);
   bool ran = false;
   loop->Block([&]() -> Task<void> {

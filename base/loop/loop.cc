@@ -67,7 +67,8 @@ Result<Endpoint> ParseEndpoint(std::string_view text, bool zero_port_ok) {
   const std::string said(text);
   const size_t colon = text.rfind(':');
   if (colon == std::string_view::npos || colon == 0) {
-    return Status(Code::kInvalidArgument, "'" + said + "' is not HOST:PORT, for example 127.0.0.1:7400");
+    return Status(Code::kInvalidArgument,
+                  "'" + said + "' is not HOST:PORT, for example 127.0.0.1:7400");
   }
   std::string_view host = text.substr(0, colon);
   const std::string_view digits = text.substr(colon + 1);
@@ -78,8 +79,8 @@ Result<Endpoint> ParseEndpoint(std::string_view text, bool zero_port_ok) {
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
   if (error != std::errc() || end != digits.data() + digits.size() || port > 65535 ||
       (port == 0 && !zero_port_ok)) {
-    return Status(Code::kInvalidArgument,
-                  "the port in '" + said + "' must be a number from " + (zero_port_ok ? "0" : "1") + " to 65535");
+    return Status(Code::kInvalidArgument, "the port in '" + said + "' must be a number from " +
+                                              (zero_port_ok ? "0" : "1") + " to 65535");
   }
   return Endpoint{std::string(host), static_cast<uint16_t>(port)};
 }

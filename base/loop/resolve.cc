@@ -29,7 +29,8 @@ Task<Result<std::vector<SocketAddress>>> ResolveOn(Loop& loop, Endpoint endpoint
   auto lookup = std::make_shared<Lookup>(loop);
   loop.Spawn(RunLookup(&loop, endpoint, lookup));
   const bool done = co_await lookup->done.Wait(deadline);
-  if (!done) co_return Status(Code::kTimeout, "look up host '" + endpoint.host + "': no answer yet");
+  if (!done)
+    co_return Status(Code::kTimeout, "look up host '" + endpoint.host + "': no answer yet");
   co_return std::move(lookup->answer);
 }
 

@@ -107,7 +107,8 @@ class Semaphore {
     Units() = default;
     Units(Semaphore* semaphore, uint64_t count) : semaphore_(semaphore), count_(count) {}
     Units(Units&& other) noexcept
-        : semaphore_(std::exchange(other.semaphore_, nullptr)), count_(std::exchange(other.count_, 0)) {}
+        : semaphore_(std::exchange(other.semaphore_, nullptr)),
+          count_(std::exchange(other.count_, 0)) {}
     Units& operator=(Units&& other) noexcept {
       std::swap(semaphore_, other.semaphore_);
       std::swap(count_, other.count_);

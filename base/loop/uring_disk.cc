@@ -103,9 +103,8 @@ Task<Status> UringFile::WriteMany(uint64_t offset, PieceCursor rest) {
 
 // Never repeated after an error: the kernel may have dropped the dirty pages with it.
 Task<Status> UringFile::Sync() {
-  const RingEnd end = co_await loop_.ring().Do([&](io_uring_sqe* sqe) {
-    io_uring_prep_fsync(sqe, fd_.get(), IORING_FSYNC_DATASYNC);
-  });
+  const RingEnd end = co_await loop_.ring().Do(
+      [&](io_uring_sqe* sqe) { io_uring_prep_fsync(sqe, fd_.get(), IORING_FSYNC_DATASYNC); });
   if (end.result < 0) co_return DiskError(-end.result, "sync", path_);
   co_return Status::Ok();
 }
@@ -136,7 +135,7 @@ Task<Status> UringFile::Truncate(uint64_t size) {
 }
 
 Task<Result<uint64_t>> UringFile::Size() {
-  struct stat attributes {};
+  struct stat attributes{};
   if (fstat(fd_.get(), &attributes) != 0) co_return DiskError(errno, "stat", path_);
   co_return static_cast<uint64_t>(attributes.st_size);
 }
@@ -201,9 +200,8 @@ Task<Status> UringDisk::MakeDirectory(std::string path) {
 Task<Status> UringDisk::Remove(std::string path) {
   int flags = 0;
   while (true) {
-    const RingEnd end = co_await loop_.ring().Do([&](io_uring_sqe* sqe) {
-      io_uring_prep_unlinkat(sqe, AT_FDCWD, path.c_str(), flags);
-    });
+    const RingEnd end = co_await loop_.ring().Do(
+        [&](io_uring_sqe* sqe) { io_uring_prep_unlinkat(sqe, AT_FDCWD, path.c_str(), flags); });
     if (end.result == -EISDIR && flags == 0) {
       flags = AT_REMOVEDIR;
       continue;
@@ -224,8 +222,8 @@ Task<Status> UringDisk::Rename(std::string from, std::string to) {
 Task<Status> UringDisk::SyncDirectory(std::string path) {
   MORAINE_CO_ASSIGN_OR_RETURN(const Descriptor fd,
                               co_await OpenDescriptor(path, O_RDONLY | O_DIRECTORY));
-  const RingEnd end = co_await loop_.ring().Do(
-      [&](io_uring_sqe* sqe) { io_uring_prep_fsync(sqe, fd.get(), 0); });
+  const RingEnd end =
+      co_await loop_.ring().Do([&](io_uring_sqe* sqe) { io_uring_prep_fsync(sqe, fd.get(), 0); });
   if (end.result < 0) co_return DiskError(-end.result, "sync directory", path);
   co_return Status::Ok();
 }
@@ -244,7 +242,7 @@ Result<std::vector<DirectoryEntry>> ListNow(const std::string& path) {
     DirectoryEntry entry{found->d_name, found->d_type == DT_DIR};
     if (entry.name == "." || entry.name == "..") continue;
     if (found->d_type == DT_UNKNOWN) {
-      struct stat attributes {};
+      struct stat attributes{};
       if (fstatat(dirfd(directory.get()), found->d_name, &attributes, AT_SYMLINK_NOFOLLOW) == 0) {
         entry.is_directory = S_ISDIR(attributes.st_mode);
       }
@@ -260,7 +258,7 @@ Task<Result<std::vector<DirectoryEntry>>> UringDisk::List(std::string path) {
 }
 
 Result<DiskSpace> UringDisk::Space(const std::string& path) {
-  struct statvfs space {};
+  struct statvfs space{};
   if (statvfs(path.c_str(), &space) != 0) return DiskError(errno, "ask for the space of", path);
   return DiskSpace{.total_bytes = space.f_blocks * space.f_frsize,
                    .free_bytes = space.f_bavail * space.f_frsize};
@@ -269,7 +267,7 @@ Result<DiskSpace> UringDisk::Space(const std::string& path) {
 Result<std::unique_ptr<FileLock>> UringDisk::Lock(const std::string& path) {
   Descriptor fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, kFileMode));
   if (!fd.valid()) return DiskError(errno, "open", path);
-  struct flock lock {};
+  struct flock lock{};
   lock.l_type = F_WRLCK;
   lock.l_whence = SEEK_SET;
   if (fcntl(fd.get(), F_OFD_SETLK, &lock) != 0) {

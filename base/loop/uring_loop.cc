@@ -132,9 +132,7 @@ Task<Result<std::unique_ptr<Stream>>> UringLoop::Connect(Endpoint to, Instant de
   return ConnectUringStream(*this, std::move(to), deadline);
 }
 
-Result<std::unique_ptr<Listener>> UringLoop::Listen(Endpoint at) {
-  return ListenUring(*this, at);
-}
+Result<std::unique_ptr<Listener>> UringLoop::Listen(Endpoint at) { return ListenUring(*this, at); }
 
 Task<Result<size_t>> UringLoop::ReadDescriptor(int fd, MutableBytes buffer, Instant deadline) {
   while (true) {

@@ -25,10 +25,10 @@ namespace moraine {
 class UringLoop : public Loop {
  public:
   struct Options {
-    uint32_t entries = 1024;     // of the submission queue; more operations than that may be under way
-    int blocking_threads = 4;    // at most, for RunBlocking
-    Duration spin{0};            // polls this long before it sleeps; for machines with CPUs to spare
-    uint64_t seed = 0;           // of random(); 0: from the kernel's entropy
+    uint32_t entries = 1024;  // of the submission queue; more operations than that may be under way
+    int blocking_threads = 4;  // at most, for RunBlocking
+    Duration spin{0};          // polls this long before it sleeps; for machines with CPUs to spare
+    uint64_t seed = 0;         // of random(); 0: from the kernel's entropy
   };
   // kNotSupported: no io_uring here.
   static Result<std::unique_ptr<UringLoop>> Create(Options options);
@@ -76,8 +76,9 @@ class UringLoop : public Loop {
   Descriptor wake_;
   bool watching_ = false;
 
-  // Whoever posts or stops and then sees `sleeping_` writes to the eventfd; the loop sets `sleeping_`
-  // and then looks at `posted_` and `stopping_`. So no wake-up is lost and few are paid for.
+  // Whoever posts or stops and then sees `sleeping_` writes to the eventfd; the loop sets
+  // `sleeping_` and then looks at `posted_` and `stopping_`. So no wake-up is lost and few are paid
+  // for.
   std::atomic<bool> sleeping_{false};
   std::atomic<bool> posted_{false};
   std::atomic<bool> stopping_{false};

@@ -165,7 +165,8 @@ TEST(UringLoopTest, ReadDescriptorReadsPipes) {
       CO_ASSERT_OK(got.status());
       EXPECT_EQ(buffer.substr(0, *got), "hello");
       co_await group.Drain();
-      EXPECT_EQ((co_await loop.PollReadable(read_end.get(), loop.After(1ms))).code(), Code::kTimeout);
+      EXPECT_EQ((co_await loop.PollReadable(read_end.get(), loop.After(1ms))).code(),
+                Code::kTimeout);
       write_end.Reset();
       CO_ASSERT_OK(co_await loop.PollReadable(read_end.get()));
       const auto end = co_await loop.ReadDescriptor(read_end.get(), AsWritable(buffer));

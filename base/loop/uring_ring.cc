@@ -116,7 +116,8 @@ void UringRing::CancelAndWait(RingOp& op) {
 bool UringRing::HasCompletions() const {
   constexpr uint32_t kWork = IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW;
   return io_uring_cq_ready(&ring_) > 0 ||
-         (std::atomic_ref<const uint32_t>(*ring_.sq.kflags).load(std::memory_order_relaxed) & kWork) != 0;
+         (std::atomic_ref<const uint32_t>(*ring_.sq.kflags).load(std::memory_order_relaxed) &
+          kWork) != 0;
 }
 
 void UringRing::Poll() {

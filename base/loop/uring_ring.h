@@ -56,7 +56,8 @@ class UringRing {
 
   void BindToThisThread();
   // Resumes the awaiting coroutine with the operation's end; `prepare(io_uring_sqe*)` fills it in.
-  //   const RingEnd end = co_await ring.Do([&](io_uring_sqe* sqe) { io_uring_prep_...(sqe, ...); });
+  //   const RingEnd end = co_await ring.Do([&](io_uring_sqe* sqe) { io_uring_prep_...(sqe, ...);
+  //   });
   template <class Prepare>
   auto Do(Prepare prepare, Instant deadline = kNever);
 

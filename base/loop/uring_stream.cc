@@ -20,7 +20,9 @@ class UringStream : public Stream {
  public:
   UringStream(UringLoop& loop, Descriptor fd)
       : loop_(loop), fd_(std::move(fd)), peer_(PeerName(fd_.get())) {}
-  ~UringStream() override { MORAINE_CHECK(!reading_ && !writing_, "a stream goes when it is idle"); }
+  ~UringStream() override {
+    MORAINE_CHECK(!reading_ && !writing_, "a stream goes when it is idle");
+  }
 
   Task<Result<size_t>> Read(MutableBytes buffer) override;
   Task<Status> Write(std::span<const ConstBytes> pieces) override;

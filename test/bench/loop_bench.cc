@@ -1,5 +1,5 @@
-// How fast two processes talk over the loops: round trips of 100 bytes, one at a time and 64 at once,
-// and answers of 1 MiB. The server is a UringLoop, the client each kind of loop in turn.
+// How fast two processes talk over the loops: round trips of 100 bytes, one at a time and 64 at
+// once, and answers of 1 MiB. The server is a UringLoop, the client each kind of loop in turn.
 //
 //   loop_bench [round trips] [client spin us] [server spin us]
 #include <fmt/format.h>
