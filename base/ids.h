@@ -24,9 +24,9 @@ class StrongNumber {
   uint64_t value_ = 0;
 };
 
-using InodeId = StrongNumber<struct InodeTag>;      // never reused; the root directory is 1
-using ChunkId = StrongNumber<struct ChunkTag>;      // never reused
-using ServerId = StrongNumber<struct ServerTag>;    // a chunkserver, given at its first registration
+using InodeId = StrongNumber<struct InodeTag>;    // never reused; the root directory is 1
+using ChunkId = StrongNumber<struct ChunkTag>;    // never reused
+using ServerId = StrongNumber<struct ServerTag>;  // a chunkserver, given at its first registration
 using SessionId = StrongNumber<struct SessionTag>;  // one mount or library instance
 using Epoch = StrongNumber<struct EpochTag>;        // of a chunk; grows by one at each fencing
 using Token = StrongNumber<struct TokenTag>;        // of an owned directory; strictly growing

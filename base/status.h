@@ -24,39 +24,39 @@ enum class Code : uint16_t {
   kIsDirectory = 5,
   kNotEmpty = 6,
   kNameTooLong = 7,
-  kAccessDenied = 8,      // permission bits say no (EACCES)
-  kNotPermitted = 9,      // never allowed for this caller (EPERM)
-  kTooLarge = 10,         // over a limit of base/limits.h
-  kBusy = 11,             // held by somebody else
+  kAccessDenied = 8,  // permission bits say no (EACCES)
+  kNotPermitted = 9,  // never allowed for this caller (EPERM)
+  kTooLarge = 10,     // over a limit of base/limits.h
+  kBusy = 11,         // held by somebody else
   kTooManyLinks = 12,
-  kNoAttribute = 13,      // the extended attribute does not exist
-  kOutOfRange = 14,       // a buffer or range is too small (ERANGE)
+  kNoAttribute = 13,  // the extended attribute does not exist
+  kOutOfRange = 14,   // a buffer or range is too small (ERANGE)
   kNotSupported = 15,
-  kBadHandle = 16,        // unknown or closed handle
-  kLoop = 17,             // a directory would become its own ancestor, or too many symlinks
+  kBadHandle = 16,  // unknown or closed handle
+  kLoop = 17,       // a directory would become its own ancestor, or too many symlinks
   // 100..199: the way to the server
-  kUnavailable = 100,     // nobody answers there
-  kTimeout = 101,         // the outcome is unknown
-  kCanceled = 102,        // the caller or a shutdown stopped it
-  kOverloaded = 103,      // refused at the door; nothing was done
-  kProtocol = 104,        // the peer sent what the protocol does not allow
+  kUnavailable = 100,  // nobody answers there
+  kTimeout = 101,      // the outcome is unknown
+  kCanceled = 102,     // the caller or a shutdown stopped it
+  kOverloaded = 103,   // refused at the door; nothing was done
+  kProtocol = 104,     // the peer sent what the protocol does not allow
   kWrongCluster = 105,
   kWrongVersion = 106,
-  kWrongRole = 107,       // call not allowed for this kind of peer, or before the handshake
+  kWrongRole = 107,  // call not allowed for this kind of peer, or before the handshake
   // 200..299: replication
-  kFenced = 200,          // older epoch or older directory token: another owner has taken over
-  kSealed = 201,          // the chunk takes no more bytes
-  kWrongOffset = 202,     // the append does not start where the replica ends
-  kUnknownChunk = 203,    // this server holds no such replica
-  kTooFewServers = 204,   // the policy's floor cannot be met now
-  kNotCommitted = 205,    // past the committed length of an open chunk
-  kSessionEnded = 206,    // the session's time ran out, its leases are gone
-  kLeaseTaken = 207,      // another session writes this file
+  kFenced = 200,         // older epoch or older directory token: another owner has taken over
+  kSealed = 201,         // the chunk takes no more bytes
+  kWrongOffset = 202,    // the append does not start where the replica ends
+  kUnknownChunk = 203,   // this server holds no such replica
+  kTooFewServers = 204,  // the policy's floor cannot be met now
+  kNotCommitted = 205,   // past the committed length of an open chunk
+  kSessionEnded = 206,   // the session's time ran out, its leases are gone
+  kLeaseTaken = 207,     // another session writes this file
   // 300..399: storage
-  kIo = 300,              // the disk reported an error
-  kCorruption = 301,      // bytes do not match their checksum
+  kIo = 300,          // the disk reported an error
+  kCorruption = 301,  // bytes do not match their checksum
   kNoSpace = 302,
-  kQuarantined = 303,     // the disk takes no more writes
+  kQuarantined = 303,  // the disk takes no more writes
   // 400..: bugs of ours that are survivable
   kInternal = 400,
 };
@@ -116,10 +116,10 @@ Status StatusFromErrno(int error, std::string_view what);
 #define MORAINE_CONCAT(a, b) MORAINE_CONCAT_INNER(a, b)
 
 // In a function that returns Status or Result: leaves with the error, if there is one.
-#define MORAINE_RETURN_IF_ERROR(expression)                        \
-  do {                                                             \
-    ::moraine::Status moraine_status = (expression);               \
-    if (!moraine_status.ok()) return moraine_status;               \
+#define MORAINE_RETURN_IF_ERROR(expression)          \
+  do {                                               \
+    ::moraine::Status moraine_status = (expression); \
+    if (!moraine_status.ok()) return moraine_status; \
   } while (false)
 #define MORAINE_ASSIGN_OR_RETURN(declaration, expression) \
   MORAINE_ASSIGN_OR_RETURN_IMPL(MORAINE_CONCAT(moraine_result_, __LINE__), declaration, expression)
@@ -129,13 +129,14 @@ Status StatusFromErrno(int error, std::string_view what);
   declaration = std::move(*result)
 
 // The same in a coroutine.
-#define MORAINE_CO_RETURN_IF_ERROR(expression)                     \
-  do {                                                             \
-    ::moraine::Status moraine_status = (expression);               \
-    if (!moraine_status.ok()) co_return moraine_status;            \
+#define MORAINE_CO_RETURN_IF_ERROR(expression)          \
+  do {                                                  \
+    ::moraine::Status moraine_status = (expression);    \
+    if (!moraine_status.ok()) co_return moraine_status; \
   } while (false)
-#define MORAINE_CO_ASSIGN_OR_RETURN(declaration, expression) \
-  MORAINE_CO_ASSIGN_OR_RETURN_IMPL(MORAINE_CONCAT(moraine_result_, __LINE__), declaration, expression)
+#define MORAINE_CO_ASSIGN_OR_RETURN(declaration, expression)                               \
+  MORAINE_CO_ASSIGN_OR_RETURN_IMPL(MORAINE_CONCAT(moraine_result_, __LINE__), declaration, \
+                                   expression)
 #define MORAINE_CO_ASSIGN_OR_RETURN_IMPL(result, declaration, expression) \
   auto result = (expression);                                             \
   if (!result.ok()) co_return result.status();                            \

@@ -7,8 +7,8 @@
 namespace moraine::tools {
 
 struct Action {
-  std::string_view words;     // for example "dev up"
-  std::string_view sentence;  // for `moraine --help`
+  std::string_view words;                         // for example "dev up"
+  std::string_view sentence;                      // for `moraine --help`
   int (*run)(int argc, const char* const* argv);  // argv[0] is the last word; gives the exit code
 };
 

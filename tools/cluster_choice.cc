@@ -30,7 +30,8 @@ std::string Unescape(const std::string& text) {
 
 // Not through the file system itself: a dead mount must not hang the command that asks about it.
 std::string Absolute(const std::string& path) {
-  return (path.starts_with('/') ? std::filesystem::path(path) : std::filesystem::current_path() / path)
+  return (path.starts_with('/') ? std::filesystem::path(path)
+                                : std::filesystem::current_path() / path)
       .lexically_normal()
       .string();
 }
@@ -61,7 +62,8 @@ std::optional<MountAbove> FindMountAbove(const std::string& path) {
     rest >> type >> source;
     point = Unescape(point);
     if (type != kMountType || !IsAbove(point, absolute)) continue;
-    if (!best || point.size() >= best->mount_point.size()) best = MountAbove{point, Unescape(source)};
+    if (!best || point.size() >= best->mount_point.size())
+      best = MountAbove{point, Unescape(source)};
   }
   return best;
 }
@@ -89,9 +91,10 @@ Result<Endpoint> ClusterChoice::Metaserver(const std::optional<std::string>& pat
     if (!endpoint.ok()) return endpoint.status().Prefixed("MORAINE_METASERVER");
     return endpoint;
   }
-  return Status(Code::kInvalidArgument,
-                "which cluster? Give --metaserver HOST:PORT, --dir DIR of a dev cluster, a path below a "
-                "mount, or set MORAINE_METASERVER");
+  return Status(
+      Code::kInvalidArgument,
+      "which cluster? Give --metaserver HOST:PORT, --dir DIR of a dev cluster, a path below a "
+      "mount, or set MORAINE_METASERVER");
 }
 
 Result<std::unique_ptr<MetaserverLink>> ClusterChoice::Connect(
@@ -102,7 +105,8 @@ Result<std::unique_ptr<MetaserverLink>> ClusterChoice::Connect(
 
 Result<std::string> ClusterChoice::InsidePath(const std::string& path) const {
   if (const auto mount = FindMountAbove(path)) {
-    const std::string inside = Absolute(path).substr(mount->mount_point == "/" ? 0 : mount->mount_point.size());
+    const std::string inside =
+        Absolute(path).substr(mount->mount_point == "/" ? 0 : mount->mount_point.size());
     return inside.empty() ? "/" : inside;
   }
   // moraine://HOST:PORT/path, as RocksDB programs write it.
@@ -112,8 +116,10 @@ Result<std::string> ClusterChoice::InsidePath(const std::string& path) const {
     return slash == std::string::npos ? "/" : path.substr(slash);
   }
   if (!path.starts_with('/')) {
-    return Status(Code::kInvalidArgument, fmt::format("'{}' is neither below a mount nor an absolute path in the "
-                                                      "file system", path));
+    return Status(Code::kInvalidArgument,
+                  fmt::format("'{}' is neither below a mount nor an absolute path in the "
+                              "file system",
+                              path));
   }
   return path;
 }

@@ -44,8 +44,9 @@ Result<DevCluster> DevCluster::Open(const std::string& dir) {
   DevCluster cluster(fs::absolute(dir).lexically_normal().string());
   while (cluster.dir_.size() > 1 && cluster.dir_.ends_with('/')) cluster.dir_.pop_back();
   if (!fs::exists(cluster.cluster_file())) {
-    return Status(Code::kNotFound, fmt::format("no dev cluster in {}; make one with: moraine dev up --dir {}",
-                                               dir, dir));
+    return Status(
+        Code::kNotFound,
+        fmt::format("no dev cluster in {}; make one with: moraine dev up --dir {}", dir, dir));
   }
   MORAINE_RETURN_IF_ERROR(cluster.Load());
   return cluster;
@@ -66,8 +67,9 @@ Result<DevCluster> DevCluster::Make(const std::string& dir, const Plan& plan) {
   if (!plan.mount.empty()) {
     const std::string mount = fs::absolute(plan.mount).lexically_normal().string();
     if (!cluster.plan_.mount.empty() && cluster.plan_.mount != mount) {
-      return Status(Code::kBusy, fmt::format("this cluster has its mount at {}; stop it with dev down first",
-                                             cluster.plan_.mount));
+      return Status(Code::kBusy,
+                    fmt::format("this cluster has its mount at {}; stop it with dev down first",
+                                cluster.plan_.mount));
     }
     cluster.plan_.mount = mount;
   }
@@ -102,7 +104,8 @@ Status DevCluster::AddProcesses() {
   };
   MORAINE_RETURN_IF_ERROR(add("metaserver", dir_ + "/metaserver", true));
   for (int i = 1; i <= plan_.chunkservers; ++i) {
-    MORAINE_RETURN_IF_ERROR(add(fmt::format("chunkserver:{}", i), fmt::format("{}/chunkserver-{}", dir_, i), true));
+    MORAINE_RETURN_IF_ERROR(
+        add(fmt::format("chunkserver:{}", i), fmt::format("{}/chunkserver-{}", dir_, i), true));
   }
   if (!plan_.mount.empty()) MORAINE_RETURN_IF_ERROR(add("mount", plan_.mount, false));
   return {};
@@ -112,7 +115,8 @@ Status DevCluster::Load() {
   std::ifstream file(cluster_file());
   const Json json = Json::parse(file, nullptr, false);
   if (json.is_discarded() || !json.contains("processes")) {
-    return {Code::kCorruption, cluster_file() + " is damaged; remove the directory and make the cluster anew"};
+    return {Code::kCorruption,
+            cluster_file() + " is damaged; remove the directory and make the cluster anew"};
   }
   plan_.mount = json.value("mount", "");
   plan_.journal_bytes = json.value("journal_bytes", plan_.journal_bytes);
@@ -142,8 +146,10 @@ Status DevCluster::Save() const {
   json["mount"] = plan_.mount;
   json["plugin"] = plugin();
   json["journal_bytes"] = plan_.journal_bytes;
-  json["repair_grace_ms"] = std::chrono::duration_cast<std::chrono::milliseconds>(plan_.repair_grace).count();
-  json["session_ttl_ms"] = std::chrono::duration_cast<std::chrono::milliseconds>(plan_.session_ttl).count();
+  json["repair_grace_ms"] =
+      std::chrono::duration_cast<std::chrono::milliseconds>(plan_.repair_grace).count();
+  json["session_ttl_ms"] =
+      std::chrono::duration_cast<std::chrono::milliseconds>(plan_.session_ttl).count();
   json["processes"] = Json::array();
   for (const DevProcess& process : processes_) {
     json["processes"].push_back({{"name", process.name},
@@ -159,19 +165,24 @@ Status DevCluster::Save() const {
     file << json.dump(2) << "\n";
     if (!file.flush()) return {Code::kIo, "cannot write " + next};
   }
-  if (rename(next.c_str(), cluster_file().c_str()) != 0) return StatusFromErrno(errno, "rename " + next);
+  if (rename(next.c_str(), cluster_file().c_str()) != 0)
+    return StatusFromErrno(errno, "rename " + next);
   return {};
 }
 
 std::vector<std::string> DevCluster::CommandOf(const DevProcess& process) const {
   const std::string programs = ProgramDir();
   if (process.name == "metaserver") {
-    return {programs + "/moraine-metaserver", "--dir=" + process.dir, "--listen=" + process.endpoint,
-            "--http=" + process.http, "--repair-grace=" + ExactDuration(plan_.repair_grace),
+    return {programs + "/moraine-metaserver",
+            "--dir=" + process.dir,
+            "--listen=" + process.endpoint,
+            "--http=" + process.http,
+            "--repair-grace=" + ExactDuration(plan_.repair_grace),
             "--session-ttl=" + ExactDuration(plan_.session_ttl)};
   }
   if (process.name == "mount") {
-    return {programs + "/moraine-mount", metaserver(), process.dir, "--foreground", "--http=" + process.http};
+    return {programs + "/moraine-mount", metaserver(), process.dir, "--foreground",
+            "--http=" + process.http};
   }
   const std::string number = process.name.substr(process.name.find(':') + 1);
   return {programs + "/moraine-chunkserver",
@@ -194,7 +205,8 @@ Status DevCluster::Launch(DevProcess& process) {
   std::error_code error;
   fs::create_directories(process.dir, error);
   // A mount whose process was killed refuses every look at it until it is unmounted.
-  if (error && process.name != "mount") return StatusFromErrno(error.value(), "make " + process.dir);
+  if (error && process.name != "mount")
+    return StatusFromErrno(error.value(), "make " + process.dir);
   if (process.name == "mount" && IsMounted(process.dir)) MORAINE_RETURN_IF_ERROR(Unmount());
   Result<ProcessId> started = StartProcess(CommandOf(process), LogOf(process));
   if (!started.ok()) return started.status();
@@ -209,7 +221,8 @@ Status DevCluster::AwaitMetaserver(size_t chunkservers, DevProcess* watched) {
   std::string waiting_for = "the metaserver";
   while (std::chrono::steady_clock::now() < end) {
     if (watched != nullptr && StateOf(watched->process) == ProcessState::kGone) {
-      return {Code::kUnavailable, fmt::format("{} did not start: {}", watched->name, LastLine(LogOf(*watched)))};
+      return {Code::kUnavailable,
+              fmt::format("{} did not start: {}", watched->name, LastLine(LogOf(*watched)))};
     }
     Result<idl::ClusterStatus> status = link->Ask(idl::kClusterStatus, idl::Empty());
     if (status.ok()) {
@@ -225,7 +238,8 @@ Status DevCluster::AwaitMetaserver(size_t chunkservers, DevProcess* watched) {
     }
     std::this_thread::sleep_for(kPoll);
   }
-  return {Code::kTimeout, fmt::format("waited {} for {}; see the logs in {}", FormatDuration(kStartLimit), waiting_for, dir_)};
+  return {Code::kTimeout, fmt::format("waited {} for {}; see the logs in {}",
+                                      FormatDuration(kStartLimit), waiting_for, dir_)};
 }
 
 Status DevCluster::AwaitServing(DevProcess& process) {
@@ -237,8 +251,9 @@ Status DevCluster::AwaitServing(DevProcess& process) {
       return {Code::kUnavailable, "the mount did not start: " + LastLine(LogOf(process))};
     }
     if (std::chrono::steady_clock::now() >= end) {
-      return {Code::kTimeout, fmt::format("the mount at {} is not there after {}; see {}", process.dir,
-                                          FormatDuration(kStartLimit), LogOf(process))};
+      return {Code::kTimeout,
+              fmt::format("the mount at {} is not there after {}; see {}", process.dir,
+                          FormatDuration(kStartLimit), LogOf(process))};
     }
     std::this_thread::sleep_for(kPoll);
   }
@@ -286,7 +301,8 @@ Status DevCluster::Down() {
       if (WaitUntilGone(process->process, kStopLimit)) continue;
       Signal(process->process, SIGKILL).Ignore();
       if (!WaitUntilGone(process->process, kStopLimit) && first.ok()) {
-        first = Status(Code::kTimeout, fmt::format("{} (pid {}) does not end", process->name, process->process.pid));
+        first = Status(Code::kTimeout, fmt::format("{} (pid {}) does not end", process->name,
+                                                   process->process.pid));
       }
     }
   };
@@ -294,7 +310,10 @@ Status DevCluster::Down() {
   std::vector<DevProcess*> chunkservers;
   std::vector<DevProcess*> metaservers;
   for (DevProcess* process : order) {
-    (process->name == "mount" ? mounts : process->name == "metaserver" ? metaservers : chunkservers).push_back(process);
+    (process->name == "mount"        ? mounts
+     : process->name == "metaserver" ? metaservers
+                                     : chunkservers)
+        .push_back(process);
   }
   stop(mounts);
   const Status unmounted = Unmount();
@@ -328,7 +347,8 @@ Result<DevProcess*> DevCluster::Find(const std::string& name) {
 Status DevCluster::Kill(DevProcess& process) {
   MORAINE_RETURN_IF_ERROR(Signal(process.process, SIGKILL));
   if (!WaitUntilGone(process.process, kStopLimit)) {
-    return {Code::kTimeout, fmt::format("{} (pid {}) does not end", process.name, process.process.pid)};
+    return {Code::kTimeout,
+            fmt::format("{} (pid {}) does not end", process.name, process.process.pid)};
   }
   process.process = {};
   return Save();

@@ -30,7 +30,7 @@ class DevCluster {
  public:
   struct Plan {
     int chunkservers = 5;
-    std::string mount;            // empty: no mount
+    std::string mount;  // empty: no mount
     uint64_t journal_bytes = 64 << 20;
     Duration repair_grace = std::chrono::seconds(5);
     Duration session_ttl = std::chrono::seconds(10);

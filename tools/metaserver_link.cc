@@ -2,14 +2,16 @@
 
 namespace moraine::tools {
 
-Result<std::unique_ptr<MetaserverLink>> MetaserverLink::Create(Endpoint metaserver, Duration timeout) {
+Result<std::unique_ptr<MetaserverLink>> MetaserverLink::Create(Endpoint metaserver,
+                                                               Duration timeout) {
   Result<std::unique_ptr<UringLoop>> loop = UringLoop::Create();
   if (!loop.ok()) return loop.status();
   return std::unique_ptr<MetaserverLink>(
       new MetaserverLink(std::move(*loop), std::move(metaserver), timeout));
 }
 
-MetaserverLink::MetaserverLink(std::unique_ptr<UringLoop> loop, Endpoint metaserver, Duration timeout)
+MetaserverLink::MetaserverLink(std::unique_ptr<UringLoop> loop, Endpoint metaserver,
+                               Duration timeout)
     : loop_(std::move(loop)),
       timeout_(timeout),
       channel_(std::make_unique<rpc::Channel>(

@@ -30,8 +30,8 @@ class MetaserverLink {
  private:
   MetaserverLink(std::unique_ptr<UringLoop> loop, Endpoint metaserver, Duration timeout);
   template <class Request, class Response>
-  static Task<void> AskInto(MetaserverLink* self, idl::Method<Request, Response> method, Request request,
-                            std::optional<Result<Response>>* answer) {
+  static Task<void> AskInto(MetaserverLink* self, idl::Method<Request, Response> method,
+                            Request request, std::optional<Result<Response>>* answer) {
     rpc::CallOptions options;
     options.deadline = self->loop_->After(self->timeout_);
     auto result = co_await self->channel_->Ask(method, std::move(request), std::move(options));

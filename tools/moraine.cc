@@ -18,11 +18,14 @@ int Words(std::string_view words) {
 }
 
 void PrintHelp(std::FILE* to) {
-  fmt::print(to, "Usage: moraine COMMAND [OPTION...]\n\n"
-                 "Looks after a Moraine file system.\n\nCommands:\n");
-  for (const Action& action : kActions) fmt::print(to, "  {:<14} {}\n", action.words, action.sentence);
   fmt::print(to,
-             "\nThe cluster that is meant: --dir DIR (of `moraine dev up`), --metaserver HOST:PORT, a path\n"
+             "Usage: moraine COMMAND [OPTION...]\n\n"
+             "Looks after a Moraine file system.\n\nCommands:\n");
+  for (const Action& action : kActions)
+    fmt::print(to, "  {:<14} {}\n", action.words, action.sentence);
+  fmt::print(to,
+             "\nThe cluster that is meant: --dir DIR (of `moraine dev up`), --metaserver "
+             "HOST:PORT, a path\n"
              "below a mount, or the environment variable MORAINE_METASERVER.\n"
              "`moraine COMMAND --help` explains one command.\n\n"
              "Try it:\n  moraine dev up --dir /tmp/demo --mount /tmp/demo/mnt\n"
@@ -36,7 +39,8 @@ std::string_view Nearest(const std::string& said) {
   size_t best_length = 0;
   for (const Action& action : kActions) {
     size_t length = 0;
-    while (length < said.size() && length < action.words.size() && said[length] == action.words[length]) {
+    while (length < said.size() && length < action.words.size() &&
+           said[length] == action.words[length]) {
       ++length;
     }
     if (length > best_length) {

@@ -93,7 +93,8 @@ Result<ProcessId> StartProcess(const std::vector<std::string>& command, const st
 ProcessState StateOf(const ProcessId& process) {
   if (process.pid <= 0) return ProcessState::kGone;
   const ProcStat stat = ReadProcStat(process.pid);
-  if (stat.state == 0 || stat.state == 'Z' || stat.state == 'X' || stat.started != process.started) {
+  if (stat.state == 0 || stat.state == 'Z' || stat.state == 'X' ||
+      stat.started != process.started) {
     return ProcessState::kGone;
   }
   return stat.state == 'T' ? ProcessState::kPaused : ProcessState::kRunning;

@@ -1,5 +1,6 @@
-// Processes on this machine that we started: begin, look at, signal, wait for. A process is named by
-// its pid and the time of its start, so that a number that was given out again is never signalled.
+// Processes on this machine that we started: begin, look at, signal, wait for. A process is named
+// by its pid and the time of its start, so that a number that was given out again is never
+// signalled.
 #pragma once
 
 #include <cstdint>

@@ -64,7 +64,8 @@ Task<Status> AppendStream::Append(ConstBytes bytes) {
     while (taken_ - committed_ > options_.window_bytes && error_.ok()) {
       Push();
       const bool woken = co_await progress_.Wait(deadline);
-      if (!woken) co_return Status(Code::kTimeout, "the chunkservers do not take more bytes in time");
+      if (!woken)
+        co_return Status(Code::kTimeout, "the chunkservers do not take more bytes in time");
     }
   }
   co_return error_;
@@ -74,7 +75,8 @@ void AppendStream::EnqueueGathered() {
   if (gather_ == nullptr || gather_begin_ == gather_end_) return;
   Piece piece;
   piece.bytes.owner = gather_;
-  piece.bytes.bytes = std::as_const(*gather_).bytes().subspan(gather_begin_, gather_end_ - gather_begin_);
+  piece.bytes.bytes =
+      std::as_const(*gather_).bytes().subspan(gather_begin_, gather_end_ - gather_begin_);
   piece.offset = taken_ - piece.bytes.bytes.size();
   gather_begin_ = gather_end_;
   queue_.push_back(std::move(piece));
@@ -144,7 +146,8 @@ Task<void> AppendStream::Run() {
       if (first_) {
         Begin(*std::exchange(first_, std::nullopt));
       } else {
-        Result<ChunkGrant> grant = co_await AskForChunk(std::nullopt, loop_.After(options_.timeout));
+        Result<ChunkGrant> grant =
+            co_await AskForChunk(std::nullopt, loop_.After(options_.timeout));
         if (!grant.ok()) {
           Fail(grant.status());
           break;
@@ -179,8 +182,8 @@ bool AppendStream::SendQueued() {
   bool sent = false;
   while (writer_ != nullptr && !queue_.empty() && !MustRoll()) {
     Piece piece = queue_.front();
-    const uint64_t size = std::min({piece.bytes.bytes.size(), writer_->rules().remaining(),
-                                    limits::kAppendBytesMax});
+    const uint64_t size =
+        std::min({piece.bytes.bytes.size(), writer_->rules().remaining(), limits::kAppendBytesMax});
     if (size < piece.bytes.bytes.size()) {
       piece.bytes.bytes = piece.bytes.bytes.first(size);
       Piece& rest = queue_.front();
@@ -258,7 +261,8 @@ Task<void> AppendStream::Roll() {
   co_await DrainFullChunk(deadline);
   if (tasks_.closed() || !error_.ok()) co_return;
   if (writer_->rules().fenced()) {
-    Fail(Status(Code::kFenced, fmt::format("chunk {} has a new owner", writer_->grant().chunk.value())));
+    Fail(Status(Code::kFenced,
+                fmt::format("chunk {} has a new owner", writer_->grant().chunk.value())));
     co_return;
   }
   const ChunkClose close = writer_->Close();
@@ -311,7 +315,8 @@ bool AppendStream::Begin(ChunkGrant grant) {
     Fail(policy.status());
     return false;
   }
-  writer_ = std::make_unique<ChunkWriter>(loop_, channels_, std::move(grant), *policy, options_, changed_);
+  writer_ = std::make_unique<ChunkWriter>(loop_, channels_, std::move(grant), *policy, options_,
+                                          changed_);
   return true;
 }
 
@@ -332,8 +337,8 @@ Task<void> AppendStream::Settle(Retired* retired) {
   if (length.ok() && *length == retired->length) {
     retired->settled = true;
   } else if (length.ok()) {
-    Fail(Status(Code::kIo, fmt::format("chunk {} lost unsynced bytes: {} of {} are left", chunk.value(),
-                                       *length, retired->length)));
+    Fail(Status(Code::kIo, fmt::format("chunk {} lost unsynced bytes: {} of {} are left",
+                                       chunk.value(), *length, retired->length)));
   } else if (length.status().advice() != Advice::kRetry) {
     Fail(length.status());
   }

@@ -132,8 +132,8 @@ class AppendStream {
   std::deque<Piece> queue_;      // not sent in the current chunk
   std::deque<Piece> in_flight_;  // sent there, not committed
   std::unique_ptr<ChunkWriter> writer_;
-  uint64_t base_ = 0;            // stream offset of the chunk's first byte
-  uint64_t sync_sent_ = 0;       // stream offset up to which a sync was sent in this chunk
+  uint64_t base_ = 0;       // stream offset of the chunk's first byte
+  uint64_t sync_sent_ = 0;  // stream offset up to which a sync was sent in this chunk
   std::optional<ChunkGrant> first_;
   std::vector<std::unique_ptr<Retired>> retired_;
   std::vector<ClosedChunk> closed_;

@@ -10,7 +10,8 @@
 namespace moraine::fs {
 
 std::string PieceChecksums(uint64_t chunk_offset, ConstBytes bytes);
-// kCorruption with the offset of the first piece that differs; kProtocol when their number is wrong.
+// kCorruption with the offset of the first piece that differs; kProtocol when their number is
+// wrong.
 Status VerifyPieceChecksums(uint64_t chunk_offset, ConstBytes bytes, std::string_view checksums);
 
 }  // namespace moraine::fs

@@ -28,10 +28,13 @@ TEST(PieceChecksums, EveryFlippedBitIsFound) {
     damaged[random.Uniform(damaged.size())] ^= static_cast<char>(1 << random.Uniform(8));
     ASSERT_EQ(VerifyPieceChecksums(offset, std::as_bytes(std::span(damaged)), checksums).code(),
               Code::kCorruption);
-    ASSERT_EQ(VerifyPieceChecksums(offset, std::as_bytes(std::span(text)), checksums + "12345678").code(),
-              Code::kProtocol);
+    ASSERT_EQ(
+        VerifyPieceChecksums(offset, std::as_bytes(std::span(text)), checksums + "12345678").code(),
+        Code::kProtocol);
     ASSERT_EQ(VerifyPieceChecksums(offset, std::as_bytes(std::span(text)),
-                                   std::string_view(checksums).substr(8)).ok(), false);
+                                   std::string_view(checksums).substr(8))
+                  .ok(),
+              false);
   }
 }
 

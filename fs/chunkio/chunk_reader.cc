@@ -55,7 +55,8 @@ Task<Result<OwnedBytes>> ChunkReader::Read(ChunkPlace place, uint64_t offset, ui
   attempt->length = length;
   attempt->committed = committed;
   attempt->deadline = deadline;
-  attempt->error = Status(Code::kUnavailable, fmt::format("chunk {} has no replica", place.chunk.value()));
+  attempt->error =
+      Status(Code::kUnavailable, fmt::format("chunk {} has no replica", place.chunk.value()));
   std::vector<ReplicaPlace> replicas = place.replicas;
   attempt->place = std::move(place);
   // Among equals, one by chance, so that load spreads.
@@ -73,7 +74,8 @@ Task<Result<OwnedBytes>> ChunkReader::Read(ChunkPlace place, uint64_t offset, ui
     const bool last = next + 1 == replicas.size();
     const Instant until =
         last ? deadline
-             : std::min(deadline, loop_.After(stats_.HedgeAfter(replicas[next].server, options_.hedge_min)));
+             : std::min(deadline,
+                        loop_.After(stats_.HedgeAfter(replicas[next].server, options_.hedge_min)));
     while (attempt->under_way > 0 && !attempt->bytes) {
       const bool woken = co_await attempt->changed.Wait(until);
       if (!woken) break;
@@ -125,8 +127,8 @@ Task<Result<OwnedBytes>> ChunkReader::AskOne(const Attempt& attempt, const Repli
   const uint64_t first = static_cast<uint64_t>(reply->response.offset);
   const uint64_t size = reply->bulk.size();
   if (first > offset || first + size < offset + length || first % limits::kBlockBytes != 0) {
-    co_return Status(Code::kProtocol, fmt::format("asked for [{}, +{}), got [{}, +{})", offset, length,
-                                                  first, size));
+    co_return Status(Code::kProtocol, fmt::format("asked for [{}, +{}), got [{}, +{})", offset,
+                                                  length, first, size));
   }
   MORAINE_CO_RETURN_IF_ERROR(
       VerifyPieceChecksums(first, reply->bulk.bytes(), reply->response.checksums));
@@ -181,17 +183,19 @@ Task<Result<ChunkReader::Visible>> ChunkReader::VisibleLength(ChunkPlace place, 
     visible.length = std::max(visible.length, static_cast<uint64_t>(info.committed));
   }
   // What w replicas hold is committed, whether or not its writer has heard of it. But an
-  // acknowledged byte is on at least r - (n - w) of r answering replicas: where that says more, some
-  // holder is silent, and only its answer, or the writer's move to another chunk, can tell.
+  // acknowledged byte is on at least r - (n - w) of r answering replicas: where that says more,
+  // some holder is silent, and only its answer, or the writer's move to another chunk, can tell.
   const auto w = static_cast<size_t>(policy->w);
   const auto lack = static_cast<size_t>(policy->LackMax());
   std::sort(held.begin(), held.end(), std::greater<>());
   const bool enough = held.size() > lack;
   const uint64_t certain = std::max(visible.length, held.size() >= w ? held[w - 1] : 0);
   if (!enough || certain < held[held.size() - lack - 1]) {
-    co_return Status(Code::kUnavailable,
-                     fmt::format("{} of {} replicas of open chunk {} answer; how far it is written cannot be told",
-                                 held.size(), survey->asked, place.chunk.value()));
+    co_return Status(
+        Code::kUnavailable,
+        fmt::format(
+            "{} of {} replicas of open chunk {} answer; how far it is written cannot be told",
+            held.size(), survey->asked, place.chunk.value()));
   }
   visible.length = certain;
   co_return visible;

@@ -123,7 +123,8 @@ ChunkClose ChunkWriter::Close() {
   close.epoch = grant_.epoch;
   close.length = request.length;
   for (size_t i = 0; i < grant_.replicas.size(); ++i) {
-    if (request.holders.Has(static_cast<int>(i))) close.holders.push_back(grant_.replicas[i].server);
+    if (request.holders.Has(static_cast<int>(i)))
+      close.holders.push_back(grant_.replicas[i].server);
   }
   return close;
 }

@@ -15,8 +15,10 @@ class ServerStats {
     Entry& entry = servers_[server];
     const double us = std::chrono::duration<double, std::micro>(latency).count();
     // Quick to learn at first, then the mean of about the last 16 answers; the deviation follows
-    // likewise (Jacobson's estimator), so mean + 3 deviations is near the 95th percentile and above.
-    const double weight = entry.answers < 16 ? 1.0 / static_cast<double>(entry.answers + 1) : 1.0 / 16;
+    // likewise (Jacobson's estimator), so mean + 3 deviations is near the 95th percentile and
+    // above.
+    const double weight =
+        entry.answers < 16 ? 1.0 / static_cast<double>(entry.answers + 1) : 1.0 / 16;
     const double error = us - entry.mean_us;
     entry.mean_us += weight * error;
     entry.deviation_us += weight * (std::abs(error) - entry.deviation_us);
@@ -24,7 +26,8 @@ class ServerStats {
     entry.failures = 0;
   }
   void OnFailure(ServerId server) { ++servers_[server].failures; }
-  // Smaller is better; servers that fail come last, unknown ones count as quick so that they get tried.
+  // Smaller is better; servers that fail come last, unknown ones count as quick so that they get
+  // tried.
   double Rank(ServerId server) const {
     const auto it = servers_.find(server);
     if (it == servers_.end()) return 0;
@@ -36,7 +39,8 @@ class ServerStats {
     const auto it = servers_.find(server);
     if (it == servers_.end() || it->second.answers < 8) return std::max(at_least, Duration(20ms));
     const double us = it->second.mean_us + 3 * it->second.deviation_us;
-    return std::max(at_least, std::chrono::duration_cast<Duration>(std::chrono::duration<double, std::micro>(us)));
+    return std::max(at_least, std::chrono::duration_cast<Duration>(
+                                  std::chrono::duration<double, std::micro>(us)));
   }
 
  private:

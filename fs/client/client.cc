@@ -27,7 +27,8 @@ ChunkIoOptions IoOptions(const ClientOptions& options) {
 Result<Attributes> AttributesOf(const Result<idl::AttributesResponse>& answer) {
   if (!answer.ok()) return answer.status();
   Result<Attributes> attributes = FromWire(answer->attributes);
-  if (attributes.ok() && answer->__isset.symlink_target) attributes->symlink_target = answer->symlink_target;
+  if (attributes.ok() && answer->__isset.symlink_target)
+    attributes->symlink_target = answer->symlink_target;
   return attributes;
 }
 
@@ -41,8 +42,10 @@ ClientCore::ClientCore(Loop& loop, const ClientOptions& options, MetricRegistry&
       channels(loop, rpc::Identity{idl::Role::kClient, "", options.name, ServerId()}),
       reader(loop, channels, io, metrics,
              [this](ChunkId chunk, ServerId server, const Status& why) {
-               const auto report = [](ClientCore* core, idl::ReportReplicaRequest request) -> Task<void> {
-                 (void)co_await core->link.Query(idl::kReportReplica, std::move(request), core->link.Deadline());
+               const auto report = [](ClientCore* core,
+                                      idl::ReportReplicaRequest request) -> Task<void> {
+                 (void)co_await core->link.Query(idl::kReportReplica, std::move(request),
+                                                 core->link.Deadline());
                };
                idl::ReportReplicaRequest request;
                request.chunk = ToWire(chunk);
@@ -81,7 +84,9 @@ struct Client::State {
 };
 
 Client::Client(Loop& loop, ClientOptions options, MetricRegistry& metrics)
-    : loop_(loop), options_(std::move(options)), state_(std::make_unique<State>(loop, options_, metrics)) {
+    : loop_(loop),
+      options_(std::move(options)),
+      state_(std::make_unique<State>(loop, options_, metrics)) {
   ClientCore& core = state_->core;
   MetaLink::Callbacks callbacks;
   callbacks.held = [&core] {
@@ -96,7 +101,9 @@ Client::Client(Loop& loop, ClientOptions options, MetricRegistry& metrics)
     for (const auto& [inode, file] : core.files) open.push_back(ToWire(inode));
     return open;
   };
-  callbacks.renewed = [this](const idl::RenewSessionResponse& response) { state_->OnRenewed(response); };
+  callbacks.renewed = [this](const idl::RenewSessionResponse& response) {
+    state_->OnRenewed(response);
+  };
   callbacks.session_lost = [&core] {
     core.tokens.clear();
     core.parents.clear();
@@ -138,7 +145,9 @@ Task<Status> Client::Stop() {
 
 SessionId Client::session() const { return state_->core.link.session(); }
 uint64_t Client::metadata_calls() const { return state_->core.link.calls(); }
-void Client::OnStale(std::function<void(InodeId)> callback) { state_->core.on_stale = std::move(callback); }
+void Client::OnStale(std::function<void(InodeId)> callback) {
+  state_->core.on_stale = std::move(callback);
+}
 Token Client::TokenOf(InodeId directory) const { return state_->core.TokenOf(directory); }
 
 // ---- In the background
@@ -195,7 +204,8 @@ Task<Result<Attributes>> Client::Lookup(InodeId parent, std::string name) {
   request.parent = ToWire(parent);
   request.name = std::move(name);
   MetaLink& link = state_->core.link;
-  auto attributes = AttributesOf(co_await link.Query(idl::kLookup, std::move(request), link.Deadline()));
+  auto attributes =
+      AttributesOf(co_await link.Query(idl::kLookup, std::move(request), link.Deadline()));
   if (!attributes.ok()) co_return attributes;
   co_return co_await WithTail(std::move(*attributes));
 }
@@ -220,7 +230,8 @@ Task<Result<Attributes>> Client::Resolve(std::string path) {
   idl::PathRequest request;
   request.path = std::move(path);
   MetaLink& link = state_->core.link;
-  auto attributes = AttributesOf(co_await link.Query(idl::kResolve, std::move(request), link.Deadline()));
+  auto attributes =
+      AttributesOf(co_await link.Query(idl::kResolve, std::move(request), link.Deadline()));
   if (!attributes.ok()) co_return attributes;
   co_return co_await WithTail(std::move(*attributes));
 }
@@ -229,7 +240,8 @@ Task<Result<Attributes>> Client::GetAttributes(InodeId inode) {
   idl::InodeRequest request;
   request.inode = ToWire(inode);
   MetaLink& link = state_->core.link;
-  auto attributes = AttributesOf(co_await link.Query(idl::kGetAttributes, std::move(request), link.Deadline()));
+  auto attributes =
+      AttributesOf(co_await link.Query(idl::kGetAttributes, std::move(request), link.Deadline()));
   if (!attributes.ok()) co_return attributes;
   co_return co_await WithTail(std::move(*attributes));
 }
@@ -258,7 +270,8 @@ Task<Result<Attributes>> Client::SetAttributes(InodeId inode, AttributeChange ch
   if (change.atime_ns) request.__set_atime_ns(*change.atime_ns);
   if (change.mtime_ns) request.__set_mtime_ns(*change.mtime_ns);
   request.token = ToWire(core.TokenOfFile(inode));
-  const bool nothing_else = !change.mode && !change.uid && !change.gid && !change.atime_ns && !change.mtime_ns;
+  const bool nothing_else =
+      !change.mode && !change.uid && !change.gid && !change.atime_ns && !change.mtime_ns;
   if (nothing_else) co_return co_await GetAttributes(inode);
   auto attributes = AttributesOf(
       co_await core.link.Change(idl::kSetAttributes, std::move(request), core.link.Deadline()));
@@ -286,7 +299,9 @@ Task<Result<Created>> Client::Create(InodeId parent, std::string name, NewEntry 
   Result<idl::CreateResponse> answer{Code::kTimeout, ""};
   while (true) {
     answer = co_await core.link.Change(idl::kCreate, request, deadline);
-    if (answer.ok() || answer.code() != Code::kLeaseTaken || core.loop.Now() + kLeasePause >= deadline) break;
+    if (answer.ok() || answer.code() != Code::kLeaseTaken ||
+        core.loop.Now() + kLeasePause >= deadline)
+      break;
     co_await core.loop.Sleep(kLeasePause);
   }
   if (!answer.ok()) co_return answer.status();
@@ -410,7 +425,8 @@ Task<Result<FileSystemSpace>> Client::Space() {
   auto answer = co_await link.Query(idl::kFileSystemStatus, idl::Empty(), link.Deadline());
   if (!answer.ok()) co_return answer.status();
   co_return FileSystemSpace{static_cast<uint64_t>(answer->total_bytes),
-                            static_cast<uint64_t>(answer->free_bytes), static_cast<uint64_t>(answer->inodes)};
+                            static_cast<uint64_t>(answer->free_bytes),
+                            static_cast<uint64_t>(answer->inodes)};
 }
 
 // ---- Extended attributes
@@ -434,7 +450,8 @@ Task<Status> Client::SetXattr(InodeId inode, std::string name, std::string value
   request.create_only = mode == XattrMode::kCreate;
   request.replace_only = mode == XattrMode::kReplace;
   request.token = ToWire(core.TokenOfFile(inode));
-  co_return (co_await core.link.Change(idl::kSetXattr, std::move(request), core.link.Deadline())).status();
+  co_return (co_await core.link.Change(idl::kSetXattr, std::move(request), core.link.Deadline()))
+      .status();
 }
 
 Task<Status> Client::RemoveXattr(InodeId inode, std::string name) {
@@ -443,7 +460,8 @@ Task<Status> Client::RemoveXattr(InodeId inode, std::string name) {
   request.inode = ToWire(inode);
   request.name = std::move(name);
   request.token = ToWire(core.TokenOfFile(inode));
-  co_return (co_await core.link.Change(idl::kRemoveXattr, std::move(request), core.link.Deadline())).status();
+  co_return (co_await core.link.Change(idl::kRemoveXattr, std::move(request), core.link.Deadline()))
+      .status();
 }
 
 Task<Result<std::vector<std::string>>> Client::ListXattrs(InodeId inode) {
@@ -469,7 +487,8 @@ Task<Result<std::shared_ptr<File>>> Client::Open(InodeId inode, OpenMode mode, b
   for (auto it = core.files.find(inode); it != core.files.end() && it->second->closing;
        it = core.files.find(inode)) {
     co_await core.loop.Sleep(kLeasePause / 20);
-    if (core.loop.Now() >= deadline) co_return Status(Code::kTimeout, "the file is still being closed");
+    if (core.loop.Now() >= deadline)
+      co_return Status(Code::kTimeout, "the file is still being closed");
   }
   const bool writing = mode == OpenMode::kWrite;
   std::shared_ptr<FileImpl> file;
@@ -542,7 +561,8 @@ Task<Result<OwnedDirectory>> Client::AcquireDirectory(InodeId inode, std::string
   idl::AcquireDirectoryRequest request;
   request.inode = ToWire(inode);
   request.owner = std::move(owner);
-  auto answer = co_await core.link.Change(idl::kAcquireDirectory, std::move(request), core.link.Deadline());
+  auto answer =
+      co_await core.link.Change(idl::kAcquireDirectory, std::move(request), core.link.Deadline());
   if (!answer.ok()) co_return answer.status();
   OwnedDirectory owned;
   owned.inode = inode;
@@ -565,7 +585,8 @@ Task<Result<std::shared_ptr<File>>> Client::OpenOwned(Attributes attributes, Lay
   for (auto it = core.files.find(attributes.inode); it != core.files.end() && it->second->closing;
        it = core.files.find(attributes.inode)) {
     co_await core.loop.Sleep(kLeasePause / 20);
-    if (core.loop.Now() >= deadline) co_return Status(Code::kTimeout, "the file is still being closed");
+    if (core.loop.Now() >= deadline)
+      co_return Status(Code::kTimeout, "the file is still being closed");
   }
   std::shared_ptr<FileImpl> file = state_->FileOf(attributes);
   if (file->handles++ == 0) file->AdoptOwned(attributes, layout);
@@ -576,11 +597,13 @@ Task<Result<std::shared_ptr<File>>> Client::OpenOwned(Attributes attributes, Lay
 Task<Status> Client::ReleaseDirectory(InodeId inode) {
   ClientCore& core = state_->core;
   const Token token = core.TokenOf(inode);
-  if (token.IsNone()) co_return Status(Code::kNotPermitted, "this client does not own the directory");
+  if (token.IsNone())
+    co_return Status(Code::kNotPermitted, "this client does not own the directory");
   idl::ReleaseDirectoryRequest request;
   request.inode = ToWire(inode);
   request.token = ToWire(token);
-  auto answer = co_await core.link.Change(idl::kReleaseDirectory, std::move(request), core.link.Deadline());
+  auto answer =
+      co_await core.link.Change(idl::kReleaseDirectory, std::move(request), core.link.Deadline());
   core.tokens.erase(inode);
   std::erase_if(core.parents, [&](const auto& entry) { return entry.second == inode; });
   co_return answer.status();

@@ -25,8 +25,8 @@ namespace moraine::fs {
 
 struct ClientOptions {
   Endpoint metaserver;
-  std::string name = "client";          // for people, in `moraine status`
-  std::string kind = "library";         // mount, rocksdb, tool, library
+  std::string name = "client";   // for people, in `moraine status`
+  std::string kind = "library";  // mount, rocksdb, tool, library
   Duration timeout = std::chrono::seconds(30);
   uint64_t window_bytes = 16 << 20;     // unacknowledged bytes of one append stream
   uint64_t dirty_bytes_max = 64 << 20;  // buffered random writes of one file

@@ -87,9 +87,9 @@ Result<Layout> FromWire(const idl::Layout& wire, InodeId inode) {
   Layout layout;
   uint64_t end = 0;
   for (const idl::Extent& extent : wire.extents) {
-    const Extent own{static_cast<uint64_t>(extent.file_offset), static_cast<uint64_t>(extent.length),
-                     ChunkId(static_cast<uint64_t>(extent.chunk)),
-                     static_cast<uint64_t>(extent.chunk_offset)};
+    const Extent own{
+        static_cast<uint64_t>(extent.file_offset), static_cast<uint64_t>(extent.length),
+        ChunkId(static_cast<uint64_t>(extent.chunk)), static_cast<uint64_t>(extent.chunk_offset)};
     if (extent.file_offset < 0 || extent.length <= 0 || extent.chunk_offset < 0 ||
         own.file_offset < end || own.chunk_offset + own.length > limits::kChunkBytesMax ||
         own.file_offset + own.length > limits::kFileBytesMax) {

@@ -1,5 +1,5 @@
-// What a client's files share: the link, the chunk paths, the table of open files, owned directories.
-// Internal to fs/client. Confined to one loop.
+// What a client's files share: the link, the chunk paths, the table of open files, owned
+// directories. Internal to fs/client. Confined to one loop.
 #pragma once
 
 #include <memory>
@@ -30,8 +30,8 @@ struct ClientCore {
   rpc::Channels channels;
   ChunkReader reader;
   std::unordered_map<InodeId, std::shared_ptr<FileImpl>> files;
-  std::unordered_map<InodeId, Token> tokens;       // owned directories
-  std::unordered_map<InodeId, InodeId> parents;    // of files in owned directories
+  std::unordered_map<InodeId, Token> tokens;     // owned directories
+  std::unordered_map<InodeId, InodeId> parents;  // of files in owned directories
   std::function<void(InodeId)> on_stale;
   TaskGroup tasks;
   bool stopping = false;

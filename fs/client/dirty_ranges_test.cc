@@ -35,7 +35,8 @@ TEST(DirtyRanges, AgreesWithAByteArray) {
         dirty.Cut(offset);
         for (uint64_t i = offset; i < kSize; ++i) model[i].reset();
       } else {
-        std::string text(random.Between(1, kSize - offset), static_cast<char>('a' + random.Uniform(26)));
+        std::string text(random.Between(1, kSize - offset),
+                         static_cast<char>('a' + random.Uniform(26)));
         dirty.Write(offset, Bytes(text));
         for (size_t i = 0; i < text.size(); ++i) model[offset + i] = text[i];
       }

@@ -8,7 +8,8 @@ namespace moraine::fs {
 namespace {
 
 Extent Part(const Extent& extent, uint64_t begin, uint64_t end) {
-  MORAINE_CHECK(begin >= extent.file_offset && end <= extent.file_offset + extent.length && begin < end);
+  MORAINE_CHECK(begin >= extent.file_offset && end <= extent.file_offset + extent.length &&
+                begin < end);
   return {begin, end - begin, extent.chunk, extent.chunk_offset + (begin - extent.file_offset)};
 }
 

@@ -17,7 +17,8 @@ TEST(ExtentMap, LaterExtentsLieOverEarlierOnes) {
   ExtentMap map;
   map.Overlay(Make(0, 100, 1, 0));
   map.Overlay(Make(40, 20, 2, 7));
-  EXPECT_EQ(map.All(), (std::vector<Extent>{Make(0, 40, 1, 0), Make(40, 20, 2, 7), Make(60, 40, 1, 60)}));
+  EXPECT_EQ(map.All(),
+            (std::vector<Extent>{Make(0, 40, 1, 0), Make(40, 20, 2, 7), Make(60, 40, 1, 60)}));
   EXPECT_EQ(map.Find(50, 20), (std::vector<Extent>{Make(50, 10, 2, 17), Make(60, 10, 1, 60)}));
 }
 
@@ -35,7 +36,8 @@ TEST(ExtentMap, AgreesWithAByteArray) {
   for (uint64_t seed = 1; seed <= 300; ++seed) {
     Random random(seed);
     ExtentMap map;
-    std::vector<std::pair<uint64_t, uint64_t>> model(kSize);  // (chunk, chunk offset), chunk 0: a hole
+    std::vector<std::pair<uint64_t, uint64_t>> model(
+        kSize);  // (chunk, chunk offset), chunk 0: a hole
     for (int step = 0; step < 40; ++step) {
       const uint64_t offset = random.Uniform(kSize);
       const uint64_t length = random.Between(1, kSize - offset);

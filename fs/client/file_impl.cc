@@ -26,7 +26,8 @@ class FileImpl::Source final : public ChunkSource {
     if (previous) request.__set_previous(ToWire(*previous));
     for (ServerId server : avoid) request.avoid_servers.push_back(ToWire(server));
     request.token = ToWire(file_.token());
-    auto answer = co_await file_.core_.link.Change(idl::kAllocateChunk, std::move(request), deadline);
+    auto answer =
+        co_await file_.core_.link.Change(idl::kAllocateChunk, std::move(request), deadline);
     if (!answer.ok()) co_return answer.status();
     Result<ChunkGrant> grant = FromWire(answer->chunk, file_.inode());
     if (grant.ok()) grant->tail_offset = offset;
@@ -78,7 +79,8 @@ Status FileImpl::Keep(Status status) {
 }
 
 bool FileImpl::HasUnsaved() const {
-  return inline_dirty_ || !dirty_.empty() || stream_ != nullptr || changed_ || first_chunk_.has_value();
+  return inline_dirty_ || !dirty_.empty() || stream_ != nullptr || changed_ ||
+         first_chunk_.has_value();
 }
 
 // ---- What the metaserver says
@@ -108,8 +110,8 @@ void FileImpl::AdoptOwned(const Attributes& attributes, const Layout& layout) {
   const bool ours = stream_ != nullptr && stream_->open_chunk() && layout.tail &&
                     stream_->open_chunk()->grant.chunk == layout.tail->chunk;
   if (layout.tail && !ours) {
-    tail_ = ChunkPlace{layout.tail->chunk, layout.tail->epoch, false, 0, layout.tail->replicas,
-                       layout.tail->policy};
+    tail_ = ChunkPlace{layout.tail->chunk,    layout.tail->epoch, false, 0,
+                       layout.tail->replicas, layout.tail->policy};
     tail_offset_ = layout.tail->tail_offset;
     tail_visible_ = 0;
   }
@@ -133,7 +135,8 @@ Task<Status> FileImpl::RefreshTail(Instant deadline) {
     // Sealed meanwhile, or its writer is about to leave it: the metaserver knows what came next.
     if (!visible.ok() && visible.status().advice() != Advice::kRetry) co_return visible.status();
     constexpr Duration kPause = std::chrono::milliseconds(20);
-    if (core_.loop.Now() + kPause >= deadline) co_return Status(Code::kTimeout, "the file's end is not known in time");
+    if (core_.loop.Now() + kPause >= deadline)
+      co_return Status(Code::kTimeout, "the file's end is not known in time");
     if (!visible.ok()) co_await core_.loop.Sleep(kPause);
     idl::InodeRequest request;
     request.inode = ToWire(inode_);
@@ -183,7 +186,8 @@ Task<Status> FileImpl::EnsureLease(Instant deadline) {
       MORAINE_CO_RETURN_IF_ERROR(Adopt(answer->attributes, answer->layout));
       break;
     }
-    if (answer.code() != Code::kLeaseTaken && answer.code() != Code::kBusy) co_return answer.status();
+    if (answer.code() != Code::kLeaseTaken && answer.code() != Code::kBusy)
+      co_return answer.status();
     if (core_.loop.Now() + kPause >= deadline) co_return answer.status();
     co_await core_.loop.Sleep(kPause);
   }
@@ -201,7 +205,8 @@ Task<Status> FileImpl::Write(uint64_t offset, ConstBytes bytes) {
   auto lock = co_await mutex_.Acquire(deadline);
   if (!lock) co_return Status(Code::kTimeout, "the file is busy");
   if (offset + bytes.size() < offset || offset + bytes.size() > limits::kFileBytesMax) {
-    co_return Status(Code::kTooLarge, fmt::format("a file holds at most {} bytes", limits::kFileBytesMax));
+    co_return Status(Code::kTooLarge,
+                     fmt::format("a file holds at most {} bytes", limits::kFileBytesMax));
   }
   MORAINE_CO_RETURN_IF_ERROR(error_);
   MORAINE_CO_RETURN_IF_ERROR(co_await EnsureLease(deadline));
@@ -216,7 +221,8 @@ Task<Result<uint64_t>> FileImpl::Append(ConstBytes bytes) {
   MORAINE_CO_RETURN_IF_ERROR(co_await EnsureLease(deadline));
   const uint64_t offset = size_;
   if (offset + bytes.size() > limits::kFileBytesMax) {
-    co_return Status(Code::kTooLarge, fmt::format("a file holds at most {} bytes", limits::kFileBytesMax));
+    co_return Status(Code::kTooLarge,
+                     fmt::format("a file holds at most {} bytes", limits::kFileBytesMax));
   }
   const Status status = Keep(co_await WriteLocked(offset, bytes));
   if (!status.ok()) co_return status;
@@ -272,9 +278,10 @@ Task<Status> FileImpl::AppendLocked(uint64_t offset, ConstBytes bytes) {
   }
   if (stream_ == nullptr) {
     std::optional<ChunkGrant> first;
-    if (first_chunk_ && first_chunk_->tail_offset == offset) first = std::exchange(first_chunk_, std::nullopt);
-    stream_ = std::make_unique<AppendStream>(core_.loop, core_.channels, *tail_source_, core_.io, offset,
-                                             std::move(first));
+    if (first_chunk_ && first_chunk_->tail_offset == offset)
+      first = std::exchange(first_chunk_, std::nullopt);
+    stream_ = std::make_unique<AppendStream>(core_.loop, core_.channels, *tail_source_, core_.io,
+                                             offset, std::move(first));
   }
   const Status status = co_await stream_->Append(bytes);
   size_ = std::max(size_, stream_->taken());
@@ -292,8 +299,9 @@ void FileImpl::NoteClosedChunks() {
   for (AppendStream::ClosedChunk& closed : stream_->TakeClosed()) {
     if (closed.length == 0) continue;
     extents_.Overlay({closed.base, closed.length, closed.grant.chunk, 0});
-    places_[closed.grant.chunk] = ChunkPlace{closed.grant.chunk, closed.grant.epoch, true, closed.length,
-                                             closed.grant.replicas, closed.grant.policy};
+    places_[closed.grant.chunk] =
+        ChunkPlace{closed.grant.chunk, closed.grant.epoch,    true,
+                   closed.length,      closed.grant.replicas, closed.grant.policy};
   }
 }
 
@@ -327,10 +335,11 @@ Task<Result<std::vector<Extent>>> FileImpl::StoreDirty(bool sync) {
       const uint64_t begin = std::max(range.stream_offset + done, chunk.base);
       const uint64_t end = std::min(range.stream_offset + range.length, chunk.base + chunk.length);
       if (begin >= end) continue;
-      extents.push_back({range.file_offset + (begin - range.stream_offset), end - begin, chunk.grant.chunk,
-                         begin - chunk.base});
-      places_[chunk.grant.chunk] = ChunkPlace{chunk.grant.chunk, chunk.grant.epoch, false, chunk.length,
-                                              chunk.grant.replicas, chunk.grant.policy};
+      extents.push_back({range.file_offset + (begin - range.stream_offset), end - begin,
+                         chunk.grant.chunk, begin - chunk.base});
+      places_[chunk.grant.chunk] =
+          ChunkPlace{chunk.grant.chunk, chunk.grant.epoch,    false,
+                     chunk.length,      chunk.grant.replicas, chunk.grant.policy};
       done = end - range.stream_offset;
     }
     MORAINE_CHECK(done == range.length, "a stored range has no place");
@@ -387,8 +396,8 @@ Task<Status> FileImpl::Store(bool sync, bool finish) {
     const auto open = stream_->open_chunk();
     MORAINE_CHECK(open && open->grant.chunk == close->chunk);
     extents_.Overlay({open->base, close->length, close->chunk, 0});
-    places_[close->chunk] = ChunkPlace{close->chunk, close->epoch, true, close->length,
-                                       open->grant.replicas, open->grant.policy};
+    places_[close->chunk] = ChunkPlace{close->chunk,  close->epoch,         true,
+                                       close->length, open->grant.replicas, open->grant.policy};
   }
   for (const Extent& extent : *extents) extents_.Overlay(extent);
   dirty_.Take();
@@ -436,7 +445,8 @@ Task<Status> FileImpl::Settle(bool sync) {
       commit.inode = ToWire(inode_);
       commit.seals.push_back(ToWire(**close));
       commit.token = ToWire(token());
-      auto answer = co_await core_.link.Change(idl::kCommit, std::move(commit), core_.link.Deadline());
+      auto answer =
+          co_await core_.link.Change(idl::kCommit, std::move(commit), core_.link.Deadline());
       if (!answer.ok()) co_return Keep(answer.status());
       const auto place = places_.find((*close)->chunk);
       if (place != places_.end()) {
@@ -464,7 +474,8 @@ Task<Status> FileImpl::GiveBack() {
     idl::CloseRequest request;
     request.inode = ToWire(inode_);
     request.release_lease = true;
-    auto answer = co_await core_.link.Change(idl::kClose, std::move(request), core_.link.Deadline());
+    auto answer =
+        co_await core_.link.Change(idl::kClose, std::move(request), core_.link.Deadline());
     if (!answer.ok() && status.ok()) co_return answer.status();
   }
   co_return status;
@@ -480,7 +491,8 @@ void FileImpl::OnSessionLost() {
 Task<Status> FileImpl::Truncate(uint64_t size) {
   const Instant deadline = core_.link.Deadline();
   if (size > limits::kFileBytesMax) {
-    co_return Status(Code::kTooLarge, fmt::format("a file holds at most {} bytes", limits::kFileBytesMax));
+    co_return Status(Code::kTooLarge,
+                     fmt::format("a file holds at most {} bytes", limits::kFileBytesMax));
   }
   auto lock = co_await mutex_.Acquire(deadline);
   if (!lock) co_return Status(Code::kTimeout, "the file is busy");

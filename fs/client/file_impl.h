@@ -97,7 +97,7 @@ class FileImpl final : public File {
   Attributes attributes_;  // as the metaserver last said
   uint64_t size_ = 0;
   int64_t mtime_ns_ = 0;
-  bool changed_ = false;   // times or size to be told at the next commit
+  bool changed_ = false;  // times or size to be told at the next commit
   Instant dirty_since_ = kNever;
 
   ExtentMap extents_;

@@ -1,4 +1,5 @@
-// Reading of FileImpl: plan where each byte is, fetch what is in chunks in parallel, put it together.
+// Reading of FileImpl: plan where each byte is, fetch what is in chunks in parallel, put it
+// together.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -37,7 +38,7 @@ void ReadBytes::CopyTo(std::byte* out) const {
 struct FileImpl::Segment {
   enum class Kind { kZeros, kMemory, kChunk } kind = Kind::kZeros;
   uint64_t length = 0;
-  OwnedBytes memory;           // kMemory, copied when planned
+  OwnedBytes memory;                  // kMemory, copied when planned
   const ChunkPlace* place = nullptr;  // kChunk; valid until the first suspension
   uint64_t chunk_offset = 0;
   uint64_t committed = 0;
@@ -69,7 +70,8 @@ void FileImpl::PlanChunks(uint64_t offset, uint64_t length, std::vector<Segment>
     segment.length = extent.length;
     segment.place = &place->second;
     segment.chunk_offset = extent.chunk_offset;
-    segment.committed = place->second.sealed ? place->second.length : extents_.MappedEnd(extent.chunk);
+    segment.committed =
+        place->second.sealed ? place->second.length : extents_.MappedEnd(extent.chunk);
     plan->push_back(std::move(segment));
     at = extent.file_offset + extent.length;
   }
@@ -233,8 +235,9 @@ Task<Result<ReadBytes>> FileImpl::Read(uint64_t offset, uint64_t length) {
         NoteClosedChunks();
       }
       if (const auto open = stream_ == nullptr ? std::nullopt : stream_->open_chunk()) {
-        places_.insert({open->grant.chunk, ChunkPlace{open->grant.chunk, open->grant.epoch, false, 0,
-                                                      open->grant.replicas, open->grant.policy}});
+        places_.insert(
+            {open->grant.chunk, ChunkPlace{open->grant.chunk, open->grant.epoch, false, 0,
+                                           open->grant.replicas, open->grant.policy}});
       }
     }
     Result<ReadBytes> bytes = co_await ReadOnce(offset, length, deadline);
@@ -242,11 +245,14 @@ Task<Result<ReadBytes>> FileImpl::Read(uint64_t offset, uint64_t length) {
     // Replicas move (repair, roll, seal): ask where they are now and read again.
     const Code code = bytes.code();
     const bool moved = code == Code::kUnknownChunk || code == Code::kUnavailable ||
-                       code == Code::kNotCommitted || code == Code::kCorruption || code == Code::kIo;
+                       code == Code::kNotCommitted || code == Code::kCorruption ||
+                       code == Code::kIo;
     if (!moved || core_.loop.Now() + kRetryPause >= deadline) co_return bytes;
     co_await core_.loop.Sleep(kRetryPause);
-    if (!leased) MORAINE_CO_RETURN_IF_ERROR(co_await Reload(deadline));
-    else MORAINE_CO_RETURN_IF_ERROR(co_await RefreshPlaces(deadline));
+    if (!leased)
+      MORAINE_CO_RETURN_IF_ERROR(co_await Reload(deadline));
+    else
+      MORAINE_CO_RETURN_IF_ERROR(co_await RefreshPlaces(deadline));
   }
 }
 
@@ -261,7 +267,8 @@ Task<Result<std::vector<ReadBytes>>> FileImpl::ReadRanges(std::vector<Range> ran
   auto all = std::make_shared<All>(core_.loop);
   all->results.resize(ranges.size());
   all->waiting = ranges.size();
-  const auto one = [](FileImpl* file, std::shared_ptr<All> shared, size_t index, Range range) -> Task<void> {
+  const auto one = [](FileImpl* file, std::shared_ptr<All> shared, size_t index,
+                      Range range) -> Task<void> {
     Result<ReadBytes> bytes = co_await file->Read(range.offset, range.length);
     if (bytes.ok()) {
       shared->results[index] = std::move(*bytes);

@@ -26,10 +26,10 @@ class MetaLink {
 
   // What the renewal tells and asks.
   struct Callbacks {
-    std::function<std::vector<int64_t>()> held;                 // inodes whose write lease we have
-    std::function<std::vector<int64_t>()> open;                 // inodes we have open
+    std::function<std::vector<int64_t>()> held;  // inodes whose write lease we have
+    std::function<std::vector<int64_t>()> open;  // inodes we have open
     std::function<void(const idl::RenewSessionResponse&)> renewed;
-    std::function<void()> session_lost;                         // all leases and tokens are gone
+    std::function<void()> session_lost;  // all leases and tokens are gone
   };
   void SetCallbacks(Callbacks callbacks) { callbacks_ = std::move(callbacks); }
 

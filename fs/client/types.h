@@ -34,9 +34,9 @@ struct Attributes {
   int64_t mtime_ns = 0;
   int64_t ctime_ns = 0;
   uint32_t rdev = 0;
-  uint64_t version = 0;       // grows with every change
-  uint64_t stored_bytes = 0;  // of user data, without holes
-  bool open_tail = false;     // another client appends to it: `size` may have grown since
+  uint64_t version = 0;        // grows with every change
+  uint64_t stored_bytes = 0;   // of user data, without holes
+  bool open_tail = false;      // another client appends to it: `size` may have grown since
   std::string symlink_target;  // of a symlink, when asked by Lookup or GetAttributes
 };
 
@@ -56,8 +56,8 @@ struct NewEntry {
   uint32_t gid = 0;
   uint32_t rdev = 0;
   std::string symlink_target;
-  bool exclusive = true;  // false: an existing regular file is fine
-  std::string policy;     // by name; empty: the directory's rules decide
+  bool exclusive = true;       // false: an existing regular file is fine
+  std::string policy;          // by name; empty: the directory's rules decide
   bool expect_stream = false;  // a log or table: its first chunk comes with the same call
 };
 

@@ -75,8 +75,8 @@ struct Database {
 Database Open(const Arguments& arguments, bool create) {
   Database database;
   if (arguments.uri != "-") {
-    const rocksdb::Status status =
-        rocksdb::Env::CreateFromUri(rocksdb::ConfigOptions(), "", arguments.uri, &database.env, &database.guard);
+    const rocksdb::Status status = rocksdb::Env::CreateFromUri(
+        rocksdb::ConfigOptions(), "", arguments.uri, &database.env, &database.guard);
     if (!status.ok()) Die("file system " + arguments.uri + ": " + status.ToString());
   }
   rocksdb::Options options;
@@ -103,7 +103,8 @@ int Write(const Arguments& arguments) {
   for (uint64_t i = arguments.start; i < arguments.start + arguments.keys; ++i) {
     rocksdb::WriteOptions options;
     options.sync = arguments.sync_every > 0 && i % arguments.sync_every == 0;
-    const rocksdb::Status status = database.db->Put(options, Key(arguments.seed, i), Value(arguments.seed, i));
+    const rocksdb::Status status =
+        database.db->Put(options, Key(arguments.seed, i), Value(arguments.seed, i));
     if (!status.ok()) {
       std::printf("write %lu failed: %s fenced=%d\n", i, status.ToString().c_str(),
                   status.subcode() == rocksdb::Status::kIOFenced);
@@ -142,7 +143,8 @@ int Verify(const Arguments& arguments) {
   // One write may have been under way when the writer ended.
   for (uint64_t i = arguments.start; i <= last + 1; ++i) {
     std::string value;
-    const rocksdb::Status status = database.db->Get(rocksdb::ReadOptions(), Key(arguments.seed, i), &value);
+    const rocksdb::Status status =
+        database.db->Get(rocksdb::ReadOptions(), Key(arguments.seed, i), &value);
     if (status.ok()) {
       if (value != Value(arguments.seed, i)) Die("key " + std::to_string(i) + " has another value");
       ++present;
@@ -159,9 +161,11 @@ int Verify(const Arguments& arguments) {
   std::unique_ptr<rocksdb::Iterator> it(database.db->NewIterator(rocksdb::ReadOptions()));
   for (it->SeekToFirst(); it->Valid(); it->Next()) ++counted;
   if (!it->status().ok()) Die("scan: " + it->status().ToString());
-  if (arguments.verb == "verify" && counted != present) Die(std::to_string(counted) + " keys scanned, " + std::to_string(present) + " known");
-  std::printf("verified %lu keys (%lu after the last sync absent), acknowledged %lu, synced up to %lu\n", present,
-              missing, last + 1, last_synced);
+  if (arguments.verb == "verify" && counted != present)
+    Die(std::to_string(counted) + " keys scanned, " + std::to_string(present) + " known");
+  std::printf(
+      "verified %lu keys (%lu after the last sync absent), acknowledged %lu, synced up to %lu\n",
+      present, missing, last + 1, last_synced);
   return 0;
 }
 
@@ -178,8 +182,8 @@ int OpenAndRead(const Arguments& arguments) {
   using Ms = std::chrono::duration<double, std::milli>;
   std::vector<rocksdb::LiveFileMetaData> files;
   database.db->GetLiveFilesMetaData(&files);
-  std::printf("open_ms=%.2f first_read_ms=%.2f ssts=%zu\n", Ms(opened - begin).count(), Ms(read - opened).count(),
-              files.size());
+  std::printf("open_ms=%.2f first_read_ms=%.2f ssts=%zu\n", Ms(opened - begin).count(),
+              Ms(read - opened).count(), files.size());
   return 0;
 }
 
@@ -191,16 +195,24 @@ int main(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     const std::string word = argv[i];
     const auto number = [&] { return i + 1 < argc ? std::strtoull(argv[++i], nullptr, 10) : 0; };
-    if (word == "--keys") arguments.keys = number();
-    else if (word == "--sync-every") arguments.sync_every = number();
-    else if (word == "--seed") arguments.seed = number();
-    else if (word == "--key") arguments.key = number();
-    else if (word == "--start") arguments.start = number();
-    else if (word == "--until-failure") arguments.until_failure = true;
-    else plain.push_back(word);
+    if (word == "--keys")
+      arguments.keys = number();
+    else if (word == "--sync-every")
+      arguments.sync_every = number();
+    else if (word == "--seed")
+      arguments.seed = number();
+    else if (word == "--key")
+      arguments.key = number();
+    else if (word == "--start")
+      arguments.start = number();
+    else if (word == "--until-failure")
+      arguments.until_failure = true;
+    else
+      plain.push_back(word);
   }
   const bool open = !plain.empty() && plain[0] == "open";
-  if (plain.size() != (open ? 3u : 4u)) Die("usage: oracle write|verify URI DB ACKED, or oracle open URI DB");
+  if (plain.size() != (open ? 3u : 4u))
+    Die("usage: oracle write|verify URI DB ACKED, or oracle open URI DB");
   arguments.verb = plain[0];
   arguments.uri = plain[1];
   arguments.db = plain[2];

@@ -8,7 +8,8 @@
 namespace moraine::tools {
 
 int DevDown(int argc, const char* const* argv) {
-  OptionTable table("moraine dev down", "Unmounts and stops a local cluster; its data stays for the next dev up.");
+  OptionTable table("moraine dev down",
+                    "Unmounts and stops a local cluster; its data stays for the next dev up.");
   std::string dir;
   bool remove = false;
   table.AddPath("dir", &dir, "Directory of the cluster.", {.required = true});
@@ -22,7 +23,8 @@ int DevDown(int argc, const char* const* argv) {
     const Status removed = cluster->Delete();
     if (!removed.ok()) return Complain(table, removed);
   }
-  fmt::print("The cluster in {} is stopped{}.\n", cluster->dir(), remove ? " and removed" : "; its data is kept");
+  fmt::print("The cluster in {} is stopped{}.\n", cluster->dir(),
+             remove ? " and removed" : "; its data is kept");
   return 0;
 }
 

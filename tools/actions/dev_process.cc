@@ -17,7 +17,8 @@ int Apply(const char* program, const char* sentence, const char* done, Verb verb
   std::string dir;
   std::vector<std::string> names;
   table.AddPath("dir", &dir, "Directory of the cluster.", {.required = true});
-  table.AddArguments("process", &names, 1, "chunkserver:N, metaserver or mount; several are done in order.");
+  table.AddArguments("process", &names, 1,
+                     "chunkserver:N, metaserver or mount; several are done in order.");
   if (const auto code = table.ParseOrExit(argc, argv)) return *code;
   Result<DevCluster> cluster = DevCluster::Open(dir);
   if (!cluster.ok()) return Complain(table, cluster.status());
@@ -44,12 +45,13 @@ int DevStart(int argc, const char* const* argv) {
 }
 
 int DevPause(int argc, const char* const* argv) {
-  return Apply("moraine dev pause", "Stops processes with SIGSTOP, as a long pause would.", "is paused",
-               &DevCluster::Pause, argc, argv);
+  return Apply("moraine dev pause", "Stops processes with SIGSTOP, as a long pause would.",
+               "is paused", &DevCluster::Pause, argc, argv);
 }
 
 int DevResume(int argc, const char* const* argv) {
-  return Apply("moraine dev resume", "Lets paused processes go on.", "goes on", &DevCluster::Resume, argc, argv);
+  return Apply("moraine dev resume", "Lets paused processes go on.", "goes on", &DevCluster::Resume,
+               argc, argv);
 }
 
 }  // namespace moraine::tools

@@ -12,9 +12,12 @@ namespace {
 
 const char* Words(ProcessState state) {
   switch (state) {
-    case ProcessState::kGone: return "stopped";
-    case ProcessState::kRunning: return "running";
-    case ProcessState::kPaused: return "paused";
+    case ProcessState::kGone:
+      return "stopped";
+    case ProcessState::kRunning:
+      return "running";
+    case ProcessState::kPaused:
+      return "paused";
   }
   return "";
 }

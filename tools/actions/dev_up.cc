@@ -12,13 +12,16 @@
 namespace moraine::tools {
 
 int DevUp(int argc, const char* const* argv) {
-  OptionTable table("moraine dev up", "Starts a local cluster of real processes, or what is missing of it, "
-                                      "and returns when it serves.");
+  OptionTable table("moraine dev up",
+                    "Starts a local cluster of real processes, or what is missing of it, "
+                    "and returns when it serves.");
   std::string dir;
   bool json = false;
   DevCluster::Plan plan;
-  table.AddPath("dir", &dir, "Directory for everything that belongs to the cluster.", {.required = true});
-  table.AddInt("chunkservers", &plan.chunkservers, 1, 64, "How many chunkservers a new cluster gets.");
+  table.AddPath("dir", &dir, "Directory for everything that belongs to the cluster.",
+                {.required = true});
+  table.AddInt("chunkservers", &plan.chunkservers, 1, 64,
+               "How many chunkservers a new cluster gets.");
   table.AddPath("mount", &plan.mount, "Also mount the file system here.");
   table.AddBytes("journal-bytes", &plan.journal_bytes, 4 << 20, uint64_t{64} << 30,
                  "Size of each chunkserver's journal.");

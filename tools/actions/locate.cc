@@ -14,20 +14,28 @@ using Json = nlohmann::json;
 
 const char* Words(idl::ReplicaState::type state) {
   switch (state) {
-    case idl::ReplicaState::kGood: return "good";
-    case idl::ReplicaState::kStale: return "stale";
-    case idl::ReplicaState::kMissing: return "missing";
+    case idl::ReplicaState::kGood:
+      return "good";
+    case idl::ReplicaState::kStale:
+      return "stale";
+    case idl::ReplicaState::kMissing:
+      return "missing";
   }
   return "unknown";
 }
 
 const char* Words(idl::ChunkState::type state) {
   switch (state) {
-    case idl::ChunkState::kOpen: return "open";
-    case idl::ChunkState::kSealed: return "sealed";
-    case idl::ChunkState::kFencing: return "fencing";
-    case idl::ChunkState::kDeleting: return "deleting";
-    default: return "closed";
+    case idl::ChunkState::kOpen:
+      return "open";
+    case idl::ChunkState::kSealed:
+      return "sealed";
+    case idl::ChunkState::kFencing:
+      return "fencing";
+    case idl::ChunkState::kDeleting:
+      return "deleting";
+    default:
+      return "closed";
   }
 }
 
@@ -36,7 +44,9 @@ Json ToJson(const std::string& path, const idl::LocateResponse& located) {
   for (const idl::LocatedChunk& chunk : located.chunks) {
     Json replicas = Json::array();
     for (const idl::LocatedReplica& replica : chunk.replicas) {
-      replicas.push_back({{"server", replica.endpoint}, {"server_id", replica.server_id}, {"state", Words(replica.state)}});
+      replicas.push_back({{"server", replica.endpoint},
+                          {"server_id", replica.server_id},
+                          {"state", Words(replica.state)}});
     }
     chunks.push_back({{"id", chunk.chunk},
                       {"state", Words(chunk.state)},
@@ -55,9 +65,9 @@ Json ToJson(const std::string& path, const idl::LocateResponse& located) {
 }
 
 void PrintWords(const std::string& path, const idl::LocateResponse& located) {
-  fmt::print("{}: inode {}, {}, policy {} ({} copies, {} acknowledge)\n", path, located.attributes.inode,
-             FormatBytes(static_cast<uint64_t>(located.attributes.size)), located.policy.name,
-             located.policy.replicas, located.policy.quorum);
+  fmt::print("{}: inode {}, {}, policy {} ({} copies, {} acknowledge)\n", path,
+             located.attributes.inode, FormatBytes(static_cast<uint64_t>(located.attributes.size)),
+             located.policy.name, located.policy.replicas, located.policy.quorum);
   if (located.inline_data) {
     fmt::print("  held in its inode record at the metaserver\n");
     return;
@@ -66,7 +76,8 @@ void PrintWords(const std::string& path, const idl::LocateResponse& located) {
     fmt::print("  chunk {} at {}: {}, {}\n", chunk.chunk, chunk.file_offset, Words(chunk.state),
                FormatBytes(static_cast<uint64_t>(chunk.length)));
     for (const idl::LocatedReplica& replica : chunk.replicas) {
-      fmt::print("    {:<8} server {} {}\n", Words(replica.state), replica.server_id, replica.endpoint);
+      fmt::print("    {:<8} server {} {}\n", Words(replica.state), replica.server_id,
+                 replica.endpoint);
     }
   }
 }
@@ -74,10 +85,13 @@ void PrintWords(const std::string& path, const idl::LocateResponse& located) {
 }  // namespace
 
 int Locate(int argc, const char* const* argv) {
-  OptionTable table("moraine locate", "Shows where a file's chunks are and how good their replicas are.");
+  OptionTable table("moraine locate",
+                    "Shows where a file's chunks are and how good their replicas are.");
   ClusterChoice choice(table);
   std::string path;
-  table.AddArgument("path", &path, true, "A path below a mount, an absolute path in the file system, or moraine://HOST:PORT/path.");
+  table.AddArgument(
+      "path", &path, true,
+      "A path below a mount, an absolute path in the file system, or moraine://HOST:PORT/path.");
   if (const auto code = table.ParseOrExit(argc, argv)) return *code;
   auto link = choice.Connect(path);
   if (!link.ok()) return Complain(table, link.status());

@@ -31,12 +31,15 @@ Result<Found> Find(const ClusterChoice& choice, const std::string& path) {
 }
 
 Json ToJson(const idl::Policy& policy) {
-  return {{"name", policy.name}, {"replicas", policy.replicas}, {"quorum", policy.quorum}, {"floor", policy.floor}};
+  return {{"name", policy.name},
+          {"replicas", policy.replicas},
+          {"quorum", policy.quorum},
+          {"floor", policy.floor}};
 }
 
 std::string Explain(const idl::Policy& policy) {
-  return fmt::format("{} copies, {} acknowledge an append, made on {} or more servers", policy.replicas,
-                     policy.quorum, policy.floor);
+  return fmt::format("{} copies, {} acknowledge an append, made on {} or more servers",
+                     policy.replicas, policy.quorum, policy.floor);
 }
 
 Result<idl::RulesResponse> Rules(MetaserverLink& link, int64_t inode) {
@@ -61,12 +64,14 @@ int PolicyList(int argc, const char* const* argv) {
     fmt::print("{}\n", json.dump(2));
     return 0;
   }
-  for (const idl::Policy& policy : list->policies) fmt::print("{:<16} {}\n", policy.name, Explain(policy));
+  for (const idl::Policy& policy : list->policies)
+    fmt::print("{:<16} {}\n", policy.name, Explain(policy));
   return 0;
 }
 
 int PolicyGet(int argc, const char* const* argv) {
-  OptionTable table("moraine policy get", "Shows the policy of a file, or the rules for new files in a directory.");
+  OptionTable table("moraine policy get",
+                    "Shows the policy of a file, or the rules for new files in a directory.");
   ClusterChoice choice(table);
   std::string path;
   table.AddArgument("path", &path, true, "A file or directory, as in moraine locate.");
@@ -89,20 +94,23 @@ int PolicyGet(int argc, const char* const* argv) {
   if (!rules.ok()) return Complain(table, rules.status().Prefixed(path));
   if (choice.json) {
     Json list = Json::array();
-    for (const idl::PolicyRule& rule : rules->rules) list.push_back({{"glob", rule.glob}, {"policy", rule.policy}});
+    for (const idl::PolicyRule& rule : rules->rules)
+      list.push_back({{"glob", rule.glob}, {"policy", rule.policy}});
     fmt::print("{}\n", Json({{"path", path}, {"rules", list}, {"from", rules->from_path}}).dump(2));
     return 0;
   }
   const bool own = rules->from_inode == found->attributes.inode;
   fmt::print("{}: the first rule that matches a new file's name decides{}\n", path,
              own ? "" : fmt::format(" (inherited from {})", rules->from_path));
-  for (const idl::PolicyRule& rule : rules->rules) fmt::print("  {:<16} {}\n", rule.glob, rule.policy);
+  for (const idl::PolicyRule& rule : rules->rules)
+    fmt::print("  {:<16} {}\n", rule.glob, rule.policy);
   return 0;
 }
 
 int PolicySet(int argc, const char* const* argv) {
-  OptionTable table("moraine policy set",
-                    "Sets a rule of a directory: new files below it whose names match the glob get the policy.");
+  OptionTable table(
+      "moraine policy set",
+      "Sets a rule of a directory: new files below it whose names match the glob get the policy.");
   ClusterChoice choice(table);
   std::string path;
   std::string policy;
@@ -140,19 +148,23 @@ int PolicySet(int argc, const char* const* argv) {
   } else if (inherit) {
     fmt::print("{} inherits its rules again\n", path);
   } else {
-    fmt::print("new files '{}' below {} get policy {}; files that are there keep theirs\n", glob, path, policy);
+    fmt::print("new files '{}' below {} get policy {}; files that are there keep theirs\n", glob,
+               path, policy);
   }
   return 0;
 }
 
 int PolicyDefine(int argc, const char* const* argv) {
-  OptionTable table("moraine policy define", "Makes or changes a redundancy policy; chunks that are there keep theirs.");
+  OptionTable table("moraine policy define",
+                    "Makes or changes a redundancy policy; chunks that are there keep theirs.");
   ClusterChoice choice(table);
   idl::Policy policy;
   policy.floor = 0;
   table.AddArgument("name", &policy.name, true, "Name of the policy.");
-  table.AddInt("replicas", &policy.replicas, 1, limits::kReplicasMax, "Copies of each chunk.", {.required = true});
-  table.AddInt("quorum", &policy.quorum, 1, limits::kReplicasMax, "Copies that acknowledge an append.", {.required = true});
+  table.AddInt("replicas", &policy.replicas, 1, limits::kReplicasMax, "Copies of each chunk.",
+               {.required = true});
+  table.AddInt("quorum", &policy.quorum, 1, limits::kReplicasMax,
+               "Copies that acknowledge an append.", {.required = true});
   table.AddInt("floor", &policy.floor, 0, limits::kReplicasMax,
                "Fewest servers a chunk may be made on while others are down; 0: the quorum.");
   if (const auto code = table.ParseOrExit(argc, argv)) return *code;

@@ -51,22 +51,26 @@ void PrintWords(const idl::ClusterStatus& status) {
   } else if (status.under_replicated_chunks > 0) {
     health = fmt::format("{} chunks wait for replicas", status.under_replicated_chunks);
   }
-  fmt::print("cluster   {}\nhealth    {}; {} of {} chunkservers are up\n", status.cluster, health, alive,
-             status.servers.size());
-  fmt::print("content   {} inodes, {} chunks ({} open, {} being deleted), {} sessions\n", status.inodes,
-             status.chunks, status.open_chunks, status.deleting_chunks, status.sessions);
-  fmt::print("bytes     {} of users, {} stored{}\n\n", Bytes(status.user_bytes), Bytes(status.stored_bytes),
-             status.user_bytes > 0 ? fmt::format(" ({:.2f} times)", static_cast<double>(status.stored_bytes) /
-                                                                        static_cast<double>(status.user_bytes))
-                                   : "");
-  fmt::print("{:>6}  {:<21} {:<20} {:<12} {:>10} {:>10} {:>8}\n", "SERVER", "ENDPOINT", "LOCATION", "STATE",
-             "FREE", "TOTAL", "CHUNKS");
+  fmt::print("cluster   {}\nhealth    {}; {} of {} chunkservers are up\n", status.cluster, health,
+             alive, status.servers.size());
+  fmt::print("content   {} inodes, {} chunks ({} open, {} being deleted), {} sessions\n",
+             status.inodes, status.chunks, status.open_chunks, status.deleting_chunks,
+             status.sessions);
+  fmt::print("bytes     {} of users, {} stored{}\n\n", Bytes(status.user_bytes),
+             Bytes(status.stored_bytes),
+             status.user_bytes > 0
+                 ? fmt::format(" ({:.2f} times)", static_cast<double>(status.stored_bytes) /
+                                                      static_cast<double>(status.user_bytes))
+                 : "");
+  fmt::print("{:>6}  {:<21} {:<20} {:<12} {:>10} {:>10} {:>8}\n", "SERVER", "ENDPOINT", "LOCATION",
+             "STATE", "FREE", "TOTAL", "CHUNKS");
   for (const idl::ServerStatus& server : status.servers) {
-    const std::string state = !server.alive         ? fmt::format("silent {}s", server.silent_ms / 1000)
+    const std::string state = !server.alive ? fmt::format("silent {}s", server.silent_ms / 1000)
                               : server.quarantined ? "quarantined"
                                                    : "up";
-    fmt::print("{:>6}  {:<21} {:<20} {:<12} {:>10} {:>10} {:>8}\n", server.server_id, server.endpoint,
-               server.location, state, Bytes(server.free_bytes), Bytes(server.total_bytes), server.chunks);
+    fmt::print("{:>6}  {:<21} {:<20} {:<12} {:>10} {:>10} {:>8}\n", server.server_id,
+               server.endpoint, server.location, state, Bytes(server.free_bytes),
+               Bytes(server.total_bytes), server.chunks);
   }
 }
 
