@@ -6,30 +6,20 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "fs/client/client_state.h"
 #include "fs/client/convert.h"
-#include "fs/client/core.h"
-#include "fs/client/file_impl.h"
 
 namespace moraine::fs {
 namespace {
 
 constexpr Duration kTick = std::chrono::seconds(1);
 constexpr Duration kDirtyAgeMax = std::chrono::seconds(3);  // then it is stored without being asked
-constexpr Duration kLeasePause = std::chrono::milliseconds(20);
 
 ChunkIoOptions IoOptions(const ClientOptions& options) {
   ChunkIoOptions io;
   io.timeout = options.timeout;
   io.window_bytes = options.window_bytes;
   return io;
-}
-
-Result<Attributes> AttributesOf(const Result<idl::AttributesResponse>& answer) {
-  if (!answer.ok()) return answer.status();
-  Result<Attributes> attributes = FromWire(answer->attributes);
-  if (attributes.ok() && answer->__isset.symlink_target)
-    attributes->symlink_target = answer->symlink_target;
-  return attributes;
 }
 
 }  // namespace
@@ -65,23 +55,6 @@ Token ClientCore::TokenOfFile(InodeId inode) const {
   const auto it = parents.find(inode);
   return it == parents.end() ? Token() : TokenOf(it->second);
 }
-
-struct Client::State {
-  State(Loop& loop, const ClientOptions& options, MetricRegistry& metrics)
-      : core(loop, options, metrics) {}
-  ClientCore core;
-
-  std::shared_ptr<FileImpl> FileOf(const Attributes& attributes) {
-    std::shared_ptr<FileImpl>& file = core.files[attributes.inode];
-    if (file == nullptr) file = std::make_shared<FileImpl>(core, attributes);
-    return file;
-  }
-  Task<void> Tick();
-  Task<void> StoreOld(std::shared_ptr<FileImpl> file);
-  Task<void> Recall(std::shared_ptr<FileImpl> file);
-  Task<void> Forget(std::shared_ptr<FileImpl> file);
-  void OnRenewed(const idl::RenewSessionResponse& response);
-};
 
 Client::Client(Loop& loop, ClientOptions options, MetricRegistry& metrics)
     : loop_(loop),
@@ -195,282 +168,6 @@ void Client::State::OnRenewed(const idl::RenewSessionResponse& response) {
   }
   if (!core.on_stale) return;
   for (int64_t inode : response.stale) core.on_stale(InodeId(static_cast<uint64_t>(inode)));
-}
-
-// ---- Names
-
-Task<Result<Attributes>> Client::Lookup(InodeId parent, std::string name) {
-  idl::EntryRequest request;
-  request.parent = ToWire(parent);
-  request.name = std::move(name);
-  MetaLink& link = state_->core.link;
-  auto attributes =
-      AttributesOf(co_await link.Query(idl::kLookup, std::move(request), link.Deadline()));
-  if (!attributes.ok()) co_return attributes;
-  co_return co_await WithTail(std::move(*attributes));
-}
-
-// What the metaserver does not know: our own unsaved size, or another's open tail.
-Task<Result<Attributes>> Client::WithTail(Attributes attributes) {
-  ClientCore& core = state_->core;
-  const auto open = core.files.find(attributes.inode);
-  if (open != core.files.end() && open->second->leased) {
-    open->second->AdoptAttributes(attributes);
-    Attributes own = open->second->attributes();
-    own.symlink_target = std::move(attributes.symlink_target);
-    co_return own;
-  }
-  if (!attributes.open_tail) co_return attributes;
-  FileImpl file(core, attributes);
-  MORAINE_CO_RETURN_IF_ERROR(co_await file.Reload(core.link.Deadline()));
-  co_return file.attributes();
-}
-
-Task<Result<Attributes>> Client::Resolve(std::string path) {
-  idl::PathRequest request;
-  request.path = std::move(path);
-  MetaLink& link = state_->core.link;
-  auto attributes =
-      AttributesOf(co_await link.Query(idl::kResolve, std::move(request), link.Deadline()));
-  if (!attributes.ok()) co_return attributes;
-  co_return co_await WithTail(std::move(*attributes));
-}
-
-Task<Result<Attributes>> Client::GetAttributes(InodeId inode) {
-  idl::InodeRequest request;
-  request.inode = ToWire(inode);
-  MetaLink& link = state_->core.link;
-  auto attributes =
-      AttributesOf(co_await link.Query(idl::kGetAttributes, std::move(request), link.Deadline()));
-  if (!attributes.ok()) co_return attributes;
-  co_return co_await WithTail(std::move(*attributes));
-}
-
-Task<Result<Attributes>> Client::SetAttributes(InodeId inode, AttributeChange change) {
-  ClientCore& core = state_->core;
-  if (change.size) {
-    auto file = co_await Open(inode, OpenMode::kWrite, false);
-    if (!file.ok()) co_return file.status();
-    const Status truncated = co_await (*file)->Truncate(*change.size);
-    const Status closed = co_await Close(*file);
-    if (!truncated.ok()) co_return truncated;
-    if (!closed.ok()) co_return closed;
-  } else if (change.mtime_ns) {
-    // What is written so far must not move the time that is set now.
-    if (auto open = core.files.find(inode); open != core.files.end()) {
-      const std::shared_ptr<FileImpl> file = open->second;
-      if (file->HasUnsaved()) MORAINE_CO_RETURN_IF_ERROR(co_await file->Settle(false));
-    }
-  }
-  idl::SetAttributesRequest request;
-  request.inode = ToWire(inode);
-  if (change.mode) request.__set_mode(static_cast<int32_t>(*change.mode));
-  if (change.uid) request.__set_uid(static_cast<int32_t>(*change.uid));
-  if (change.gid) request.__set_gid(static_cast<int32_t>(*change.gid));
-  if (change.atime_ns) request.__set_atime_ns(*change.atime_ns);
-  if (change.mtime_ns) request.__set_mtime_ns(*change.mtime_ns);
-  request.token = ToWire(core.TokenOfFile(inode));
-  const bool nothing_else =
-      !change.mode && !change.uid && !change.gid && !change.atime_ns && !change.mtime_ns;
-  if (nothing_else) co_return co_await GetAttributes(inode);
-  auto attributes = AttributesOf(
-      co_await core.link.Change(idl::kSetAttributes, std::move(request), core.link.Deadline()));
-  if (!attributes.ok()) co_return attributes;
-  co_return co_await WithTail(std::move(*attributes));
-}
-
-Task<Result<Created>> Client::Create(InodeId parent, std::string name, NewEntry entry, bool open) {
-  ClientCore& core = state_->core;
-  idl::CreateRequest request;
-  request.parent = ToWire(parent);
-  request.name = std::move(name);
-  request.type = ToWire(entry.type);
-  request.mode = static_cast<int32_t>(entry.mode);
-  request.uid = static_cast<int32_t>(entry.uid);
-  request.gid = static_cast<int32_t>(entry.gid);
-  request.rdev = static_cast<int32_t>(entry.rdev);
-  request.symlink_target = std::move(entry.symlink_target);
-  request.exclusive = entry.exclusive;
-  request.token = ToWire(core.TokenOf(parent));
-  request.open_for_write = open;
-  request.want_chunk = open && entry.expect_stream;
-  request.policy = std::move(entry.policy);
-  const Instant deadline = core.link.Deadline();
-  Result<idl::CreateResponse> answer{Code::kTimeout, ""};
-  while (true) {
-    answer = co_await core.link.Change(idl::kCreate, request, deadline);
-    if (answer.ok() || answer.code() != Code::kLeaseTaken ||
-        core.loop.Now() + kLeasePause >= deadline)
-      break;
-    co_await core.loop.Sleep(kLeasePause);
-  }
-  if (!answer.ok()) co_return answer.status();
-  Created created;
-  MORAINE_CO_ASSIGN_OR_RETURN(created.attributes, FromWire(answer->attributes));
-  created.created = answer->created;
-  const InodeId inode = created.attributes.inode;
-  if (core.tokens.contains(parent)) core.parents[inode] = parent;
-  if (open && created.attributes.type == FileType::kRegular) {
-    std::shared_ptr<FileImpl> file = state_->FileOf(created.attributes);
-    file->leased = true;
-    ++file->handles;
-    ++file->writers;
-    if (!file->HasUnsaved()) {
-      MORAINE_CO_RETURN_IF_ERROR(file->Adopt(answer->attributes, answer->layout));
-    }
-    if (entry.expect_stream) file->SetNoInline();
-    if (answer->__isset.chunk) {
-      MORAINE_CO_ASSIGN_OR_RETURN(ChunkGrant grant, FromWire(answer->chunk, inode));
-      file->AdoptFirstChunk(std::move(grant));
-    }
-    created.attributes = file->attributes();
-    created.file = std::move(file);
-  }
-  co_return created;
-}
-
-Task<Status> Client::RemoveFile(InodeId parent, std::string name) {
-  ClientCore& core = state_->core;
-  idl::RemoveRequest request;
-  request.parent = ToWire(parent);
-  request.name = std::move(name);
-  request.token = ToWire(core.TokenOf(parent));
-  auto answer = co_await core.link.Change(idl::kRemove, std::move(request), core.link.Deadline());
-  if (!answer.ok()) co_return answer.status();
-  const InodeId inode(static_cast<uint64_t>(answer->inode));
-  if (answer->links == 0 && !core.files.contains(inode)) core.parents.erase(inode);
-  co_return Status();
-}
-
-Task<Status> Client::RemoveDirectory(InodeId parent, std::string name) {
-  ClientCore& core = state_->core;
-  idl::RemoveRequest request;
-  request.parent = ToWire(parent);
-  request.name = std::move(name);
-  request.directory = true;
-  request.token = ToWire(core.TokenOf(parent));
-  auto answer = co_await core.link.Change(idl::kRemove, std::move(request), core.link.Deadline());
-  co_return answer.status();
-}
-
-Task<Status> Client::Rename(InodeId parent, std::string name, InodeId new_parent,
-                            std::string new_name, RenameMode mode) {
-  ClientCore& core = state_->core;
-  idl::RenameRequest request;
-  request.parent = ToWire(parent);
-  request.name = std::move(name);
-  request.new_parent = ToWire(new_parent);
-  request.new_name = std::move(new_name);
-  request.mode = static_cast<idl::RenameMode::type>(mode);
-  request.token = ToWire(core.TokenOf(parent));
-  request.new_token = ToWire(core.TokenOf(new_parent));
-  auto answer = co_await core.link.Change(idl::kRename, std::move(request), core.link.Deadline());
-  if (!answer.ok()) co_return answer.status();
-  const InodeId inode(static_cast<uint64_t>(answer->inode));
-  core.parents.erase(inode);
-  if (core.tokens.contains(new_parent)) core.parents[inode] = new_parent;
-  co_return Status();
-}
-
-Task<Result<Attributes>> Client::Link(InodeId inode, InodeId new_parent, std::string new_name) {
-  ClientCore& core = state_->core;
-  idl::LinkRequest request;
-  request.inode = ToWire(inode);
-  request.new_parent = ToWire(new_parent);
-  request.new_name = std::move(new_name);
-  request.token = ToWire(core.TokenOf(new_parent));
-  auto attributes =
-      AttributesOf(co_await core.link.Change(idl::kLink, std::move(request), core.link.Deadline()));
-  if (!attributes.ok()) co_return attributes;
-  co_return co_await WithTail(std::move(*attributes));
-}
-
-Task<Result<DirectoryPage>> Client::ReadDirectory(InodeId inode, std::string after, int limit,
-                                                  bool with_attributes) {
-  MetaLink& link = state_->core.link;
-  idl::ReadDirectoryRequest request;
-  request.inode = ToWire(inode);
-  request.after = std::move(after);
-  request.limit = limit;
-  request.with_attributes = with_attributes;
-  auto answer = co_await link.Query(idl::kReadDirectory, std::move(request), link.Deadline());
-  if (!answer.ok()) co_return answer.status();
-  DirectoryPage page;
-  page.more = answer->more;
-  page.parent = InodeId(static_cast<uint64_t>(answer->parent));
-  for (const idl::DirectoryEntry& wire : answer->entries) {
-    DirectoryEntry entry;
-    entry.name = wire.name;
-    entry.inode = InodeId(static_cast<uint64_t>(wire.inode));
-    entry.type = static_cast<FileType>(wire.type);
-    if (wire.__isset.attributes) {
-      MORAINE_CO_ASSIGN_OR_RETURN(Attributes attributes, FromWire(wire.attributes));
-      auto full = co_await WithTail(std::move(attributes));
-      if (full.ok()) entry.attributes = std::move(*full);
-    }
-    page.entries.push_back(std::move(entry));
-  }
-  co_return page;
-}
-
-Task<Status> Client::SyncNames(InodeId directory) {
-  MetaLink& link = state_->core.link;
-  idl::InodeRequest request;
-  request.inode = ToWire(directory);
-  co_return (co_await link.Query(idl::kSyncMetadata, std::move(request), link.Deadline())).status();
-}
-
-Task<Result<FileSystemSpace>> Client::Space() {
-  MetaLink& link = state_->core.link;
-  auto answer = co_await link.Query(idl::kFileSystemStatus, idl::Empty(), link.Deadline());
-  if (!answer.ok()) co_return answer.status();
-  co_return FileSystemSpace{static_cast<uint64_t>(answer->total_bytes),
-                            static_cast<uint64_t>(answer->free_bytes),
-                            static_cast<uint64_t>(answer->inodes)};
-}
-
-// ---- Extended attributes
-
-Task<Result<std::string>> Client::GetXattr(InodeId inode, std::string name) {
-  MetaLink& link = state_->core.link;
-  idl::GetXattrRequest request;
-  request.inode = ToWire(inode);
-  request.name = std::move(name);
-  auto answer = co_await link.Query(idl::kGetXattr, std::move(request), link.Deadline());
-  if (!answer.ok()) co_return answer.status();
-  co_return std::move(answer->value);
-}
-
-Task<Status> Client::SetXattr(InodeId inode, std::string name, std::string value, XattrMode mode) {
-  ClientCore& core = state_->core;
-  idl::SetXattrRequest request;
-  request.inode = ToWire(inode);
-  request.name = std::move(name);
-  request.value = std::move(value);
-  request.create_only = mode == XattrMode::kCreate;
-  request.replace_only = mode == XattrMode::kReplace;
-  request.token = ToWire(core.TokenOfFile(inode));
-  co_return (co_await core.link.Change(idl::kSetXattr, std::move(request), core.link.Deadline()))
-      .status();
-}
-
-Task<Status> Client::RemoveXattr(InodeId inode, std::string name) {
-  ClientCore& core = state_->core;
-  idl::RemoveXattrRequest request;
-  request.inode = ToWire(inode);
-  request.name = std::move(name);
-  request.token = ToWire(core.TokenOfFile(inode));
-  co_return (co_await core.link.Change(idl::kRemoveXattr, std::move(request), core.link.Deadline()))
-      .status();
-}
-
-Task<Result<std::vector<std::string>>> Client::ListXattrs(InodeId inode) {
-  MetaLink& link = state_->core.link;
-  idl::InodeRequest request;
-  request.inode = ToWire(inode);
-  auto answer = co_await link.Query(idl::kListXattrs, std::move(request), link.Deadline());
-  if (!answer.ok()) co_return answer.status();
-  co_return std::move(answer->names);
 }
 
 // ---- Files

@@ -12,7 +12,10 @@ def main():
         need(shutil.which(program) or program, program)
     with Cluster(mount=True) as cluster:
         demo = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tools", "demo")
-        done = run([sys.executable, "-u", demo, "--dir", cluster.dir, "--bin", os.environ["MORAINE_BIN"]], timeout=840)
+        done = run(
+            [sys.executable, "-u", demo, "--dir", cluster.dir, "--bin", os.environ["MORAINE_BIN"]],
+            timeout=840,
+        )
         say(done.stdout)
 
 

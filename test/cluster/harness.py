@@ -21,10 +21,21 @@ def say(words):
 
 def run(command, timeout=300, check=True, env=None, **kwargs):
     """Runs a command; its output is shown when it fails."""
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                          errors="replace", timeout=timeout, env=env, stdin=subprocess.DEVNULL, **kwargs)
+    done = subprocess.run(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        timeout=timeout,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        **kwargs
+    )
     if check and done.returncode != 0:
-        raise AssertionError("%s ended with %d:\n%s" % (" ".join(command), done.returncode, done.stdout[-4000:]))
+        raise AssertionError(
+            "%s ended with %d:\n%s" % (" ".join(command), done.returncode, done.stdout[-4000:])
+        )
     return done
 
 
@@ -45,7 +56,15 @@ class Cluster:
         self.own = directory is None
         self.dir = directory or tempfile.mkdtemp(prefix="moraine-test-")
         self.mount = os.path.join(self.dir, "mnt") if mount else None
-        command = [self.program("moraine"), "dev", "up", "--dir", self.dir, "--chunkservers", str(chunkservers)]
+        command = [
+            self.program("moraine"),
+            "dev",
+            "up",
+            "--dir",
+            self.dir,
+            "--chunkservers",
+            str(chunkservers),
+        ]
         if mount:
             command += ["--mount", self.mount]
         self.options = list(options)
@@ -119,7 +138,9 @@ class Cluster:
 
     def metrics(self, name):
         """The numbers of one process's /metrics."""
-        with urllib.request.urlopen("http://%s/metrics" % self.process(name)["http"], timeout=10) as answer:
+        with urllib.request.urlopen(
+            "http://%s/metrics" % self.process(name)["http"], timeout=10
+        ) as answer:
             text = answer.read().decode()
         numbers = {}
         for line in text.splitlines():
@@ -129,8 +150,12 @@ class Cluster:
         return numbers
 
     def metadata_calls(self):
-        return sum(v for k, v in self.metrics("metaserver").items() if k.startswith("moraine_rpc_calls_total{")
-                   and not any(m in k for m in ('"heartbeat"', '"renewSession"', '"clusterStatus"')))
+        return sum(
+            v
+            for k, v in self.metrics("metaserver").items()
+            if k.startswith("moraine_rpc_calls_total{")
+            and not any(m in k for m in ('"heartbeat"', '"renewSession"', '"clusterStatus"'))
+        )
 
     def rocksdb_env(self):
         env = dict(os.environ)
@@ -139,23 +164,41 @@ class Cluster:
 
     def rocksdb(self, program, *words, timeout=300, check=True):
         """A stock RocksDB tool on this file system."""
-        return run([program, *words, "--fs_uri=" + self.uri], env=self.rocksdb_env(), timeout=timeout, check=check)
+        return run(
+            [program, *words, "--fs_uri=" + self.uri],
+            env=self.rocksdb_env(),
+            timeout=timeout,
+            check=check,
+        )
 
     def oracle(self, *words, timeout=300, check=True):
-        return run([self.program("moraine_oracle"), words[0], self.uri, *words[1:]], env=self.rocksdb_env(),
-                   timeout=timeout, check=check)
+        return run(
+            [self.program("moraine_oracle"), words[0], self.uri, *words[1:]],
+            env=self.rocksdb_env(),
+            timeout=timeout,
+            check=check,
+        )
 
     def start_oracle(self, *words):
-        return subprocess.Popen([self.program("moraine_oracle"), words[0], self.uri, *words[1:]],
-                                env=self.rocksdb_env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                stderr=subprocess.STDOUT, text=True)
+        return subprocess.Popen(
+            [self.program("moraine_oracle"), words[0], self.uri, *words[1:]],
+            env=self.rocksdb_env(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
 
     def wait_healthy(self, limit=120):
         def healthy():
             status = self.status()
             alive = sum(1 for server in status["servers"] if server["alive"])
-            return alive == len(status["servers"]) and status["under_replicated_chunks"] == 0 and \
-                status["lost_chunks"] == 0
+            return (
+                alive == len(status["servers"])
+                and status["under_replicated_chunks"] == 0
+                and status["lost_chunks"] == 0
+            )
+
         wait_until(healthy, limit, "full redundancy")
 
 

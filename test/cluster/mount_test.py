@@ -1,4 +1,4 @@
-"""Ordinary programs on the mount: they work, they agree with a local directory, and they survive kills."""
+"""Ordinary programs on the mount: they work, agree with local copies, and survive kills."""
 import filecmp
 import hashlib
 import os
@@ -20,7 +20,9 @@ def tree_digest(root):
         for name in sorted(files):
             path = os.path.join(directory, name)
             digest.update(os.path.relpath(path, root).encode())
-            digest.update(os.readlink(path).encode() if os.path.islink(path) else open(path, "rb").read())
+            digest.update(
+                os.readlink(path).encode() if os.path.islink(path) else open(path, "rb").read()
+            )
             digest.update(oct(os.lstat(path).st_mode).encode())
     return digest.hexdigest()
 
@@ -58,7 +60,11 @@ def posix_basics(mount):
         out.seek(1 << 20)
         out.write(b"end")
     data = open(file, "rb").read()
-    assert len(data) == (1 << 20) + 3 and data[-3:] == b"end" and data[5000:1 << 20].strip(b"\0") == b""
+    assert (
+        len(data) == (1 << 20) + 3
+        and data[-3:] == b"end"
+        and data[5000 : 1 << 20].strip(b"\0") == b""
+    )
     os.link(file, os.path.join(path, "hard"))
     assert os.stat(file).st_nlink == 2
     os.symlink("file", os.path.join(path, "soft"))
@@ -112,10 +118,12 @@ def random_model(mount, operations=1500):
             os.pwrite(handle, data, offset)
             if len(model) < offset:
                 model.extend(b"\0" * (offset - len(model)))
-            model[offset:offset + length] = data
+            model[offset : offset + length] = data
         elif kind < 0.85:
             got = os.pread(handle, length, offset)
-            assert got == bytes(model[offset:offset + length]), "seed %d step %d: read differs" % (SEED, step)
+            assert got == bytes(
+                model[offset : offset + length]
+            ), "seed %d step %d: read differs" % (SEED, step)
         elif kind < 0.92:
             os.ftruncate(handle, offset)
             if offset < len(model):
@@ -127,16 +135,34 @@ def random_model(mount, operations=1500):
         else:
             os.close(handle)
             handle = os.open(path, os.O_RDWR)
-        assert os.fstat(handle).st_size == len(model), "seed %d step %d: size differs" % (SEED, step)
+        assert os.fstat(handle).st_size == len(model), "seed %d step %d: size differs" % (
+            SEED,
+            step,
+        )
     os.close(handle)
     assert open(path, "rb").read() == bytes(model), "seed %d: content differs" % SEED
     os.unlink(path)
 
 
 def fio(mount, name, *words, timeout=200):
-    return subprocess.Popen(["fio", "--name=" + name, "--filename=" + os.path.join(mount, name), "--size=48M", "--bs=16k",
-                             "--verify=xxhash", "--verify_fatal=1", "--fallocate=none", "--ioengine=psync", *words],
-                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        [
+            "fio",
+            "--name=" + name,
+            "--filename=" + os.path.join(mount, name),
+            "--size=48M",
+            "--bs=16k",
+            "--verify=xxhash",
+            "--verify_fatal=1",
+            "--fallocate=none",
+            "--ioengine=psync",
+            *words,
+        ],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 def finish(job):
@@ -170,7 +196,10 @@ def main():
         say("git clone, fsck, tar and cp agree")
 
         # Kills of every kind of server under fio's verify: it must end without an error.
-        jobs = [fio(mount, "sequential", "--rw=write"), fio(mount, "random", "--rw=randwrite", "--fdatasync=64")]
+        jobs = [
+            fio(mount, "sequential", "--rw=write"),
+            fio(mount, "random", "--rw=randwrite", "--fdatasync=64"),
+        ]
         cluster.kill("chunkserver:2")
         cluster.kill("metaserver")
         cluster.start("metaserver")
