@@ -10,12 +10,13 @@ namespace moraine::limits {
 using namespace std::chrono_literals;
 
 // Data.
-inline constexpr uint64_t kBlockBytes = 4096;               // unit of checksums
-inline constexpr uint64_t kChunkBytesMax = 64ULL << 20;     // of appended bytes
-inline constexpr uint64_t kAppendBytesMax = 4ULL << 20;     // one append call
-inline constexpr uint64_t kReadBytesMax = 4ULL << 20;       // one read call
-inline constexpr uint64_t kJournalAppendBytesMax = 64ULL << 10;  // larger synced appends go to the file
-inline constexpr uint64_t kInlineBytesMax = 4096;           // a file held in its inode record
+inline constexpr uint64_t kBlockBytes = 4096;            // unit of checksums
+inline constexpr uint64_t kChunkBytesMax = 64ULL << 20;  // of appended bytes
+inline constexpr uint64_t kAppendBytesMax = 4ULL << 20;  // one append call
+inline constexpr uint64_t kReadBytesMax = 4ULL << 20;    // one read call
+inline constexpr uint64_t kJournalAppendBytesMax = 64ULL
+                                                   << 10;  // larger synced appends go to the file
+inline constexpr uint64_t kInlineBytesMax = 4096;          // a file held in its inode record
 inline constexpr uint64_t kFileBytesMax = 1ULL << 50;
 inline constexpr uint64_t kIdleBufferBytesMax = 64ULL << 20;  // kept for reuse, per process
 
@@ -26,25 +27,38 @@ inline constexpr uint64_t kXattrNameBytesMax = 255;
 inline constexpr uint64_t kXattrValueBytesMax = 64 << 10;
 inline constexpr uint64_t kXattrsPerInodeMax = 64;
 inline constexpr uint32_t kLinksMax = 65000;
-inline constexpr uint64_t kListingNamesKept = 1 << 20;     // per open directory of a mount, to seek in
+inline constexpr uint64_t kListingNamesKept = 1 << 20;  // per open directory of a mount, to seek in
 
 // Policies.
 inline constexpr int kReplicasMax = 9;
 
 // Calls.
-inline constexpr uint64_t kFrameBytesMax = 8ULL << 20;      // Thrift part of a message
-inline constexpr uint64_t kBulkBytesMax = 8ULL << 20;       // raw bytes behind a frame
-inline constexpr int kCallsPerConnectionMax = 1024;         // in flight
+inline constexpr uint64_t kFrameBytesMax = 8ULL << 20;  // Thrift part of a message
+inline constexpr uint64_t kBulkBytesMax = 8ULL << 20;   // raw bytes behind a frame
+inline constexpr int kCallsPerConnectionMax = 1024;     // in flight
 inline constexpr int kConnectionsMax = 4096;
-inline constexpr uint64_t kServerBulkBytesMax = 512ULL << 20;  // in flight in one server
+inline constexpr uint64_t kServerBulkBytesMax = 512ULL << 20;   // in flight in one server
+inline constexpr uint64_t kPeerBulkBytesMax = 64ULL << 20;      // of those, of one connection
+inline constexpr uint64_t kServerFrameBytesMax = 128ULL << 20;  // of large frames, in one server
+inline constexpr uint64_t kSmallFrameBytes = 16ULL
+                                             << 10;  // not counted there; also a handshake's bound
+inline constexpr uint64_t kListItemsMax = 1ULL << 19;        // of one list inside a frame
+inline constexpr uint64_t kReadAheadBytes = 64ULL << 10;     // small frames arrive many at a time
+inline constexpr uint64_t kWriteBatchBytesMax = 4ULL << 20;  // of one system call
+inline constexpr uint64_t kQueuedBytesMax = 32ULL << 20;     // of one connection; then senders wait
+inline constexpr uint64_t kUnreadBytesMax = 256ULL
+                                            << 20;  // then the peer that does not read is left
 inline constexpr auto kHandshakeTimeout = 5s;
-inline constexpr auto kAcceptRetryDelay = 100ms;            // after a failed accept
-inline constexpr auto kFrameTimeout = 30s;                  // a begun frame must be complete
-inline constexpr int kRememberedAnswersMax = 1024;          // per session
+inline constexpr auto kAcceptRetryDelay = 100ms;  // after a failed accept
+inline constexpr auto kFarewellTimeout = 1s;      // for the error that ends a connection to arrive
+inline constexpr auto kSilenceMax =
+    5s;  // a call that waited so long and heard nothing breaks the connection
+inline constexpr auto kFrameTimeout = 30s;          // a begun frame must be complete
+inline constexpr int kRememberedAnswersMax = 1024;  // per session
 
 // Time.
 inline constexpr auto kHeartbeatInterval = 1s;
-inline constexpr auto kAppendStallMax = 1s;                 // a replica slower than this is left behind
+inline constexpr auto kAppendStallMax = 1s;  // a replica slower than this is left behind
 
 static_assert(kChunkBytesMax % kBlockBytes == 0);
 static_assert(kAppendBytesMax <= kBulkBytesMax && kReadBytesMax <= kBulkBytesMax);
@@ -53,5 +67,8 @@ static_assert(kJournalAppendBytesMax <= kAppendBytesMax);
 static_assert(kInlineBytesMax <= kFrameBytesMax);
 static_assert(kXattrValueBytesMax * kXattrsPerInodeMax <= kFrameBytesMax);
 static_assert(kServerBulkBytesMax >= 8 * kBulkBytesMax);
+static_assert(kPeerBulkBytesMax >= 2 * kBulkBytesMax && kPeerBulkBytesMax <= kServerBulkBytesMax);
+static_assert(kServerFrameBytesMax >= 2 * kFrameBytesMax);
+static_assert(kUnreadBytesMax >= kQueuedBytesMax + kPeerBulkBytesMax + kFrameBytesMax);
 
 }  // namespace moraine::limits

@@ -2,8 +2,11 @@
 // this table, servers register handlers by it, metrics and tests walk it.
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
 #include <string_view>
 
+#include "base/limits.h"
 #include "idl/chunkserver_types.h"
 #include "idl/common_types.h"
 #include "idl/metaserver_types.h"
@@ -16,6 +19,18 @@ struct Method {
   using Response = ResponseType;
   std::string_view name;
 };
+
+// At most how many raw bytes the answer will bring, so that a server can make sure of room before it
+// begins. Calls that answer with raw bytes have an overload.
+template <class Request>
+uint64_t AnswerBulkBytesMax(const Request&) {
+  return 0;
+}
+inline uint64_t AnswerBulkBytesMax(const ReadRequest& request) {
+  if (request.length <= 0) return 0;
+  const auto length = std::min<uint64_t>(static_cast<uint64_t>(request.length), limits::kReadBytesMax);
+  return length + 2 * limits::kBlockBytes;  // whole blocks at both ends
+}
 
 inline constexpr Method<HandshakeRequest, HandshakeResponse> kHandshake{"handshake"};
 

@@ -22,9 +22,19 @@ struct Channel::Pending {
   Event done;
   const Connection* connection;
   const std::function<void(Protocol&)>* decode;
-  bool answering = false;  // the answer has begun to arrive: its bulk follows
   Status status;
   Buffer bulk;
+};
+
+// Also when the caller's frame is destroyed while it waits.
+struct Channel::Forget {
+  Channel* channel;
+  int32_t number;
+  const Pending* pending;
+  ~Forget() {
+    const auto it = channel->pending_.find(number);
+    if (it != channel->pending_.end() && it->second == pending) channel->pending_.erase(it);
+  }
 };
 
 Channel::Channel(Loop& loop, Endpoint endpoint, Identity self, Expectation expectation)
@@ -33,13 +43,16 @@ Channel::Channel(Loop& loop, Endpoint endpoint, Identity self, Expectation expec
       self_(std::move(self)),
       expectation_(expectation),
       connect_ended_(loop),
+      door_(loop, 1),
       tasks_(loop) {}
 
 Channel::~Channel() = default;
 
 void Channel::Close() {
   tasks_.Close();
-  Disconnect(Status(Code::kCanceled, "the channel to " + endpoint_.ToString() + " is closed"));
+  const Status why(Code::kCanceled, "the channel to " + endpoint_.ToString() + " is closed");
+  Disconnect(why);
+  if (shaking_hands_ != nullptr) shaking_hands_->Close(why);
   connect_ended_.NotifyAll();
 }
 
@@ -68,21 +81,45 @@ void Channel::FailPending(const Connection* connection, const Status& why) {
   }
 }
 
-Task<Result<std::shared_ptr<Connection>>> Channel::Connected(Instant deadline) {
+// What the end of a connection means for a call on it: whether it was carried out is not known.
+Status Channel::Broken(const Status& why) const {
+  if (tasks_.closed()) return {Code::kCanceled, why.message()};
+  return {Code::kUnavailable, why.message()};
+}
+
+Task<Status> Channel::WaitForConnection(Instant deadline) {
   while (!connected()) {
     if (tasks_.closed()) co_return Status(Code::kCanceled, "the channel is closed");
+    const uint64_t failures_before = connect_failures_;
     if (!connecting_) {
       connecting_ = true;
-      connect_status_ = Status();
       tasks_.Spawn(RunConnect());
     }
     const bool woken = co_await connect_ended_.Wait(deadline);
     if (!woken) {
       co_return Status(Code::kTimeout, "no connection to " + endpoint_.ToString() + " in time");
     }
-    if (!connected() && !connect_status_.ok()) co_return connect_status_;
+    if (connect_failures_ != failures_before) co_return connect_status_;
   }
-  co_return connection_;
+  co_return Status();
+}
+
+// A connection with room, for the caller whose turn it is.
+Task<Result<std::shared_ptr<Connection>>> Channel::WaitAtDoor(Instant deadline) {
+  if (!connected()) MORAINE_CO_RETURN_IF_ERROR(co_await WaitForConnection(deadline));
+  const std::shared_ptr<Connection> connection = connection_;
+  if (!connection->has_room()) {
+    const bool room = co_await connection->WaitForRoom(deadline);
+    if (!room) {
+      if (connection->closed()) co_return Broken(connection->why_closed());
+      co_return Status(Code::kOverloaded, endpoint_.ToString() + " does not take more bytes");
+    }
+  }
+  if (pending_.size() >= static_cast<size_t>(limits::kCallsPerConnectionMax)) {
+    co_return Status(Code::kOverloaded, fmt::format("{} calls to {} are under way already",
+                                                    pending_.size(), endpoint_.ToString()));
+  }
+  co_return connection;
 }
 
 Task<void> Channel::RunConnect() {
@@ -91,7 +128,6 @@ Task<void> Channel::RunConnect() {
   auto stream = co_await loop_.Connect(endpoint_, deadline);
   if (stream.ok()) {
     auto connection = std::make_shared<Connection>(loop_, std::move(*stream));
-    connection->Start();
     // A peer that accepts and then says nothing must not hold us.
     struct Guard : Timer {
       explicit Guard(Connection* connection) : connection(connection) {}
@@ -101,18 +137,21 @@ Task<void> Channel::RunConnect() {
       Connection* connection;
     } guard(connection.get());
     loop_.timers().Arm(guard, deadline);
-    status = co_await ShakeHands(connection);
-    if (status.ok() && !tasks_.closed()) {
+    shaking_hands_ = connection;
+    if (connection->Start(tasks_)) status = co_await ShakeHands(connection);
+    shaking_hands_ = nullptr;
+    if (status.ok() && tasks_.Spawn(RunReader(this, connection))) {
       connection_ = connection;
-      tasks_.Spawn(RunReader(this, connection));
     } else {
-      connection->Close(status.ok() ? Status(Code::kCanceled, "the channel is closed") : status);
+      if (status.ok()) status = Status(Code::kCanceled, "the channel is closed");
+      connection->Close(status);
     }
   } else {
     status = stream.status().Prefixed("connect to " + endpoint_.ToString());
   }
   connecting_ = false;
   connect_status_ = status;
+  if (!status.ok()) ++connect_failures_;
   connect_ended_.NotifyAll();
 }
 
@@ -125,6 +164,8 @@ Task<Status> Channel::ShakeHands(std::shared_ptr<Connection> connection) {
   request.server_id = static_cast<int64_t>(self_.server.value());
   request.expect_server_id = static_cast<int64_t>(expectation_.server.value());
   connection->Send(connection->encoder().Call(idl::kHandshake.name, 0, {}, request), {});
+  Result<size_t> length = co_await connection->ReadLength(limits::kSmallFrameBytes);
+  if (!length.ok()) co_return length.status();
   Result<ConstBytes> frame = co_await connection->ReadFrame();
   if (!frame.ok()) co_return frame.status();
   Result<Decoder::Head> head = connection->decoder().Open(*frame);
@@ -134,21 +175,45 @@ Task<Status> Channel::ShakeHands(std::shared_ptr<Connection> connection) {
       head->type, [&](Protocol& protocol) { response.read(&protocol); });
   if (!answer.ok()) co_return answer.status().Prefixed(endpoint_.ToString());
   if (!answer->success) co_return answer->error;
+  if (answer->bulk_bytes > 0) co_return Status(Code::kProtocol, "raw bytes behind a handshake");
+  MORAINE_CO_RETURN_IF_ERROR(CheckServer(response));
+  peer_ = Identity{response.role, response.cluster, response.name,
+                   ServerId(static_cast<uint64_t>(response.server_id))};
+  co_return Status();
+}
+
+Status Channel::CheckServer(const idl::HandshakeResponse& response) const {
   const std::string where = endpoint_.ToString();
+  const auto& constants = idl::g_common_constants;
+  if (response.version < constants.kProtocolVersionOldest) {
+    return {Code::kWrongVersion,
+            fmt::format("{} speaks protocol version {}, which is older than {}, the oldest that is understood here",
+                        where, response.version, constants.kProtocolVersionOldest)};
+  }
   if (response.role != expectation_.role) {
-    co_return Status(Code::kWrongRole, where + " is not the kind of server that is wanted here");
+    return {Code::kWrongRole, where + " is not the kind of server that is wanted here"};
   }
   if (!ClustersAgree(self_.cluster, response.cluster)) {
-    co_return Status(Code::kWrongCluster,
-                     fmt::format("{} belongs to cluster {}, not to {}", where, response.cluster, self_.cluster));
+    return {Code::kWrongCluster,
+            fmt::format("{} belongs to cluster {}, not to {}", where, response.cluster, self_.cluster)};
   }
   const ServerId server(static_cast<uint64_t>(response.server_id));
   if (!expectation_.server.IsNone() && server != expectation_.server) {
-    co_return Status(Code::kWrongRole, fmt::format("{} is chunkserver {}, not {}", where,
-                                                   server.value(), expectation_.server.value()));
+    return {Code::kWrongRole, fmt::format("{} is chunkserver {}, not {}", where, server.value(),
+                                          expectation_.server.value())};
   }
-  peer_ = Identity{response.role, response.cluster, response.name, server};
-  co_return Status();
+  return {};
+}
+
+Status Channel::FillHeader(CallOptions* options) const {
+  const Duration left = options->deadline - loop_.Now();
+  if (left <= Duration::zero()) return {Code::kTimeout, "the deadline came before the call was sent"};
+  using std::chrono::milliseconds;
+  const int64_t left_ms = std::chrono::duration_cast<milliseconds>(left).count();
+  options->header.timeout_ms = static_cast<int32_t>(std::clamp<int64_t>(left_ms, 1, INT32_MAX));
+  options->header.bulk_bytes = static_cast<int32_t>(options->bulk.size());
+  options->header.bulk_alignment = static_cast<int32_t>(options->bulk_alignment);
+  return {};
 }
 
 Task<Result<Buffer>> Channel::CallRaw(std::string_view name, CallOptions* options,
@@ -156,45 +221,42 @@ Task<Result<Buffer>> Channel::CallRaw(std::string_view name, CallOptions* option
                                       const std::function<void(Protocol&)>* decode) {
   MORAINE_CHECK(options->deadline != kNever, "every call has a deadline");
   MORAINE_CHECK(options->bulk.size() <= limits::kBulkBytesMax);
+  MORAINE_CHECK(options->bulk_alignment < limits::kBlockBytes);
   std::optional<TaskGroup::Pass> pass = tasks_.Enter();
   if (!pass) co_return Status(Code::kCanceled, "the channel is closed");
-  Result<std::shared_ptr<Connection>> connected = co_await Connected(options->deadline);
-  if (!connected.ok()) co_return connected.status();
-  const std::shared_ptr<Connection> connection = *connected;
-  const bool room = co_await connection->WaitForRoom(options->deadline);
-  if (!room) {
-    if (connection->closed()) co_return connection->why_closed();
-    co_return Status(Code::kOverloaded, endpoint_.ToString() + " does not take more bytes");
-  }
-  if (pending_.size() >= static_cast<size_t>(limits::kCallsPerConnectionMax)) {
-    co_return Status(Code::kOverloaded, fmt::format("{} calls to {} are under way already",
-                                                    pending_.size(), endpoint_.ToString()));
-  }
 
-  using std::chrono::milliseconds;
-  const auto left = std::chrono::duration_cast<milliseconds>(options->deadline - loop_.Now());
-  options->header.timeout_ms =
-      static_cast<int32_t>(std::clamp<int64_t>(left.count(), 1, INT32_MAX));
-  options->header.bulk_bytes = static_cast<int32_t>(options->bulk.size());
-  options->header.bulk_alignment = static_cast<int32_t>(options->bulk_alignment);
+  const uint64_t failures_before = connect_failures_;
+  std::optional<Semaphore::Units> turn = door_.TryAcquire(1);
+  if (!turn) turn = co_await door_.Acquire(1, options->deadline);
+  if (!turn) {
+    if (connected()) co_return Status(Code::kOverloaded, endpoint_.ToString() + " does not take more bytes");
+    co_return Status(Code::kTimeout, "no connection to " + endpoint_.ToString() + " in time");
+  }
+  // An attempt that failed while we waited for our turn has failed for us too.
+  if (!connected() && connect_failures_ != failures_before) co_return connect_status_;
+  MORAINE_CO_ASSIGN_OR_RETURN(const std::shared_ptr<Connection> connection,
+                              co_await WaitAtDoor(options->deadline));
+  MORAINE_CO_RETURN_IF_ERROR(FillHeader(options));
 
   const int32_t number = next_number_;
   next_number_ = next_number_ == INT32_MAX ? 1 : next_number_ + 1;
+  std::string encoded = (*encode)(*connection, number);
+  if (encoded.size() > limits::kFrameBytesMax) {
+    co_return Status(Code::kTooLarge, fmt::format("a request of {} bytes; {} fit into a frame",
+                                                  encoded.size(), limits::kFrameBytesMax));
+  }
   Pending pending(loop_, connection.get(), decode);
   pending_.emplace(number, &pending);
-  // Also when this frame is destroyed while it waits.
-  struct Forget {
-    Channel* channel;
-    int32_t number;
-    Pending* pending;
-    ~Forget() {
-      const auto it = channel->pending_.find(number);
-      if (it != channel->pending_.end() && it->second == pending) channel->pending_.erase(it);
-    }
-  } forget{this, number, &pending};
-  connection->Send((*encode)(*connection, number), std::move(options->bulk));
+  const Forget forget{this, number, &pending};
+  const Instant sent_at = loop_.Now();
+  connection->Send(std::move(encoded), std::move(options->bulk));
+  turn->Release();
   const bool answered = co_await pending.done.Wait(options->deadline);
   if (!answered) {
+    const bool silent = connection->heard_at() <= sent_at && loop_.Now() - sent_at >= limits::kSilenceMax;
+    if (silent && connection_ == connection) {
+      Disconnect(Status(Code::kUnavailable, "nothing came from " + endpoint_.ToString()));
+    }
     co_return Status(Code::kTimeout,
                      fmt::format("no answer to {} from {} in time", name, endpoint_.ToString()));
   }
@@ -205,10 +267,9 @@ Task<Result<Buffer>> Channel::CallRaw(std::string_view name, CallOptions* option
 Task<void> Channel::RunReader(Channel* channel, std::shared_ptr<Connection> connection) {
   Status status;
   while (status.ok()) status = co_await channel->ReadAnswer(*connection);
-  if (connection->closed()) status = connection->why_closed();
   connection->Close(status);
   if (channel->connection_ == connection) channel->connection_ = nullptr;
-  channel->FailPending(connection.get(), status);
+  channel->FailPending(connection.get(), channel->Broken(connection->why_closed()));
 }
 
 Task<Status> Channel::ReadAnswer(Connection& connection) {

@@ -1,10 +1,16 @@
 // Calls to one server. A Channel connects and shakes hands when the first call needs it, and again
-// after the connection broke; many calls are in flight at once and answers come in any order.
+// after the connection broke; many calls are in flight at once and answers come in any order. Calls
+// are sent in the order in which they were made, also those that had to wait for a connection. A
+// connection on which nothing came in for limits::kSilenceMax while a call ran out of time is given
+// up, so that the next call makes a new one.
 //
 // What a failed call means:
 //   kUnavailable  no connection, or it broke: the call may or may not have been carried out
 //   kTimeout      no answer by the deadline: likewise unknown
-//   kOverloaded   refused at the door: not carried out
+//   kOverloaded   refused at the door, here or there: not carried out
+//   kTooLarge     the request does not fit into a frame: not sent (or the server's own answer)
+//   kCanceled     the channel was closed: unknown
+//   kWrongCluster, kWrongVersion, kWrongRole  the handshake failed: not carried out
 //   anything else is the server's own answer
 // A change whose outcome is unknown is repeated with the same session and sequence number
 // (section "Idempotency" of idl/PROTOCOL.md); nothing here repeats by itself.
@@ -83,15 +89,20 @@ class Channel {
 
  private:
   struct Pending;
+  struct Forget;
   Task<Result<Buffer>> CallRaw(std::string_view name, CallOptions* options,
                                const std::function<std::string(Connection&, int32_t)>* encode,
                                const std::function<void(Protocol&)>* decode);
-  Task<Result<std::shared_ptr<Connection>>> Connected(Instant deadline);
+  Task<Result<std::shared_ptr<Connection>>> WaitAtDoor(Instant deadline);
+  Task<Status> WaitForConnection(Instant deadline);
+  Status FillHeader(CallOptions* options) const;
   Task<void> RunConnect();
   Task<Status> ShakeHands(std::shared_ptr<Connection> connection);
+  Status CheckServer(const idl::HandshakeResponse& response) const;
   static Task<void> RunReader(Channel* channel, std::shared_ptr<Connection> connection);
   Task<Status> ReadAnswer(Connection& connection);
   void FailPending(const Connection* connection, const Status& why);
+  Status Broken(const Status& why) const;
 
   // Constant after construction.
   Loop& loop_;
@@ -100,10 +111,13 @@ class Channel {
   const Expectation expectation_;
 
   std::shared_ptr<Connection> connection_;
+  std::shared_ptr<Connection> shaking_hands_;  // not yet of use
   Identity peer_;
   bool connecting_ = false;
   Condition connect_ended_;
-  Status connect_status_;
+  Status connect_status_;           // of the last attempt
+  uint64_t connect_failures_ = 0;
+  Semaphore door_;                  // one call at a time waits for a connection and for room
   std::map<int32_t, Pending*> pending_;
   int32_t next_number_ = 1;
   TaskGroup tasks_;

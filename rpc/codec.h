@@ -20,9 +20,25 @@
 
 namespace moraine::rpc {
 
-using Protocol = apache::thrift::protocol::TCompactProtocolT<apache::thrift::transport::TMemoryBuffer>;
+// Reads nothing that the frame cannot hold: Thrift's own reader makes room for as many items as a
+// list announces, before it has seen one of them.
+class Protocol final
+    : public apache::thrift::protocol::TCompactProtocolT<apache::thrift::transport::TMemoryBuffer> {
+ public:
+  using Type = apache::thrift::protocol::TType;
+  using TCompactProtocolT::TCompactProtocolT;
+  // Nothing in the next message is longer than this.
+  void SetFrameBytes(size_t bytes) { string_limit_ = container_limit_ = static_cast<int32_t>(bytes); }
+  uint32_t readListBegin_virt(Type& item, uint32_t& size) override;
+  uint32_t readSetBegin_virt(Type& item, uint32_t& size) override;
+  uint32_t readMapBegin_virt(Type& key, Type& value, uint32_t& size) override;
 
-// Writes messages; the returned frame begins with its four length bytes.
+ private:
+  void CheckSize(uint32_t size) const;
+};
+
+// Writes messages; the returned frame begins with its four length bytes. It may be longer than
+// limits::kFrameBytesMax, which the sender has to look at.
 class Encoder {
  public:
   Encoder();
@@ -54,12 +70,14 @@ class Encoder {
   void BeginField(int16_t id);
   void BulkField(size_t bulk_bytes);
   std::string End();
+  std::string Take();
 
   std::shared_ptr<apache::thrift::transport::TMemoryBuffer> memory_;
   std::unique_ptr<Protocol> protocol_;
 };
 
-// Reads one message at a time. Every call may fail with kProtocol, whatever the bytes are.
+// Reads one message at a time. Every call may fail with kProtocol, whatever the bytes are; the next
+// Open begins afresh. No exception of Thrift's comes out.
 class Decoder {
  public:
   Decoder();
@@ -89,9 +107,15 @@ class Decoder {
  private:
   template <class F>
   Status Guarded(F&& read);
+  void Renew();
+  void ReadAnswerFields(AnswerHead* head, const std::function<void(Protocol&)>& response);
 
   std::shared_ptr<apache::thrift::transport::TMemoryBuffer> memory_;
   std::unique_ptr<Protocol> protocol_;
+  bool used_up_ = false;  // the protocol's own state is in the middle of a message, or too large
 };
+
+// What a stranger called a method, made fit for an answer and a log line.
+std::string PrintableName(std::string_view name);
 
 }  // namespace moraine::rpc

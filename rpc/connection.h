@@ -8,10 +8,13 @@
 #include <deque>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/buffer.h"
+#include "base/limits.h"
 #include "base/loop/loop.h"
 #include "base/loop/sync.h"
+#include "base/loop/task_group.h"
 #include "rpc/bulk.h"
 #include "rpc/codec.h"
 
@@ -19,30 +22,45 @@ namespace moraine::rpc {
 
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
-  Connection(Loop& loop, std::unique_ptr<Stream> stream);
+  // `patience` is how long the peer may take for a message that it has begun, for the bulk behind
+  // it, and to take one batch of what we send.
+  Connection(Loop& loop, std::unique_ptr<Stream> stream, Duration patience = limits::kFrameTimeout);
   ~Connection();
 
-  // Begins to send. Call once, after make_shared.
-  void Start();
+  // Begins to send, inside `group`, whose owner closes this connection before it drains. Call
+  // once, after make_shared. False: the group is closed.
+  bool Start(TaskGroup& group);
 
-  // The next message without its length bytes; valid until the next read. A message must be
-  // complete within limits::kFrameTimeout after its first byte; between messages the wait is
-  // unbounded. Errors: kUnavailable (closed by the peer), kProtocol (too long), kTimeout, kCanceled.
+  // How long the next message is, once that is known; a message over `bytes_max` is kProtocol.
+  // ReadFrame then gives it.
+  Task<Result<size_t>> ReadLength(size_t bytes_max = limits::kFrameBytesMax);
+  // The next message without its length bytes; valid until the next read. Between messages the
+  // wait is unbounded; room is made as the bytes arrive, not as they are announced.
+  // Errors: kUnavailable (closed by the peer), kProtocol (too long), kTimeout, kCanceled.
   Task<Result<ConstBytes>> ReadFrame();
   // Exactly `size` bytes that begin `alignment` bytes into a page.
   Task<Result<Buffer>> ReadBulk(size_t size, size_t alignment);
 
   // Queues a frame (with length bytes) and its bulk. Never blocks; callers bound what they queue
-  // through WaitForRoom.
+  // through WaitForRoom, and a peer that lets limits::kUnreadBytesMax pile up is left.
   void Send(std::string frame, BulkOut bulk);
-  // Waits until fewer than the bound of bytes are queued; in order of asking, so that calls go out
-  // in the order in which they were made. False: closed, or the deadline came first.
+  bool has_room() const {
+    return !closed_ && queued_bytes_ < limits::kQueuedBytesMax && waiting_for_room_ == 0;
+  }
+  // Waits until fewer than limits::kQueuedBytesMax are queued; in order of asking. False: closed,
+  // or the deadline came first.
   Task<bool> WaitForRoom(Instant deadline);
 
   // Ends the stream; readers and waiters get errors. Idempotent.
   void Close(Status why);
+  // Close, but what is queued goes out first, and the peer has limits::kFarewellTimeout to take it
+  // and to end the stream itself: a reset in its place would cost it what it has not yet read.
+  // Instead of a read: no other may be under way.
+  Task<void> Finish(Status why);
   bool closed() const { return closed_; }
   const Status& why_closed() const { return why_; }
+  // When bytes last came in.
+  Instant heard_at() const { return heard_at_; }
   std::string peer() const { return stream_->peer(); }
   Encoder& encoder() { return encoder_; }
   Decoder& decoder() { return decoder_; }
@@ -54,9 +72,14 @@ class Connection : public std::enable_shared_from_this<Connection> {
     size_t bytes = 0;
   };
   static Task<void> RunWriter(std::shared_ptr<Connection> self);
+  size_t GatherBatch(std::vector<ConstBytes>* pieces) const;
   Task<Status> Fill(size_t needed);
+  void MakeRoom(size_t needed);
+  size_t unread() const { return end_ - begin_; }
+  void ArmFrameTimer();
 
   Loop& loop_;
+  const Duration patience_;
   std::unique_ptr<Stream> stream_;
   Encoder encoder_;
   Decoder decoder_;
@@ -65,12 +88,14 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Buffer in_;
   size_t begin_ = 0;
   size_t end_ = 0;
+  Instant heard_at_;
 
   // Outgoing.
   std::deque<Outgoing> queue_;
   size_t queued_bytes_ = 0;
   Condition queue_changed_;
   Condition room_;
+  Condition sent_;
   int waiting_for_room_ = 0;  // also those that are woken and have not yet run
 
   // Closes a peer that begins a frame and does not finish it, or does not take what we send.

@@ -6,10 +6,11 @@
 //   MORAINE_RETURN_IF_ERROR(server.Start());
 //
 // Each call runs as its own coroutine on the loop; calls of one connection begin in the order in
-// which they arrived. At the door: connections, calls per connection, frame and bulk lengths, bulk
-// bytes in all, the time for a handshake and for a begun frame. What does not fit waits in the
-// socket (bulk, calls) or is refused (connections, lengths).
-// Confined to one loop. Shutdown: Close, then Drain.
+// which they arrived. At the door: connections, calls per connection, frame and bulk lengths, bytes of
+// large frames and of bulk (both ways) per connection and in all, the time for a handshake and for a
+// begun frame. What does not fit waits in the socket (calls, bytes) or is refused (connections,
+// lengths). A peer that breaks the protocol loses its connection, after the error if it asked.
+// Confined to one loop. Shutdown: Close, then Drain; answers not yet written are dropped.
 #pragma once
 
 #include <functional>
@@ -18,6 +19,7 @@
 #include <set>
 #include <string>
 
+#include "base/limits.h"
 #include "base/loop/loop.h"
 #include "base/loop/sync.h"
 #include "base/loop/task_group.h"
@@ -40,6 +42,9 @@ struct CallContext {
 struct ServerOptions {
   Endpoint listen;
   Duration default_timeout = std::chrono::seconds(30);
+  Duration handshake_timeout = limits::kHandshakeTimeout;
+  Duration frame_timeout = limits::kFrameTimeout;  // for a begun frame, and for the bulk behind it
+  size_t connections_max = limits::kConnectionsMax;
 };
 
 class Server {
@@ -49,13 +54,17 @@ class Server {
 
   template <class Request, class Response, class Handler>
   void Handle(idl::Method<Request, Response> method, Handler handler) {
-    AddMethod(method.name, [this, method, handler = std::move(handler)](CallFrame frame) -> Task<void> {
-      return RunCall<Request, Response>(method.name, handler, std::move(frame));
-    }, [](Protocol& protocol) -> std::shared_ptr<void> {
-      auto request = std::make_shared<Request>();
-      request->read(&protocol);
-      return request;
-    });
+    AddMethod(
+        method.name,
+        [this, handler = std::move(handler)](CallFrame frame) -> Task<void> {
+          return RunCall<Request, Response>(this, handler, std::move(frame));
+        },
+        [](Protocol& protocol, uint64_t* answer_bulk_bytes) -> std::shared_ptr<void> {
+          auto request = std::make_shared<Request>();
+          request->read(&protocol);
+          *answer_bulk_bytes = AnswerBulkBytesMax(*request);
+          return request;
+        });
   }
 
   // Binds the port; kBusy when it is taken.
@@ -73,19 +82,23 @@ class Server {
  private:
   struct Peer;
   struct MethodEntry;
+  struct BulkUnits;
   struct CallFrame {
     std::shared_ptr<Peer> peer;
     int32_t number = 0;
     CallContext context;
     std::shared_ptr<void> request;
     Semaphore::Units call_units;
-    Semaphore::Units bulk_units;
+    Semaphore::Units frame_units;
+    std::shared_ptr<BulkUnits> bulk_units;  // shared with the answer on its way out
+    uint64_t answer_bulk_bytes = 0;
     MethodEntry* method = nullptr;
     Instant received{};
   };
   using Runner = std::function<Task<void>(CallFrame)>;
-  using RequestReader = std::function<std::shared_ptr<void>(Protocol&)>;
+  using RequestReader = std::function<std::shared_ptr<void>(Protocol&, uint64_t* answer_bulk_bytes)>;
   struct MethodEntry {
+    std::string_view name;
     Runner run;
     RequestReader read;
     std::set<idl::Role::type> roles;  // empty: all
@@ -95,18 +108,15 @@ class Server {
   };
 
   template <class Request, class Response, class Handler>
-  Task<void> RunCall(std::string_view name, Handler handler, CallFrame frame) {
+  static Task<void> RunCall(Server* server, Handler handler, CallFrame frame) {
     Request& request = *static_cast<Request*>(frame.request.get());
     Result<Response> response = co_await handler(frame.context, std::move(request));
-    // The answer may wait in the socket for as long as the peer is slow; the request's bytes go now.
-    frame.context.bulk_in = Buffer();
-    frame.bulk_units.Release();
     if (response.ok()) {
       const size_t bulk_bytes = frame.context.bulk_out.size();
-      SendAnswer(frame, EncoderOf(frame).Answer(name, frame.number, *response, bulk_bytes), true);
+      server->SendAnswer(frame, EncoderOf(frame).Answer(frame.method->name, frame.number, *response,
+                                                        bulk_bytes));
     } else {
-      frame.context.bulk_out = BulkOut();
-      SendAnswer(frame, EncoderOf(frame).Error(name, frame.number, response.status()), false);
+      server->SendError(frame, response.status());
     }
   }
 
@@ -114,10 +124,15 @@ class Server {
   Task<void> RunAccept();
   Task<void> RunPeer(std::shared_ptr<Peer> peer);
   Task<Status> ServeNext(std::shared_ptr<Peer> peer);
-  Status AnswerHandshake(Peer& peer, int32_t number, const idl::HandshakeRequest& request);
+  Task<Result<ConstBytes>> ReadCall(std::shared_ptr<Peer> peer, CallFrame* frame);
+  Task<Status> AdmitBulk(CallFrame* frame);
+  void Begin(CallFrame frame);
+  Status AnswerHandshake(const CallFrame& frame, const idl::HandshakeRequest& request);
   Status CheckHandshake(const idl::HandshakeRequest& request) const;
-  Encoder& EncoderOf(CallFrame& frame);
-  void SendAnswer(CallFrame& frame, std::string encoded, bool ok);
+  static Encoder& EncoderOf(CallFrame& frame);
+  void SendAnswer(CallFrame& frame, std::string encoded);
+  void SendError(CallFrame& frame, const Status& error);
+  static void Refuse(Peer& peer, std::string_view name, int32_t number, const Status& error);
 
   // Constant after construction.
   Loop& loop_;
@@ -127,9 +142,10 @@ class Server {
   Identity self_;
   std::unique_ptr<Listener> listener_;
   std::map<std::string, MethodEntry, std::less<>> methods_;
-  std::set<std::shared_ptr<Peer>> peers_;
+  Semaphore frames_;
   Semaphore bulk_;
   TaskGroup tasks_;
+  std::set<std::shared_ptr<Peer>> peers_;  // after what their queues give back to
   Gauge& connections_;
   Counter& refused_;
   Counter& protocol_errors_;
