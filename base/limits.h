@@ -40,19 +40,16 @@ inline constexpr int kConnectionsMax = 4096;
 inline constexpr uint64_t kServerBulkBytesMax = 512ULL << 20;   // in flight in one server
 inline constexpr uint64_t kPeerBulkBytesMax = 64ULL << 20;      // of those, of one connection
 inline constexpr uint64_t kServerFrameBytesMax = 128ULL << 20;  // of large frames, in one server
-inline constexpr uint64_t kSmallFrameBytes = 16ULL
-                                             << 10;  // not counted there; also a handshake's bound
+inline constexpr uint64_t kSmallFrameBytes = 16ULL << 10;    // not counted; a handshake's bound
 inline constexpr uint64_t kListItemsMax = 1ULL << 19;        // of one list inside a frame
 inline constexpr uint64_t kReadAheadBytes = 64ULL << 10;     // small frames arrive many at a time
 inline constexpr uint64_t kWriteBatchBytesMax = 4ULL << 20;  // of one system call
 inline constexpr uint64_t kQueuedBytesMax = 32ULL << 20;     // of one connection; then senders wait
-inline constexpr uint64_t kUnreadBytesMax = 256ULL
-                                            << 20;  // then the peer that does not read is left
+inline constexpr uint64_t kUnreadBytesMax = 256ULL << 20;    // then such a peer is left
 inline constexpr auto kHandshakeTimeout = 5s;
 inline constexpr auto kAcceptRetryDelay = 100ms;  // after a failed accept
 inline constexpr auto kFarewellTimeout = 1s;      // for the error that ends a connection to arrive
-inline constexpr auto kSilenceMax =
-    5s;  // a call that waited so long and heard nothing breaks the connection
+inline constexpr auto kSilenceMax = 5s;  // a call that heard nothing so long breaks its connection
 inline constexpr auto kFrameTimeout = 30s;          // a begun frame must be complete
 inline constexpr int kRememberedAnswersMax = 1024;  // per session
 
