@@ -1,0 +1,129 @@
+// For tests: a cluster in memory. One MemoryServer holds the names, bytes and tokens; each
+// MemoryCluster is one client of it with a loop of its own, as a process would be. Faults are
+// injected at the server.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "base/loop/driven_loop.h"
+#include "base/loop/sync.h"
+#include "base/mutex.h"
+#include "kv/rocksfs/cluster.h"
+
+namespace moraine::rocksfs {
+
+class MemoryServer {
+ public:
+  struct Inode {
+    fs::Attributes attributes;
+    std::string bytes;
+    size_t synced_bytes = 0;
+    std::string policy;
+    bool expect_stream = false;
+    InodeId directory;                          // where it was made: whose token rules it
+    std::map<std::string, InodeId> names;       // of a directory
+    Token token;                                // of a directory
+    uint64_t owner = 0;                         // client, of an owned directory
+  };
+
+  MemoryServer();
+
+  // The next `count` calls of `operation` ("create", "append", "sync", ...) give `status`; with
+  // `after` they do their work first, as when an answer is lost.
+  void Fail(const std::string& operation, Status status, int count = 1, bool after = false)
+      MORAINE_EXCLUDES(mutex_);
+  int calls(const std::string& operation) const MORAINE_EXCLUDES(mutex_);
+  int metadata_calls() const MORAINE_EXCLUDES(mutex_);
+  // A copy of what is at a path; kNotFound.
+  Result<Inode> Find(const std::string& path) const MORAINE_EXCLUDES(mutex_);
+  void SetBytes(const std::string& path, std::string bytes) MORAINE_EXCLUDES(mutex_);
+
+ private:
+  friend class MemoryCluster;
+  friend class MemoryFile;
+
+  // Counts the call and gives the fault that is due.
+  struct Fault {
+    Status status;
+    bool after = false;
+  };
+  Fault Enter(const std::string& operation) MORAINE_REQUIRES(mutex_);
+  Inode* Get(InodeId id) MORAINE_REQUIRES(mutex_);
+  Result<InodeId> Walk(const std::string& path) const MORAINE_REQUIRES(mutex_);
+  // Whether `client` may change names or bytes under the directory's present token.
+  Status CheckOwner(InodeId directory, uint64_t client) MORAINE_REQUIRES(mutex_);
+  Result<InodeId> Add(InodeId parent, const std::string& name, const fs::NewEntry& entry)
+      MORAINE_REQUIRES(mutex_);
+  Result<fs::Created> Create(uint64_t client, InodeId parent, const std::string& name,
+                             const fs::NewEntry& entry) MORAINE_EXCLUDES(mutex_);
+  Status Remove(uint64_t client, InodeId parent, const std::string& name, bool directory)
+      MORAINE_EXCLUDES(mutex_);
+  Status Rename(uint64_t client, InodeId parent, const std::string& name, InodeId new_parent,
+                const std::string& new_name) MORAINE_EXCLUDES(mutex_);
+  Result<fs::Attributes> Link(uint64_t client, InodeId inode, InodeId parent,
+                              const std::string& name) MORAINE_EXCLUDES(mutex_);
+  Result<fs::OwnedDirectory> Acquire(uint64_t client, InodeId inode) MORAINE_EXCLUDES(mutex_);
+  Status Release(uint64_t client, InodeId inode) MORAINE_EXCLUDES(mutex_);
+  void Unlink(InodeId inode) MORAINE_REQUIRES(mutex_);
+
+  mutable Mutex mutex_;
+  std::map<InodeId, Inode> inodes_ MORAINE_GUARDED_BY(mutex_);
+  uint64_t next_inode_ MORAINE_GUARDED_BY(mutex_) = kRootInode.value() + 1;
+  uint64_t next_client_ MORAINE_GUARDED_BY(mutex_) = 1;
+  std::map<std::string, int> calls_ MORAINE_GUARDED_BY(mutex_);
+  struct Planned {
+    Fault fault;
+    int count = 0;
+  };
+  std::map<std::string, Planned> faults_ MORAINE_GUARDED_BY(mutex_);
+};
+
+class MemoryCluster final : public Cluster {
+ public:
+  explicit MemoryCluster(std::shared_ptr<MemoryServer> server);
+  ~MemoryCluster() override;
+
+  Loop& loop() override { return *loop_; }
+
+  // While shut, appends of this client wait. Any thread.
+  void SetGate(bool open);
+  int open_files() const { return open_files_.load(); }
+
+  Task<Result<fs::Attributes>> Resolve(std::string path) override;
+  Task<Result<fs::Attributes>> Lookup(InodeId parent, std::string name) override;
+  Task<Result<fs::Created>> Create(InodeId parent, std::string name, fs::NewEntry entry,
+                                   bool open) override;
+  Task<Status> RemoveFile(InodeId parent, std::string name) override;
+  Task<Status> RemoveDirectory(InodeId parent, std::string name) override;
+  Task<Status> Rename(InodeId parent, std::string name, InodeId new_parent,
+                      std::string new_name) override;
+  Task<Result<fs::Attributes>> Link(InodeId inode, InodeId new_parent,
+                                    std::string new_name) override;
+  Task<Result<fs::DirectoryPage>> ReadDirectory(InodeId inode, std::string after,
+                                                int limit) override;
+  Task<Status> SyncNames(InodeId directory) override;
+  Task<Result<fs::FileSystemSpace>> Space() override;
+  Task<Result<std::shared_ptr<fs::File>>> Open(InodeId inode, fs::Client::OpenMode mode) override;
+  Task<Result<std::shared_ptr<fs::File>>> OpenOwned(fs::Attributes attributes,
+                                                    fs::Layout layout) override;
+  Task<Status> Close(std::shared_ptr<fs::File> file) override;
+  Task<Result<fs::OwnedDirectory>> AcquireDirectory(InodeId inode, std::string owner) override;
+  Task<Status> ReleaseDirectory(InodeId inode) override;
+  Task<Status> Stop() override;
+  uint64_t metadata_calls() const override;
+
+ protected:
+  void Drive(std::function<Task<void>()> work) override;
+
+ private:
+  friend class MemoryFile;
+  const std::shared_ptr<MemoryServer> server_;
+  uint64_t client_ = 0;
+  std::unique_ptr<DrivenLoop> loop_;
+  std::unique_ptr<Event> gate_;
+  std::atomic<int> open_files_{0};
+};
+
+}  // namespace moraine::rocksfs
