@@ -190,6 +190,7 @@ Task<Result<ReplicaInfo>> Store::Fence(ChunkId chunk, Epoch epoch) {
   auto replica = FindOpen(chunk);
   if (replica.ok()) co_return co_await (*replica)->Fence(epoch);
   if (replica.code() != Code::kUnknownChunk) co_return replica.status();
+  MORAINE_CO_RETURN_IF_ERROR(context_->CheckWritable());
   auto admission = co_await context_->journal->Admit(0);
   if (!admission.ok()) co_return context_->NoteWrite(admission.status());
   // It may have been made while this waited.
@@ -271,6 +272,7 @@ Task<Status> Store::Delete(ChunkId chunk, Epoch epoch) {
   const auto pass = calls_.Enter();
   if (!pass) co_return Closing();
   MORAINE_CO_RETURN_IF_ERROR(co_await WaitForChange(chunk));
+  MORAINE_CO_RETURN_IF_ERROR(context_->CheckWritable());
   auto admission = co_await context_->journal->Admit(0);
   if (!admission.ok()) co_return context_->NoteWrite(admission.status());
   MORAINE_CO_RETURN_IF_ERROR(context_->CheckWritable());

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
@@ -14,14 +15,17 @@
 
 namespace moraine::chunkserver::testing {
 
-// The byte of a chunk at an offset: every chunk's bytes differ, and blocks of one chunk do too.
-inline std::byte ByteAt(ChunkId chunk, uint64_t offset) {
-  return static_cast<std::byte>(MixBits(chunk.value() * 0x10001 + offset / 8) >> (offset % 8 * 8));
-}
-
+// The bytes of a chunk at an offset: every chunk's differ, and blocks of one chunk do too.
 inline Buffer BytesOf(ChunkId chunk, uint64_t offset, uint64_t size) {
   Buffer bytes = Buffer::Allocate(size, offset % limits::kBlockBytes);
-  for (uint64_t i = 0; i < size; ++i) bytes.data()[i] = ByteAt(chunk, offset + i);
+  for (uint64_t i = 0; i < size;) {
+    const uint64_t in_word = (offset + i) % 8;
+    const uint64_t count = std::min(8 - in_word, size - i);
+    const uint64_t word =
+        MixBits(chunk.value() * 0x10001 + (offset + i) / 8) >> (in_word * 8);
+    std::memcpy(bytes.data() + i, &word, count);
+    i += count;
+  }
   return bytes;
 }
 
@@ -56,10 +60,12 @@ inline AppendCall CallOf(ChunkId chunk, Epoch epoch, uint64_t offset, uint64_t s
 
 // Whether a read's bytes and checksums are the chunk's.
 inline ::testing::AssertionResult IsRight(ChunkId chunk, const ReadResult& result) {
-  for (uint64_t i = 0; i < result.bytes.size(); ++i) {
-    if (result.bytes.data()[i] != ByteAt(chunk, result.offset + i)) {
+  const Buffer right = BytesOf(chunk, result.offset, result.bytes.size());
+  for (uint64_t i = 0; i < right.size(); i += limits::kBlockBytes) {
+    const uint64_t size = std::min<uint64_t>(limits::kBlockBytes, right.size() - i);
+    if (std::memcmp(right.data() + i, result.bytes.data() + i, size) != 0) {
       return ::testing::AssertionFailure()
-             << "chunk " << chunk.value() << " has a wrong byte at " << result.offset + i;
+             << "chunk " << chunk.value() << " has wrong bytes at " << result.offset + i;
     }
   }
   if (result.checksums != ChecksumsOf(result.offset, result.bytes.bytes())) {
@@ -130,11 +136,11 @@ class StoreWorld {
   }
   StoreOptions& options() { return options_; }
 
+  std::unique_ptr<MetricRegistry> metrics;  // outlives the store
   sim::World world;
   sim::Machine& machine;
   sim::SimLoop* loop = nullptr;
   Store* store = nullptr;
-  std::unique_ptr<MetricRegistry> metrics;
 
  private:
   StoreOptions options_;
