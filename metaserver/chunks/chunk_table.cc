@@ -206,8 +206,9 @@ Result<bool> IsDeletionQueued(Transaction& transaction, ServerId server, ChunkId
 }
 
 Result<std::vector<ChunkId>> QueuedRepairs(Transaction& transaction, size_t limit) {
-  return ScanChunks(transaction, Family::kQueues, kRepairPrefix, {}, kRepairPrefix.size() + 1,
-                    limit);
+  // Those without any good copy stand first, and nothing can be done for them.
+  return ScanChunks(transaction, Family::kQueues, kRepairPrefix, std::string(1, '\x01'),
+                    kRepairPrefix.size() + 1, limit);
 }
 
 Result<std::vector<ChunkId>> QueuedSeals(Transaction& transaction, ChunkId after, size_t limit) {

@@ -40,7 +40,7 @@ Result<std::vector<QueuedDeletion>> QueuedDeletions(Transaction& transaction, Se
                                                     ChunkId after, size_t limit);
 Result<bool> IsDeletionQueued(Transaction& transaction, ServerId server, ChunkId chunk);
 
-// Sealed chunks with too few good copies, fewest first.
+// Sealed chunks with too few good copies but at least one, fewest first.
 Result<std::vector<ChunkId>> QueuedRepairs(Transaction& transaction, size_t limit);
 // Closed and fencing chunks, after `after`.
 Result<std::vector<ChunkId>> QueuedSeals(Transaction& transaction, ChunkId after, size_t limit);

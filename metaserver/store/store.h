@@ -69,6 +69,9 @@ class Store {
   Result<SessionId> NewSession();
   Result<ServerId> NewServer();
 
+  // False for an id that was never given out: somebody knows more than this store.
+  bool WasGiven(ChunkId chunk) const { return chunk.value() < chunks_.next; }
+
   // Writes what the transaction has collected. An empty transaction gets the last ticket.
   Result<Ticket> Commit(Transaction& transaction);
   Ticket written() const { return written_; }

@@ -32,6 +32,8 @@ struct Effects {
   std::vector<InodeId> recoveries;  // files whose open chunks must be fenced and sealed
   std::vector<InodeId> changed;     // inodes whose cached state elsewhere is stale now
   std::vector<InodeId> orphans;     // inodes that have lost their last name
+  std::vector<InodeId> opened;      // inodes that the session has open from now on
+  std::vector<std::pair<SessionId, InodeId>> lost;  // leases and directories taken from others
   bool queued = false;              // work for the executors of chunks/
   bool durable = false;             // the answer must wait for the disk
 };

@@ -17,6 +17,7 @@ Result<FileView> Open(Transaction& transaction, const OpenArgs& args) {
     transaction.PutInode(args.inode, record);
     transaction.effects().changed.push_back(args.inode);
   }
+  transaction.effects().opened.push_back(args.inode);
   return GetLayout(transaction, args.inode);
 }
 

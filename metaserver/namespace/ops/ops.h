@@ -218,6 +218,8 @@ struct OwnedDirectory {
   InodeView inode;
   std::vector<OwnedEntry> entries;
 };
+// What phase two has to wait for.
+Result<std::vector<InodeId>> FilesToRecover(Transaction& transaction, InodeId directory);
 // Phase two, when everything is sealed. kFenced if the token is not the current one any more.
 Result<OwnedDirectory> ReadOwned(Transaction& transaction, InodeId directory, Token token);
 // The number stays; kFenced if `token` is old.

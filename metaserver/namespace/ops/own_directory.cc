@@ -43,6 +43,9 @@ Status DropLeases(Transaction& transaction, InodeId directory) {
       transaction.effects().recoveries.push_back(file);
     } else {
       MORAINE_RETURN_IF_ERROR(ReleaseLease(transaction, file));
+      if (lease->session != transaction.session()) {
+        transaction.effects().lost.emplace_back(lease->session, file);
+      }
     }
   }
   return Status::Ok();
@@ -70,8 +73,22 @@ Result<AcquireResult> AcquireDirectory(Transaction& transaction, InodeId directo
   PutToken(transaction, directory, before,
            TokenRecord{next.token, next.owner, std::string(owner_name)});
   MORAINE_RETURN_IF_ERROR(DropLeases(transaction, directory));
+  if (others) transaction.effects().lost.emplace_back(before.owner, directory);
   transaction.effects().changed.push_back(directory);
   return AcquireResult{next.token};
+}
+
+Result<std::vector<InodeId>> FilesToRecover(Transaction& transaction, InodeId directory) {
+  std::vector<InodeId> files;
+  Cursor cursor = transaction.Scan(Family::kDentries, InodeKey(directory));
+  for (; cursor.Valid(); cursor.Next()) {
+    MORAINE_ASSIGN_OR_RETURN(const DentryRecord entry, DentryRecord::Decode(cursor.value()));
+    if (entry.type != FileType::kRegular) continue;
+    MORAINE_ASSIGN_OR_RETURN(const auto lease, FindLease(transaction, entry.inode));
+    if (lease.has_value() && lease->state == LeaseState::kRecovering) files.push_back(entry.inode);
+  }
+  MORAINE_RETURN_IF_ERROR(cursor.status());
+  return files;
 }
 
 Result<OwnedDirectory> ReadOwned(Transaction& transaction, InodeId directory, Token token) {

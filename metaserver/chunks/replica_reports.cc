@@ -1,0 +1,107 @@
+#include "metaserver/chunks/replica_reports.h"
+
+#include <unordered_set>
+
+#include "base/encoding.h"
+#include "metaserver/chunks/chunk_table.h"
+#include "metaserver/store/store.h"
+
+namespace moraine::metaserver {
+namespace {
+
+constexpr size_t kPage = 1024;
+
+bool Matches(const ReplicaReport& report, const ChunkRecord& record) {
+  return report.sealed && !report.damaged && report.length == record.length;
+}
+
+void QueueForDeletion(Transaction& transaction, ServerId server, ChunkId chunk, Epoch epoch) {
+  std::string value;
+  moraine::Writer(&value).Id(epoch);
+  transaction.Put(Family::kQueues, DeletionKey(server, chunk), value);
+  transaction.effects().queued = true;
+}
+
+// A replica on a server that the record does not name.
+Status ApplySurplus(Transaction& transaction, ServerId server, const ReplicaReport& report,
+                    ChunkRecord& record) {
+  if (record.state != ChunkState::kSealed) return Status::Ok();
+  MORAINE_ASSIGN_OR_RETURN(const bool going, IsDeletionQueued(transaction, server, report.chunk));
+  if (going) return Status::Ok();
+  if (Matches(report, record) && record.GoodReplicas() < record.policy.replicas) {
+    record.replicas.push_back({server, ReplicaState::kGood, 0});
+    return PutChunk(transaction, report.chunk, record);
+  }
+  QueueForDeletion(transaction, server, report.chunk, record.epoch);
+  return Status::Ok();
+}
+
+Status ApplyToReplica(Transaction& transaction, const ReplicaReport& report, ChunkRecord& record,
+                      ReplicaRecord& replica, ReportOutcome& outcome) {
+  // Before the seal the sealer asks for itself.
+  if (record.state != ChunkState::kSealed) return Status::Ok();
+  if (!report.sealed && !report.damaged) {
+    outcome.remind.push_back(report.chunk);
+    return Status::Ok();
+  }
+  const ReplicaState state = Matches(report, record) ? ReplicaState::kGood : ReplicaState::kMissing;
+  if (replica.state == state) return Status::Ok();
+  replica.state = state;
+  return PutChunk(transaction, report.chunk, record);
+}
+
+}  // namespace
+
+Result<ReportOutcome> ApplyReports(Transaction& transaction, ServerId server,
+                                   std::span<const ReplicaReport> reports,
+                                   const std::function<bool(ChunkId)>& is_target) {
+  ReportOutcome outcome;
+  for (const ReplicaReport& report : reports) {
+    MORAINE_ASSIGN_OR_RETURN(auto record, FindChunk(transaction, report.chunk));
+    if (!record.has_value()) {
+      outcome.unknown.push_back(report.chunk);
+      // An id that was never given out is from a future that this store has lost: hands off.
+      if (transaction.store().WasGiven(report.chunk)) {
+        QueueForDeletion(transaction, server, report.chunk, report.epoch);
+      }
+      continue;
+    }
+    if (record->state == ChunkState::kDeleting || is_target(report.chunk)) continue;
+    if (ReplicaRecord* replica = record->FindReplica(server)) {
+      MORAINE_RETURN_IF_ERROR(ApplyToReplica(transaction, report, *record, *replica, outcome));
+    } else {
+      MORAINE_RETURN_IF_ERROR(ApplySurplus(transaction, server, report, *record));
+    }
+  }
+  return outcome;
+}
+
+Status ApplyAbsence(Transaction& transaction, ServerId server, ChunkId after, ChunkId up_to,
+                    std::span<const ReplicaReport> reports) {
+  std::unordered_set<ChunkId> reported;
+  for (const ReplicaReport& report : reports) reported.insert(report.chunk);
+  while (true) {
+    MORAINE_ASSIGN_OR_RETURN(const auto chunks, ChunksOfServer(transaction, server, after, kPage));
+    for (const ChunkId chunk : chunks) {
+      if (chunk > up_to) return Status::Ok();
+      after = chunk;
+      if (!reported.contains(chunk)) {
+        MORAINE_RETURN_IF_ERROR(ApplyGone(transaction, server, chunk));
+      }
+    }
+    if (chunks.size() < kPage) return Status::Ok();
+  }
+}
+
+Status ApplyGone(Transaction& transaction, ServerId server, ChunkId chunk) {
+  MORAINE_ASSIGN_OR_RETURN(auto record, FindChunk(transaction, chunk));
+  MORAINE_ASSIGN_OR_RETURN(const bool going, IsDeletionQueued(transaction, server, chunk));
+  if (going) return FinishDeletion(transaction, server, chunk);
+  if (!record.has_value() || record->state != ChunkState::kSealed) return Status::Ok();
+  ReplicaRecord* replica = record->FindReplica(server);
+  if (replica == nullptr || replica->state == ReplicaState::kMissing) return Status::Ok();
+  replica->state = ReplicaState::kMissing;
+  return PutChunk(transaction, chunk, *record);
+}
+
+}  // namespace moraine::metaserver

@@ -1,0 +1,38 @@
+// What a chunkserver says it has, against what the records say: pages of its inventory, and the
+// changes in its heartbeats. The records are the truth; a report makes a replica good or missing,
+// and everything the records do not know is given up, but only what this metaserver certainly knew
+// more about.
+#pragma once
+
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "metaserver/store/transaction.h"
+
+namespace moraine::metaserver {
+
+struct ReplicaReport {
+  ChunkId chunk;
+  Epoch epoch;
+  bool sealed = false;
+  uint64_t length = 0;
+  bool damaged = false;
+};
+
+struct ReportOutcome {
+  std::vector<ChunkId> unknown;  // not in the records: the server keeps them aside
+  std::vector<ChunkId> remind;   // sealed chunks whose replica is still open
+};
+
+// `is_target`: a copy to this server is under way, so the replica is not surplus.
+Result<ReportOutcome> ApplyReports(Transaction& transaction, ServerId server,
+                                   std::span<const ReplicaReport> reports,
+                                   const std::function<bool(ChunkId)>& is_target);
+// Sealed replicas that should be in (after, up_to] and were not reported are missing.
+Status ApplyAbsence(Transaction& transaction, ServerId server, ChunkId after, ChunkId up_to,
+                    std::span<const ReplicaReport> reports);
+// The server has lost or deleted its replica.
+Status ApplyGone(Transaction& transaction, ServerId server, ChunkId chunk);
+
+}  // namespace moraine::metaserver

@@ -1,0 +1,93 @@
+// The slow work on chunks and inodes: copies of chunks that have too few, deletions, orphans, and
+// servers that have died. Plans are pure (chunks/repair_plan.h); this carries them out.
+//
+// All of its work is found in the store, so nothing is lost by a restart, and every step is durable
+// before the next relies on it. Bounded by the options. Confined to the loop. Shutdown: Close, Drain.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <set>
+
+#include "base/loop/sync.h"
+#include "base/loop/task_group.h"
+#include "base/metrics.h"
+#include "metaserver/chunks/repair_plan.h"
+#include "metaserver/recovery/sealer.h"
+
+namespace moraine::metaserver {
+
+struct CaretakerOptions {
+  Duration tick = std::chrono::milliseconds(500);
+  RepairLimits repair = {.copies_max = 16, .per_server_max = 4};
+  size_t repairs_looked_at = 1024;   // of the queue, at each tick
+  Duration copy_timeout = std::chrono::seconds(60);
+  Duration delete_timeout = std::chrono::seconds(5);
+  size_t deletions_per_server = 64;  // at each tick
+  size_t orphan_extents = 512;       // in one transaction
+  size_t marks = 512;                // replicas marked missing in one transaction
+};
+
+class Caretaker {
+ public:
+  // `is_open`: whether somebody has the inode open, or might.
+  Caretaker(Loop& loop, Store& store, Registry& registry, ChunkserverCalls& calls, Sealer& sealer,
+            CaretakerOptions options, std::function<bool(InodeId)> is_open, MetricRegistry& metrics,
+            Sealer::Committed committed);
+
+  void Start();
+  void Wake() { wake_.Set(); }
+  // A copy to this server is under way: what it reports of the chunk is not surplus.
+  bool IsTarget(ChunkId chunk, ServerId server) const {
+    const auto it = copying_.find(chunk);
+    return it != copying_.end() && it->second.target == server;
+  }
+
+  void Close();
+  Task<void> Drain() { co_await tasks_.Drain(); }
+  size_t copies_under_way() const { return copying_.size(); }
+
+ private:
+  struct Copying {
+    ServerId source;
+    ServerId target;
+  };
+
+  Task<void> RunTicks();
+  Status StartRepairs();
+  Task<void> RunCopy(PlannedCopy plan);
+  Task<Status> CopyOne(PlannedCopy plan);
+  Status NoteCopied(ChunkId chunk, ServerId target, uint64_t length, Ticket* ticket);
+  Status StartDeletions();
+  Task<void> RunDeletions(ServerId server);
+  Task<void> RunOrphans();
+  Task<Status> FreeOrphans();
+  void WatchServers();
+  Task<void> RunMarking(ServerId server);
+  Result<size_t> MarkMissing(ServerId server, ChunkId* after);
+
+  // Constant after construction.
+  Loop& loop_;
+  Store& store_;
+  Registry& registry_;
+  ChunkserverCalls& calls_;
+  Sealer& sealer_;
+  const CaretakerOptions options_;
+  const std::function<bool(InodeId)> is_open_;
+  const Sealer::Committed committed_;
+
+  Event wake_;
+  bool closing_ = false;
+  bool freeing_ = false;
+  std::map<ChunkId, Copying> copying_;
+  std::set<ServerId> deleting_;
+  std::set<ServerId> marking_;
+  TaskGroup tasks_;
+  Counter& copied_;
+  Counter& copied_bytes_;
+  Counter& copies_failed_;
+  Counter& deleted_;
+  Counter& freed_;
+};
+
+}  // namespace moraine::metaserver

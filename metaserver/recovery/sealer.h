@@ -1,0 +1,108 @@
+// Brings chunks to SEALED: settles what a living writer has closed, fences and seals what a writer
+// has left open. Drives protocol::SealProcedure with calls to chunkservers; see APPEND.md section 6.
+//
+// One job per chunk at a time, whoever asks; a job goes on, with growing pauses between attempts,
+// until the chunk is sealed or deleted, since nobody else will do it. Callers wait with a deadline
+// of their own. Every state is in the store, so a restart begins the jobs again (Wake).
+//
+// After SEALED is durable the replicas are told; those that turn out to hold every byte become good
+// replicas, those that lack some are brought up, and what is then still missing is the repairer's.
+//
+// Confined to the loop. Shutdown: Close, then Drain.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+
+#include "base/loop/sync.h"
+#include "base/loop/task_group.h"
+#include "base/metrics.h"
+#include "metaserver/cluster/registry.h"
+#include "metaserver/recovery/chunkserver_calls.h"
+#include "metaserver/store/store.h"
+#include "protocol/seal.h"
+
+namespace moraine::metaserver {
+
+struct SealerOptions {
+  Duration call_timeout = std::chrono::seconds(2);
+  Duration copy_timeout = std::chrono::seconds(30);
+  Duration call_pause = std::chrono::milliseconds(100);     // before a silent server is asked again
+  Duration fence_deadline = std::chrono::milliseconds(700); // enough answers decide from then on
+  Duration patience = std::chrono::seconds(3);              // silent ones count as dead from then on
+  Duration retry_pause = std::chrono::milliseconds(200);    // between attempts, doubled up to:
+  Duration retry_pause_max = std::chrono::seconds(5);
+  Duration tick = std::chrono::seconds(1);
+  size_t jobs_max = 256;                                    // started by Wake
+};
+
+class Sealer {
+ public:
+  // `done` is told of every transaction that the sealer has committed, to act on its effects.
+  using Committed = std::function<void(const Effects&)>;
+  Sealer(Loop& loop, Store& store, Registry& registry, ChunkserverCalls& calls,
+         SealerOptions options, MetricRegistry& metrics, Committed committed);
+
+  // Starts looking after the queue of closed and fencing chunks.
+  void Start();
+  // Something may have been queued.
+  void Wake() { wake_.Set(); }
+
+  // Fences (if it is still open) and seals; waits for the end, which is the sealed length.
+  // kTimeout: it goes on by itself. kUnknownChunk: there is no such chunk any more.
+  Task<Result<uint64_t>> Seal(ChunkId chunk, Instant deadline);
+  // The replica of a sealed chunk is still open on its server: tells it.
+  void Remind(ChunkId chunk, ServerId server);
+  // A job or its aftermath is under way, so that missing copies may still come by themselves.
+  bool IsBusy(ChunkId chunk) const { return jobs_.contains(chunk) || telling_.contains(chunk); }
+
+  void Close();
+  Task<void> Drain();
+
+ private:
+  struct Job {
+    explicit Job(Loop& loop) : result(loop) {}
+    OneShot<Result<uint64_t>> result;
+  };
+  struct Attempt;
+
+  std::shared_ptr<Job> StartJob(ChunkId chunk);
+  Task<void> RunQueue();
+  Task<void> RunJob(ChunkId chunk, std::shared_ptr<Job> job);
+  // The sealed length, or nothing if it must be tried again.
+  Task<Result<std::optional<uint64_t>>> TryOnce(ChunkId chunk, bool first);
+  // Makes the record FENCING (unless it is CLOSED and `settle`), durably.
+  Task<Result<ChunkRecord>> Begin(ChunkId chunk, bool settle);
+  Task<Status> Drive(std::shared_ptr<Attempt> attempt);
+  Task<void> Ask(std::shared_ptr<Attempt> attempt, protocol::SealRequest request);
+  Task<void> AskFence(std::shared_ptr<Attempt> attempt, protocol::SealRequest request);
+  Task<void> AskHold(std::shared_ptr<Attempt> attempt, protocol::SealRequest request);
+  Task<void> AskCopy(std::shared_ptr<Attempt> attempt, protocol::SealRequest request);
+  Task<bool> Again(std::shared_ptr<Attempt> attempt, Code code);
+  Task<Status> Record(std::shared_ptr<Attempt> attempt);
+  Task<void> Tell(ChunkId chunk, ServerId server, Epoch epoch, uint64_t length);
+  Task<Status> TellOnce(ChunkId chunk, ServerId server, Epoch epoch, uint64_t length);
+  Status NoteGood(ChunkId chunk, ServerId server, uint64_t length);
+  CopyOrder OrderFor(ChunkId chunk, const ChunkRecord& record, uint64_t length) const;
+
+  // Constant after construction.
+  Loop& loop_;
+  Store& store_;
+  Registry& registry_;
+  ChunkserverCalls& calls_;
+  const SealerOptions options_;
+  const Committed committed_;
+
+  std::map<ChunkId, std::shared_ptr<Job>> jobs_;
+  std::map<ChunkId, int> telling_;
+  Event wake_;
+  bool closing_ = false;
+  TaskGroup tasks_;
+  Counter& sealed_;
+  Counter& fenced_;
+  Counter& failed_;
+  Histogram& time_;
+};
+
+}  // namespace moraine::metaserver

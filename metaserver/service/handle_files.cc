@@ -1,0 +1,180 @@
+#include <fmt/format.h>
+
+#include "base/log.h"
+#include "metaserver/chunks/chunk_table.h"
+#include "metaserver/namespace/ops/ops.h"
+#include "metaserver/service/convert.h"
+#include "metaserver/service/core.h"
+
+namespace moraine::metaserver {
+namespace {
+
+Task<Result<idl::OpenResponse>> OpenCall(Core& core, rpc::CallContext& context,
+                                         idl::OpenRequest request) {
+  const OpenArgs args{IdFromWire<InodeId>(request.inode), request.for_writing, request.truncate,
+                      IdFromWire<Token>(request.token)};
+  const bool leased = request.for_writing || request.truncate;
+  core.sessions.NoteInterest(core.SessionOf(context), args.inode);
+  co_return co_await core.Change<idl::OpenResponse>(
+      idl::kOpen.name, context,
+      [&core, args, leased](Transaction& transaction) -> Result<idl::OpenResponse> {
+        MORAINE_ASSIGN_OR_RETURN(const FileView file, Open(transaction, args));
+        idl::OpenResponse response;
+        response.attributes = ToWire(file.inode);
+        response.layout = ToWire(file.layout, core.registry);
+        response.leased = leased;
+        return response;
+      });
+}
+
+Task<Result<idl::Empty>> CloseCall(Core& core, rpc::CallContext& context,
+                                   idl::CloseRequest request) {
+  const auto inode = IdFromWire<InodeId>(request.inode);
+  auto answer = co_await core.Change<idl::Empty>(
+      idl::kClose.name, context, [inode](Transaction& transaction) -> Result<idl::Empty> {
+        MORAINE_RETURN_IF_ERROR(Close(transaction, inode));
+        return idl::Empty();
+      });
+  // A lease may go back while handles stay: then the renewals tell when the last one is closed.
+  if (answer.ok()) {
+    core.sessions.NoteClose(core.SessionOf(context), inode, !request.release_lease);
+    core.caretaker.Wake();
+  }
+  co_return answer;
+}
+
+Task<Result<idl::CommitResponse>> CommitCall(Core& core, rpc::CallContext& context,
+                                             idl::CommitRequest request) {
+  MORAINE_CO_ASSIGN_OR_RETURN(CommitArgs args, FromWire(request));
+  co_return co_await core.Change<idl::CommitResponse>(
+      idl::kCommit.name, context,
+      [args = std::move(args)](Transaction& transaction) -> Result<idl::CommitResponse> {
+        MORAINE_ASSIGN_OR_RETURN(const InodeView inode, Commit(transaction, args));
+        idl::CommitResponse response;
+        response.attributes = ToWire(inode);
+        return response;
+      });
+}
+
+Task<Result<idl::AllocateChunkResponse>> AllocateCall(Core& core, rpc::CallContext& context,
+                                                      idl::AllocateChunkRequest request) {
+  MORAINE_CO_ASSIGN_OR_RETURN(AllocateChunkArgs args, FromWire(request));
+  co_return co_await core.Change<idl::AllocateChunkResponse>(
+      idl::kAllocateChunk.name, context,
+      [&core,
+       args = std::move(args)](Transaction& transaction) -> Result<idl::AllocateChunkResponse> {
+        MORAINE_ASSIGN_OR_RETURN(const ChunkGrant grant,
+                                 AllocateChunk(transaction, args, core.registry.Views(),
+                                               core.loop.random()));
+        for (const ReplicaRecord& replica : grant.chunk.record.replicas) {
+          core.registry.NotePlaced(replica.server);
+        }
+        idl::AllocateChunkResponse response;
+        response.chunk = ToWire(grant, core.registry);
+        return response;
+      });
+}
+
+// Whether an open chunk may be taken from its writer: the writer says so itself, or is gone.
+Status CheckMayRecover(Core& core, SessionId session, InodeId inode) {
+  Transaction transaction(core.store, session);
+  MORAINE_ASSIGN_OR_RETURN(const auto lease, FindLease(transaction, inode));
+  if (!lease.has_value() || lease->state != LeaseState::kHeld || lease->session == session) {
+    return Status::Ok();
+  }
+  return Status(Code::kBusy, fmt::format("session {} writes inode {}", lease->session.value(),
+                                         inode.value()));
+}
+
+Task<Result<idl::RecoverChunkResponse>> RecoverCall(Core& core, SessionId session, Instant deadline,
+                                                    ChunkId chunk) {
+  ChunkRecord record;
+  {
+    Transaction transaction(core.store);
+    MORAINE_CO_ASSIGN_OR_RETURN(record, GetChunk(transaction, chunk));
+  }
+  idl::RecoverChunkResponse response;
+  switch (record.state) {
+    case ChunkState::kDeleting:
+      co_return Status(Code::kUnknownChunk, fmt::format("chunk {} was deleted", chunk.value()));
+    case ChunkState::kSealed:
+      response.length = static_cast<int64_t>(record.length);
+      co_return response;
+    case ChunkState::kClosed:
+      break;
+    case ChunkState::kOpen:
+    case ChunkState::kFencing:
+      MORAINE_CO_RETURN_IF_ERROR(CheckMayRecover(core, session, record.inode));
+      MORAINE_CO_RETURN_IF_ERROR(co_await core.recovery.Recover(record.inode, deadline));
+      break;
+  }
+  const auto length = co_await core.sealer.Seal(chunk, deadline);
+  // A chunk that turned out empty is gone with its recovery.
+  if (!length.ok() && length.code() != Code::kUnknownChunk) co_return length.status();
+  response.length = length.ok() ? static_cast<int64_t>(*length) : 0;
+  co_return response;
+}
+
+Result<idl::LayoutResponse> LayoutCall(Core& core, rpc::CallContext& context, InodeId inode) {
+  core.sessions.NoteInterest(core.SessionOf(context), inode);
+  auto file = core.Query<FileView>(
+      context, [&](Transaction& transaction) { return GetLayout(transaction, inode); });
+  if (!file.ok()) return file.status();
+  idl::LayoutResponse response;
+  response.attributes = ToWire(file->inode);
+  response.layout = ToWire(file->layout, core.registry);
+  return response;
+}
+
+// A client says that a replica is bad: the server itself is asked, so that nobody can talk a good
+// replica away.
+Task<void> CheckReplica(Core& core, ChunkId chunk, ServerId server) {
+  const auto stat =
+      co_await core.calls.Stat(server, chunk, core.loop.After(core.options.sealer.call_timeout));
+  const bool bad = stat.ok() ? stat->damaged : stat.code() == Code::kUnknownChunk;
+  if (!bad) co_return;
+  Transaction transaction(core.store);
+  Status status = ApplyGone(transaction, server, chunk);
+  if (status.ok()) status = core.store.Commit(transaction).status();
+  if (!status.ok()) LogError("a bad replica of chunk {}: {}", chunk.value(), status.ToString());
+  LogWarning("the replica of chunk {} on server {} is bad; it is made anew", chunk.value(),
+             server.value());
+  core.caretaker.Wake();
+}
+
+}  // namespace
+
+void HandleFiles(rpc::Server& server, Core& core) {
+  server.Handle(idl::kOpen, [&core](rpc::CallContext& context, idl::OpenRequest request) {
+    return OpenCall(core, context, std::move(request));
+  });
+  server.Handle(idl::kClose, [&core](rpc::CallContext& context, idl::CloseRequest request) {
+    return CloseCall(core, context, std::move(request));
+  });
+  server.Handle(idl::kCommit, [&core](rpc::CallContext& context, idl::CommitRequest request) {
+    return CommitCall(core, context, std::move(request));
+  });
+  server.Handle(idl::kAllocateChunk,
+                [&core](rpc::CallContext& context, idl::AllocateChunkRequest request) {
+                  return AllocateCall(core, context, std::move(request));
+                });
+  server.Handle(idl::kRecoverChunk,
+                [&core](rpc::CallContext& context, idl::RecoverChunkRequest request) {
+                  return RecoverCall(core, core.SessionOf(context), context.deadline,
+                                     IdFromWire<ChunkId>(request.chunk));
+                });
+  server.Handle(idl::kGetLayout,
+                [&core](rpc::CallContext& context,
+                        idl::InodeRequest request) -> Task<Result<idl::LayoutResponse>> {
+                  co_return LayoutCall(core, context, IdFromWire<InodeId>(request.inode));
+                });
+  server.Handle(idl::kReportReplica,
+                [&core](rpc::CallContext&,
+                        idl::ReportReplicaRequest request) -> Task<Result<idl::Empty>> {
+                  core.tasks.Spawn(CheckReplica(core, IdFromWire<ChunkId>(request.chunk),
+                                                IdFromWire<ServerId>(request.server_id)));
+                  co_return idl::Empty();
+                });
+}
+
+}  // namespace moraine::metaserver

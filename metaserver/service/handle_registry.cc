@@ -1,0 +1,110 @@
+#include <fmt/format.h>
+
+#include "base/log.h"
+#include "metaserver/chunks/replica_reports.h"
+#include "metaserver/service/convert.h"
+#include "metaserver/service/core.h"
+
+namespace moraine::metaserver {
+namespace {
+
+Task<Result<idl::RegisterResponse>> RegisterCall(Core& core, idl::RegisterRequest request) {
+  MORAINE_CO_ASSIGN_OR_RETURN(const Registry::Registration registration, FromWire(request));
+  Transaction transaction(core.store);
+  MORAINE_CO_ASSIGN_OR_RETURN(const ServerId server,
+                              core.registry.Register(transaction, registration));
+  MORAINE_CO_ASSIGN_OR_RETURN(const ServerRecord record, core.registry.RecordFor(registration));
+  MORAINE_CO_ASSIGN_OR_RETURN(const Ticket ticket, core.store.Commit(transaction));
+  MORAINE_CO_RETURN_IF_ERROR(co_await core.store.Synced(ticket));
+  core.registry.Registered(server, record);
+  LogInfo("chunkserver {} at {} ({})", server.value(), record.endpoint, record.location);
+  core.caretaker.Wake();
+  core.sealer.Wake();
+  idl::RegisterResponse response;
+  response.server_id = ToWire(server);
+  response.cluster = core.store.cluster();
+  response.want_inventory = true;
+  co_return response;
+}
+
+// Commits what reports have changed, and has open replicas of sealed chunks told.
+Status Finish(Core& core, Transaction& transaction, ServerId server, const ReportOutcome& outcome) {
+  MORAINE_RETURN_IF_ERROR(core.store.Commit(transaction).status());
+  core.Act(transaction.effects(), SessionId(), true);
+  for (const ChunkId chunk : outcome.remind) core.sealer.Remind(chunk, server);
+  return Status::Ok();
+}
+
+Result<ReportOutcome> Apply(Core& core, Transaction& transaction, ServerId server,
+                            std::span<const ReplicaReport> reports) {
+  return ApplyReports(transaction, server, reports, [&core, server](ChunkId chunk) {
+    return core.caretaker.IsTarget(chunk, server) || core.sealer.IsBusy(chunk);
+  });
+}
+
+Result<idl::InventoryResponse> InventoryCall(Core& core, const idl::InventoryRequest& request) {
+  const auto server = IdFromWire<ServerId>(request.server_id);
+  if (core.registry.Find(server) == nullptr) {
+    return Status(Code::kNotFound, fmt::format("no chunkserver {}", server.value()));
+  }
+  MORAINE_ASSIGN_OR_RETURN(const auto reports, FromWire(request.replicas));
+  Transaction transaction(core.store);
+  MORAINE_ASSIGN_OR_RETURN(const ReportOutcome outcome, Apply(core, transaction, server, reports));
+  MORAINE_RETURN_IF_ERROR(ApplyAbsence(transaction, server,
+                                       IdFromWire<ChunkId>(request.after_chunk),
+                                       IdFromWire<ChunkId>(request.up_to_chunk), reports));
+  MORAINE_RETURN_IF_ERROR(Finish(core, transaction, server, outcome));
+  idl::InventoryResponse response;
+  for (const ChunkId chunk : outcome.unknown) response.unknown.push_back(ToWire(chunk));
+  return response;
+}
+
+Result<idl::HeartbeatResponse> HeartbeatCall(Core& core, const idl::HeartbeatRequest& request) {
+  const auto server = IdFromWire<ServerId>(request.server_id);
+  idl::HeartbeatResponse response;
+  if (request.total_bytes < 0 || request.free_bytes < 0) {
+    return Status(Code::kInvalidArgument, "a disk of negative size");
+  }
+  const bool known = core.registry.Heartbeat(
+      server, static_cast<uint64_t>(request.start_id),
+      {static_cast<uint64_t>(request.total_bytes), static_cast<uint64_t>(request.free_bytes)},
+      request.quarantined);
+  if (!known) {
+    response.register_again = true;
+    return response;
+  }
+  if (request.changed.empty() && request.gone.empty()) return response;
+  MORAINE_ASSIGN_OR_RETURN(const auto reports, FromWire(request.changed));
+  Transaction transaction(core.store);
+  MORAINE_ASSIGN_OR_RETURN(const ReportOutcome outcome, Apply(core, transaction, server, reports));
+  for (const int64_t chunk : request.gone) {
+    MORAINE_RETURN_IF_ERROR(ApplyGone(transaction, server, IdFromWire<ChunkId>(chunk)));
+  }
+  MORAINE_RETURN_IF_ERROR(Finish(core, transaction, server, outcome));
+  return response;
+}
+
+}  // namespace
+
+void HandleRegistry(rpc::Server& server, Core& core) {
+  server.Handle(idl::kRegisterChunkserver,
+                [&core](rpc::CallContext&, idl::RegisterRequest request) {
+                  return RegisterCall(core, std::move(request));
+                });
+  server.Handle(idl::kInventory,
+                [&core](rpc::CallContext&,
+                        idl::InventoryRequest request) -> Task<Result<idl::InventoryResponse>> {
+                  co_return InventoryCall(core, request);
+                });
+  server.Handle(idl::kHeartbeat,
+                [&core](rpc::CallContext&,
+                        idl::HeartbeatRequest request) -> Task<Result<idl::HeartbeatResponse>> {
+                  co_return HeartbeatCall(core, request);
+                });
+  for (const std::string_view method :
+       {idl::kRegisterChunkserver.name, idl::kInventory.name, idl::kHeartbeat.name}) {
+    server.Restrict(method, {idl::Role::kChunkserver});
+  }
+}
+
+}  // namespace moraine::metaserver

@@ -1,0 +1,99 @@
+#include <algorithm>
+
+#include "base/log.h"
+#include "metaserver/namespace/leases.h"
+#include "metaserver/service/convert.h"
+#include "metaserver/service/core.h"
+
+namespace moraine::metaserver {
+namespace {
+
+constexpr size_t kNameBytesMax = 256;
+constexpr size_t kListedMax = 1 << 20;
+
+Task<Result<idl::StartSessionResponse>> StartSession(Core& core, idl::StartSessionRequest request) {
+  SessionRecord record;
+  record.name = request.name.substr(0, kNameBytesMax);
+  record.kind = request.kind.substr(0, kNameBytesMax);
+  record.started_ns = core.loop.WallNanoseconds();
+  MORAINE_CO_ASSIGN_OR_RETURN(const SessionId session, core.store.NewSession());
+  Transaction transaction(core.store);
+  transaction.Put(Family::kSessions, SessionKey(session), record.Encode());
+  MORAINE_CO_ASSIGN_OR_RETURN(const Ticket ticket, core.store.Commit(transaction));
+  core.sessions.Add(session);
+  MORAINE_CO_RETURN_IF_ERROR(co_await core.store.Synced(ticket));
+  LogInfo("session {}: {} '{}'", session.value(), record.kind, record.name);
+  idl::StartSessionResponse response;
+  response.session = ToWire(session);
+  response.ttl_ms =
+      std::chrono::duration_cast<std::chrono::milliseconds>(core.options.session_ttl).count();
+  response.cluster = core.store.cluster();
+  co_return response;
+}
+
+// What the client believes to hold and does not.
+Result<std::vector<InodeId>> Lost(Core& core, SessionId session, const std::vector<int64_t>& held) {
+  std::vector<InodeId> lost;
+  Transaction transaction(core.store, session);
+  for (const int64_t number : held) {
+    const auto inode = IdFromWire<InodeId>(number);
+    MORAINE_ASSIGN_OR_RETURN(const auto lease, FindLease(transaction, inode));
+    if (!lease.has_value() || lease->session != session || lease->state != LeaseState::kHeld) {
+      lost.push_back(inode);
+    }
+  }
+  return lost;
+}
+
+Task<Result<idl::RenewSessionResponse>> RenewSession(Core& core, SessionId session,
+                                                     Instant call_deadline,
+                                                     idl::RenewSessionRequest request) {
+  if (request.held.size() > kListedMax || request.open.size() > kListedMax) {
+    co_return Status(Code::kTooLarge, "too much in one renewal");
+  }
+  MORAINE_CO_RETURN_IF_ERROR(core.sessions.Renew(session));
+  std::vector<InodeId> open;
+  for (const int64_t inode : request.open) open.push_back(IdFromWire<InodeId>(inode));
+  core.sessions.Announce(session, open);
+  MORAINE_CO_ASSIGN_OR_RETURN(const auto lost, Lost(core, session, request.held));
+
+  idl::RenewSessionResponse response;
+  response.ttl_ms =
+      std::chrono::duration_cast<std::chrono::milliseconds>(core.options.session_ttl).count();
+  const Instant hold = lost.empty() ? core.loop.After(core.options.renewal_hold) : core.loop.Now();
+  const RenewalNews news =
+      co_await core.sessions.WaitForNews(session, std::min(hold, call_deadline));
+  if (!core.sessions.IsAlive(session)) {
+    co_return Status(Code::kSessionEnded, "session " + session.ToString() + " has ended");
+  }
+  for (const InodeId inode : lost) response.lost.push_back(ToWire(inode));
+  for (const InodeId inode : news.lost) response.lost.push_back(ToWire(inode));
+  for (const InodeId inode : news.recalled) response.recalled.push_back(ToWire(inode));
+  for (const InodeId inode : news.stale) response.stale.push_back(ToWire(inode));
+  co_return response;
+}
+
+}  // namespace
+
+void HandleSessions(rpc::Server& server, Core& core) {
+  server.Handle(idl::kStartSession,
+                [&core](rpc::CallContext&, idl::StartSessionRequest request) {
+                  return StartSession(core, std::move(request));
+                });
+  server.Handle(idl::kRenewSession,
+                [&core](rpc::CallContext& context, idl::RenewSessionRequest request) {
+                  return RenewSession(core, core.SessionOf(context), context.deadline,
+                                      std::move(request));
+                });
+  server.Handle(idl::kEndSession,
+                [&core](rpc::CallContext& context, idl::Empty) -> Task<Result<idl::Empty>> {
+                  const SessionId session = core.SessionOf(context);
+                  if (core.sessions.IsAlive(session)) {
+                    MORAINE_CO_RETURN_IF_ERROR(EndSessionNow(core, session));
+                    MORAINE_CO_RETURN_IF_ERROR(co_await core.store.Synced(core.store.written()));
+                  }
+                  co_return idl::Empty();
+                });
+}
+
+}  // namespace moraine::metaserver
