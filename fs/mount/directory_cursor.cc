@@ -55,7 +55,8 @@ Task<Status> DirectoryCursor::Fetch(uint64_t index, bool with_attributes) {
     if (!page.entries.empty()) after = page.entries.back().name;
     TakeOver(std::move(page));
   } while (page_.empty() && more_);
-  if (!more_) page_end_ = names_end();
+  // Names that are gone may stand behind the last entry; only what comes next can tell.
+  page_end_ = more_ ? page_.back().index + 1 : names_end();
   page_has_attributes_ = with_attributes;
   page_valid_ = true;
   co_return Status::Ok();
