@@ -12,6 +12,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
@@ -19,18 +20,31 @@
 #include "base/hash.h"
 #include "base/limits.h"
 #include "base/metrics.h"
+#include "base/random.h"
 #include "rpc/client.h"
 #include "rpc/server.h"
 
 namespace moraine::rpc {
 
-inline std::byte PatternAt(uint64_t position) {
-  return static_cast<std::byte>((position * 31 + (position >> 8) * 7 + (position >> 20)) & 0xff);
-}
-inline Buffer PatternBuffer(uint64_t offset, size_t size, size_t alignment = 0) {
-  Buffer buffer = Buffer::Allocate(size, alignment);
-  for (size_t i = 0; i < size; ++i) buffer.data()[i] = PatternAt(offset + i);
+// Bytes that differ from place to place, with a period that no power of two divides.
+inline Buffer PatternBuffer(uint64_t offset, size_t size) {
+  static const std::vector<uint64_t> table = [] {
+    std::vector<uint64_t> words(9973);
+    for (size_t i = 0; i < words.size(); ++i) words[i] = MixBits(i);
+    return words;
+  }();
+  const ConstBytes period = std::as_bytes(std::span(table));
+  Buffer buffer = Buffer::Allocate(size);
+  for (size_t done = 0; done < size;) {
+    const ConstBytes from = period.subspan((offset + done) % period.size());
+    const size_t part = std::min(from.size(), size - done);
+    std::memcpy(buffer.data() + done, from.data(), part);
+    done += part;
+  }
   return buffer;
+}
+inline bool SameBytes(ConstBytes a, ConstBytes b) {
+  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size()) == 0);
 }
 inline int64_t HashOf(ConstBytes bytes) { return static_cast<int64_t>(BlockChecksum(bytes)); }
 
@@ -179,7 +193,7 @@ inline Task<Status> CheckRead(Loop* loop, Channel* channel, int64_t offset, int3
   auto reply = co_await channel->Call(idl::kRead, request, Within(*loop, time));
   if (!reply.ok()) co_return reply.status();
   const Buffer expected = PatternBuffer(static_cast<uint64_t>(offset), static_cast<size_t>(length));
-  const bool same = std::ranges::equal(reply->bulk.bytes(), expected.bytes());
+  const bool same = SameBytes(reply->bulk.bytes(), expected.bytes());
   co_return same ? Status() : Status(Code::kCorruption, "the client got other bytes");
 }
 
