@@ -80,7 +80,6 @@ class OpenReplica : public std::enable_shared_from_this<OpenReplica> {
   ReplicaInfo Info() const;
   const ChunkHeader& header() const { return writer_.header(); }
   const std::string& path() const { return writer_.path(); }
-  bool has_file() const { return writer_.has_file(); }
   bool damaged() const { return damaged_; }
   bool sealed() const { return rules_.sealed(); }
   uint64_t length() const { return rules_.held(); }

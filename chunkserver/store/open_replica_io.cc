@@ -53,6 +53,12 @@ Task<Status> OpenReplica::MakeDurable(uint64_t end) {
 Task<Status> OpenReplica::SyncThroughFile() {
   ++file_syncs_;
   std::optional<AsyncMutex::Lock> lock = co_await file_.Acquire();
+  const Status writable = CheckWritable();
+  if (!writable.ok()) {
+    --file_syncs_;
+    synced_changed_.NotifyAll();
+    co_return writable;
+  }
   const uint64_t target = rules_.held();
   const uint64_t file_end = std::max(pending_.full_end(), pending_.begin());
   // Taken now: a flush behind us may pass the end of this one.
@@ -77,6 +83,8 @@ Task<Status> OpenReplica::SyncThroughFile() {
 }
 
 Task<Status> OpenReplica::FlushTo(uint64_t end) {
+  // A file that the journal does not know would pass for damage after a crash.
+  MORAINE_CO_RETURN_IF_ERROR(co_await Created());
   std::optional<AsyncMutex::Lock> lock = co_await flush_.Acquire();
   while (pending_.begin() < std::min(end, pending_.full_end())) {
     MORAINE_CO_RETURN_IF_ERROR(CheckWritable());
@@ -90,8 +98,8 @@ Task<Status> OpenReplica::FlushTo(uint64_t end) {
     context_.AddDirty(-static_cast<int64_t>(to - from));
     context_.metrics.flush_bytes.Add(to - from);
     if (to == group_end) {
-      MORAINE_CO_RETURN_IF_ERROR(
-          context_.NoteWrite(co_await writer_.WriteChecksums(to / limits::kBlockBytes)));
+      const uint64_t blocks = std::min(to / limits::kBlockBytes, writer_.blocks());  // a seal may cut
+      MORAINE_CO_RETURN_IF_ERROR(context_.NoteWrite(co_await writer_.WriteChecksums(blocks)));
     }
   }
   co_return Status::Ok();

@@ -128,6 +128,8 @@ Task<Result<std::vector<ChunkId>>> ListChunkFiles(StoreContext& context) {
   std::vector<ChunkId> chunks;
   for (unsigned i = 0; i < kChunkDirectories; ++i) {
     const std::string directory = context.PathOf(ChunkDirectory(ChunkId(i)));
+    // After a kill, a name may be seen that a power cut would still take away, or the reverse.
+    MORAINE_CO_RETURN_IF_ERROR(co_await context.loop.disk().SyncDirectory(directory));
     auto entries = co_await context.loop.disk().List(directory);
     if (!entries.ok()) co_return entries.status();
     for (const DirectoryEntry& entry : *entries) {

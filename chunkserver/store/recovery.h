@@ -53,7 +53,8 @@ struct FoundFile {
 };
 Task<Result<FoundFile>> InspectChunkFile(StoreContext& context, ChunkId chunk);
 
-// All names in chunks/. Names that are not of chunks are logged and left alone.
+// All names in chunks/, which are durable on return. Names that are not of chunks are logged and
+// left alone.
 Task<Result<std::vector<ChunkId>>> ListChunkFiles(StoreContext& context);
 
 // Reads and verifies the file of a replica that the journal knows, and joins both. `file` is null

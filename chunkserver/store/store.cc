@@ -316,11 +316,11 @@ Task<void> Store::Discard(ChunkId chunk, uint64_t incarnation, std::shared_ptr<O
   if (open != nullptr) co_await open->Quiesce();
   // Not before the record is durable: a restart would otherwise miss a file it still believes in.
   Status status = co_await context_->journal->Committed(frame);
-  if (status.ok() && (open == nullptr || open->has_file())) {
+  if (status.ok()) {
     const std::string name = fmt::format("trash/{:016x}.{:016x}", chunk.value(), incarnation);
     status = co_await loop_.disk().Rename(context_->PathOf(path), context_->PathOf(name));
     if (status.code() == Code::kNotFound) {
-      status = Status::Ok();
+      status = Status::Ok();  // it never had a file
     } else if (status.ok()) {
       trash_[name] = loop_.After(context_->options.trash_grace);
       status = co_await loop_.disk().SyncDirectory(context_->PathOf(ChunkDirectory(chunk)));

@@ -1,7 +1,11 @@
 // A store under random work, random ends and random disk errors, against a model of what was
 // acknowledged. Each seed is several lives of one disk. MORAINE_SEED=n runs seed n alone.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <csignal>
+#include <cstdio>
 #include <cstdlib>
 
 #include "chunkserver/store/store_test_support.h"
@@ -30,6 +34,14 @@ struct Acknowledged {
   bool deleted = false;
   bool stuck = false;   // a call failed: nothing more is sent in this life
   bool busy = false;
+
+  std::string ToString() const {
+    return fmt::format("chunk {}: epoch {} (fenced {}, tried {}), sent {}, synced {}{}{}{}{}{}",
+                       chunk.value(), epoch.value(), fenced.value(), epoch_tried.value(), sent,
+                       synced, exists ? ", exists" : "", seal_tried ? ", seal tried" : "",
+                       sealed ? ", sealed" : "", delete_tried ? ", delete tried" : "",
+                       deleted ? ", deleted" : "");
+  }
 };
 
 // How much the seeds have reached, over all of them.
@@ -77,7 +89,7 @@ class Lives {
   // bytes count.
   void Check(bool may_lose) {
     for (const auto& chunk : chunks_) {
-      SCOPED_TRACE(::testing::Message() << "chunk " << chunk->chunk.value());
+      SCOPED_TRACE(chunk->ToString());
       CheckChunk(*chunk, may_lose);
       if (::testing::Test::HasFatalFailure()) return;
     }
@@ -264,9 +276,29 @@ uint64_t LastSeed(uint64_t count) {
   return text == nullptr ? count : std::strtoull(text, nullptr, 10);
 }
 
+// Says which seed it was, also when a check aborts the process.
+class SeedTrace {
+ public:
+  explicit SeedTrace(uint64_t seed)
+      : trace_(__FILE__, __LINE__, ::testing::Message() << "MORAINE_SEED=" << seed) {
+    current = seed;
+    std::signal(SIGABRT, [](int) {
+      char text[64];
+      const int size = std::snprintf(text, sizeof text, "MORAINE_SEED=%llu\n",
+                                     static_cast<unsigned long long>(current));
+      if (write(STDERR_FILENO, text, static_cast<size_t>(size)) < 0) std::_Exit(1);
+      std::signal(SIGABRT, SIG_DFL);
+    });
+  }
+
+ private:
+  static inline uint64_t current = 0;
+  ::testing::ScopedTrace trace_;
+};
+
 TEST(StoreCrash, NothingAcknowledgedIsLost) {
   for (uint64_t seed = FirstSeed(); seed <= LastSeed(500); ++seed) {
-    SCOPED_TRACE(::testing::Message() << "MORAINE_SEED=" << seed);
+    const SeedTrace trace(seed);
     Lives lives(seed, {}, SmallOptions());
     ASSERT_TRUE(lives.sim().Start().ok());
     for (int life = 0; life < 3; ++life) {
@@ -287,7 +319,7 @@ TEST(StoreCrash, NothingAcknowledgedIsLost) {
 
 TEST(StoreCrash, DiskErrorsLoseNothingAcknowledged) {
   for (uint64_t seed = FirstSeed(); seed <= LastSeed(150); ++seed) {
-    SCOPED_TRACE(::testing::Message() << "MORAINE_SEED=" << seed);
+    const SeedTrace trace(seed);
     StoreOptions options = SmallOptions();
     Lives lives(seed, {}, options);
     sim::DiskImage& disk = lives.sim().machine.disk();
@@ -312,7 +344,7 @@ TEST(StoreCrash, DiskErrorsLoseNothingAcknowledged) {
 
 TEST(StoreCrash, LyingDisksShowNoWrongBytes) {
   for (uint64_t seed = FirstSeed(); seed <= LastSeed(150); ++seed) {
-    SCOPED_TRACE(::testing::Message() << "MORAINE_SEED=" << seed);
+    const SeedTrace trace(seed);
     Lives lives(seed, {}, SmallOptions());
     sim::DiskImage& disk = lives.sim().machine.disk();
     ASSERT_TRUE(lives.sim().Start().ok());

@@ -164,6 +164,8 @@ Task<Status> Store::OpenJournalAndRecover() {
   options.write = options.direct = options.durable_writes = true;
   MORAINE_CO_ASSIGN_OR_RETURN(recovery.journal_file,
                               co_await loop_.disk().Open(context_->PathOf("journal"), options));
+  // What a killed process had under way is made durable before it is believed.
+  MORAINE_CO_RETURN_IF_ERROR(co_await recovery.journal_file->Sync());
   auto scan = co_await ScanJournal(*recovery.journal_file);
   if (!scan.ok()) co_return scan.status().Prefixed(context_->PathOf("journal"));
   recovery.scan = std::move(*scan);
@@ -255,7 +257,8 @@ Task<Status> Store::AdoptChunk(ChunkId chunk, Recovery& recovery) {
   const bool same = found != recovery.files.end() && found->second.status.ok() &&
                     found->second.header.incarnation == replayed.incarnation;
   if (replayed.deleted) {
-    recovery.discard.push_back({std::move(replayed), same});
+    // Whatever lies there, also half a file without a header, is its leftover.
+    recovery.discard.push_back({std::move(replayed), found != recovery.files.end()});
     co_return Status::Ok();
   }
   if (replayed.tombstone && !replayed.has_state) {
