@@ -113,6 +113,8 @@ Task<Status> ClientCluster::ReleaseDirectory(InodeId inode) {
   return client_->ReleaseDirectory(inode);
 }
 
+Token ClientCluster::TokenOf(InodeId directory) const { return client_->TokenOf(directory); }
+
 Task<Status> ClientCluster::Stop() { return client_->Stop(); }
 
 uint64_t ClientCluster::metadata_calls() const { return client_->metadata_calls(); }

@@ -44,6 +44,7 @@ class ClientCluster final : public Cluster {
   Task<Status> Close(std::shared_ptr<fs::File> file) override;
   Task<Result<fs::OwnedDirectory>> AcquireDirectory(InodeId inode, std::string owner) override;
   Task<Status> ReleaseDirectory(InodeId inode) override;
+  Token TokenOf(InodeId directory) const override;
   Task<Status> Stop() override;
   uint64_t metadata_calls() const override;
 

@@ -62,6 +62,8 @@ class Cluster {
   virtual Task<Status> Close(std::shared_ptr<fs::File> file) = 0;
   virtual Task<Result<fs::OwnedDirectory>> AcquireDirectory(InodeId inode, std::string owner) = 0;
   virtual Task<Status> ReleaseDirectory(InodeId inode) = 0;
+  // The token that this client holds for a directory now; none when it has lost it.
+  virtual Token TokenOf(InodeId directory) const = 0;
   // Flushes and closes what is open and ends the session.
   virtual Task<Status> Stop() = 0;
   // Calls to the metaserver so far; on the loop.

@@ -70,9 +70,21 @@ IOStatus MoraineFileSystem::NewWritableFile(const std::string& path, const FileO
                                             IODebugContext*) {
   result->reset();
   const std::string full = Full(path);
+  if (IsInfoLog(Split(full).name)) return NewInfoLog(full, result);
   Result<std::shared_ptr<GatheringWriter>> writer = volume_->CreateForAppend(full, Policy(full));
   if (!writer.ok()) return ToIoStatus(writer.status(), full);
   *result = std::make_unique<WritableFile>(volume_, *std::move(writer), full, options);
+  return IOStatus::OK();
+}
+
+IOStatus MoraineFileSystem::NewInfoLog(const std::string& full,
+                                       std::unique_ptr<rocksdb::FSWritableFile>* result) {
+  auto log = std::make_shared<InfoLog>(full, Policy(full),
+                                       volume_->options().gather.waiting_bytes_max);
+  const Status begun = log->Begin(*volume_);
+  if (!begun.ok() && begun.code() != Code::kFenced) return ToIoStatus(begun, full);
+  if (!begun.ok()) volume_->Postpone(full, log);
+  *result = std::make_unique<InfoLogFile>(volume_, std::move(log), full);
   return IOStatus::OK();
 }
 
@@ -267,7 +279,9 @@ IOStatus MoraineFileSystem::CreateDir(const std::string& path, const IOOptions&,
 IOStatus MoraineFileSystem::CreateDirIfMissing(const std::string& path, const IOOptions&,
                                                IODebugContext*) {
   const std::string full = Full(path);
-  if (volume_->Owns(full)) return IOStatus::OK();
+  // RocksDB asks this of directories that are there at each open.
+  const Status there = volume_->OpenDirectory(full).status();
+  if (there.code() != Code::kNotFound) return ToIoStatus(there, full);
   // The root stands for what the URI names, which may have several parts.
   const Status made = full == root_ ? volume_->MakeDirectories(full) : MakeDirectory(full);
   if (made.code() != Code::kAlreadyExists) return ToIoStatus(made, full);
@@ -282,7 +296,14 @@ IOStatus MoraineFileSystem::DeleteDir(const std::string& path, const IOOptions&,
 IOStatus MoraineFileSystem::RenameFile(const std::string& source, const std::string& target,
                                        const IOOptions&, IODebugContext*) {
   const std::string full = Full(source);
-  return ToIoStatus(volume_->Rename(full, Full(target)), full);
+  const std::string full_target = Full(target);
+  const Status renamed = volume_->Rename(full, full_target);
+  const bool same_directory = Split(full).directory == Split(full_target).directory;
+  if (renamed.code() == Code::kFenced && IsInfoLog(Split(full).name) && same_directory) {
+    volume_->PostponeRename(full, full_target);
+    return IOStatus::OK();
+  }
+  return ToIoStatus(renamed, full);
 }
 
 IOStatus MoraineFileSystem::LinkFile(const std::string& source, const std::string& target,

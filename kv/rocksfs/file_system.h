@@ -4,6 +4,8 @@
 //   - LockFile makes this process the owner of the lock file's directory; every change there by a
 //     former owner is refused from then on (IOFenced for that owner), and questions about names
 //     there are answered from memory.
+//   - The LOG, which RocksDB begins before LockFile, is postponed while another process owns the
+//     directory (info_log.h).
 //   - NewWritableFile makes a new inode; readers and hard links of a file that it replaces keep the
 //     old bytes.
 //   - Append without Sync costs a copy; Sync means that the policy's disks have the bytes.
@@ -114,6 +116,8 @@ class MoraineFileSystem : public rocksdb::FileSystem {
  private:
   std::string Full(const std::string& path) const { return PathBelow(root_, path); }
   const std::string& Policy(const std::string& full) const;
+  rocksdb::IOStatus NewInfoLog(const std::string& full,
+                               std::unique_ptr<rocksdb::FSWritableFile>* result);
   Status MakeDirectory(const std::string& full);
 
   const std::shared_ptr<Volume> volume_;

@@ -121,6 +121,27 @@ class WritableFile : public rocksdb::FSWritableFile {
   bool closed_ = false;
 };
 
+// RocksDB's LOG (info_log.h): Append, Flush and Close never fail.
+class InfoLogFile : public rocksdb::FSWritableFile {
+ public:
+  InfoLogFile(VolumePtr volume, std::shared_ptr<InfoLog> log, std::string path);
+  ~InfoLogFile() override;
+
+  using FSWritableFile::Append;
+  rocksdb::IOStatus Append(const rocksdb::Slice& data, const rocksdb::IOOptions& options,
+                           rocksdb::IODebugContext* dbg) override;
+  rocksdb::IOStatus Close(const rocksdb::IOOptions& options, rocksdb::IODebugContext* dbg) override;
+  rocksdb::IOStatus Flush(const rocksdb::IOOptions& options, rocksdb::IODebugContext* dbg) override;
+  rocksdb::IOStatus Sync(const rocksdb::IOOptions& options, rocksdb::IODebugContext* dbg) override;
+  uint64_t GetFileSize(const rocksdb::IOOptions& options, rocksdb::IODebugContext* dbg) override;
+
+ private:
+  const VolumePtr volume_;
+  const std::shared_ptr<InfoLog> log_;
+  const std::string path_;
+  bool closed_ = false;
+};
+
 // Reads and writes anywhere. One thread at a time.
 class RandomRWFile : public rocksdb::FSRandomRWFile {
  public:

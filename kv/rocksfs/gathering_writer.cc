@@ -24,35 +24,54 @@ void GatheringWriter::Touch() {
 
 // ---- RocksDB's threads
 
+Status GatheringWriter::CheckAppendable() const {
+  if (!error_.ok()) return error_;
+  if (closed_) return Status(Code::kBadHandle, "append to a closed file");
+  return Status::Ok();
+}
+
 Status GatheringWriter::Append(ConstBytes bytes) {
   if (bytes.size() >= options_.piece_bytes) {
     return cluster_.Block([this, bytes] { return AppendDirectly(bytes); });
   }
-  bool start = false;
-  bool hurry = false;
+  Gathered gathered;
   bool slow_down = false;
   {
     MutexLock lock(mutex_);
-    if (!error_.ok()) return error_;
-    if (closed_) return Status(Code::kBadHandle, "append to a closed file");
-    const size_t pieces_before = pieces_.size();
-    Gather(bytes);
-    start = !rounds_on_;
-    rounds_on_ = true;
-    hurry = pieces_.size() > pieces_before && pieces_before > 0;
+    MORAINE_RETURN_IF_ERROR(CheckAppendable());
+    gathered = Gather(bytes);
     slow_down = waiting_bytes_ > options_.waiting_bytes_max;
   }
-  if (start) {
-    StartRounds();
-  } else if (hurry) {
-    cluster_.loop().Post([self = shared_from_this()] { self->hurry_.Set(); });
-  }
+  After(gathered);
   if (slow_down) return cluster_.Block([this] { return Drain(); });
   return Status::Ok();
 }
 
-void GatheringWriter::Gather(ConstBytes bytes) {
+Status GatheringWriter::TryAppend(ConstBytes bytes) {
+  Gathered gathered;
+  {
+    MutexLock lock(mutex_);
+    MORAINE_RETURN_IF_ERROR(CheckAppendable());
+    if (waiting_bytes_ + bytes.size() > options_.waiting_bytes_max) {
+      return Status(Code::kOverloaded, "too much waits to be sent");
+    }
+    while (!bytes.empty()) {
+      const ConstBytes part = bytes.first(std::min<size_t>(bytes.size(), options_.piece_bytes));
+      bytes = bytes.subspan(part.size());
+      const Gathered now = Gather(part);
+      gathered.start = gathered.start || now.start;
+      gathered.hurry = gathered.hurry || now.hurry;
+    }
+  }
+  After(gathered);
+  return Status::Ok();
+}
+
+GatheringWriter::Gathered GatheringWriter::Gather(ConstBytes bytes) {
+  Gathered gathered;
+  gathered.start = !std::exchange(rounds_on_, true);
   if (pieces_.empty() || pieces_.back().used + bytes.size() > pieces_.back().buffer.size()) {
+    gathered.hurry = !pieces_.empty();
     pieces_.push_back({Buffer::Allocate(options_.piece_bytes), 0});
   }
   Piece& piece = pieces_.back();
@@ -60,6 +79,15 @@ void GatheringWriter::Gather(ConstBytes bytes) {
   piece.used += bytes.size();
   waiting_bytes_ += bytes.size();
   growing_->bytes.store(size() + bytes.size(), std::memory_order_relaxed);
+  return gathered;
+}
+
+void GatheringWriter::After(Gathered gathered) {
+  if (gathered.start) {
+    StartRounds();
+  } else if (gathered.hurry) {
+    cluster_.loop().Post([self = shared_from_this()] { self->hurry_.Set(); });
+  }
 }
 
 void GatheringWriter::StartRounds() {

@@ -54,6 +54,8 @@ class GatheringWriter : public std::enable_shared_from_this<GatheringWriter> {
   // ---- RocksDB's threads
   // Taken over on return, not yet held by any server.
   Status Append(ConstBytes bytes) MORAINE_EXCLUDES(mutex_);
+  // The same without ever waiting: kOverloaded, and nothing is taken, when too much waits already.
+  Status TryAppend(ConstBytes bytes) MORAINE_EXCLUDES(mutex_);
   // Replaces bytes that are there; from `size()` on it is an append.
   Status WriteAt(uint64_t offset, ConstBytes bytes) MORAINE_EXCLUDES(mutex_);
   // Starts to send what is gathered; waits for nothing.
@@ -95,7 +97,14 @@ class GatheringWriter : public std::enable_shared_from_this<GatheringWriter> {
   // Sends what is gathered each `delay` while something comes. Holds itself alive.
   static Task<void> SendInRounds(std::shared_ptr<GatheringWriter> self);
 
-  void Gather(ConstBytes bytes) MORAINE_REQUIRES(mutex_);
+  // What is to be done, without the mutex, after a record was gathered.
+  struct Gathered {
+    bool start = false;  // the rounds
+    bool hurry = false;  // a piece is full
+  };
+  Gathered Gather(ConstBytes bytes) MORAINE_REQUIRES(mutex_);
+  void After(Gathered gathered) MORAINE_EXCLUDES(mutex_);
+  Status CheckAppendable() const MORAINE_REQUIRES(mutex_);
   void StartRounds();  // posts; called without the mutex
   std::deque<Piece> TakePieces() MORAINE_EXCLUDES(mutex_);
   void Taken(uint64_t bytes) MORAINE_EXCLUDES(mutex_);

@@ -141,6 +141,19 @@ TEST_F(GatheringWriterTest, BlocksWhileTooMuchWaits) {
   EXPECT_EQ(Stored().size(), 50'000u);
 }
 
+TEST_F(GatheringWriterTest, TryAppendNeverWaits) {
+  Open({.piece_bytes = 1024, .waiting_bytes_max = 4096, .delay = kNeverByItself});
+  cluster_.SetGate(false);
+  const std::string large(3000, 'x');
+  ASSERT_TRUE(writer_->TryAppend(Bytes(large)).ok());
+  EXPECT_EQ(writer_->TryAppend(Bytes(large)).code(), Code::kOverloaded);
+  ASSERT_TRUE(writer_->TryAppend(Bytes("small")).ok());
+  EXPECT_EQ(writer_->size(), 3005u);
+  cluster_.SetGate(true);
+  ASSERT_TRUE(writer_->Close().ok());
+  EXPECT_EQ(Stored(), large + "small");
+}
+
 TEST_F(GatheringWriterTest, AnErrorStays) {
   Open({.delay = kNeverByItself});
   server_->Fail("append", Status(Code::kTooFewServers, "no servers"));

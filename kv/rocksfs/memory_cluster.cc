@@ -40,12 +40,16 @@ int MemoryServer::calls(const std::string& operation) const {
   return it == calls_.end() ? 0 : it->second;
 }
 
-int MemoryServer::metadata_calls() const {
+std::map<std::string, int> MemoryServer::metadata_calls_by_operation() const {
   MutexLock lock(mutex_);
+  std::map<std::string, int> calls = calls_;
+  for (const char* data : {"append", "read", "sync"}) calls.erase(data);
+  return calls;
+}
+
+int MemoryServer::metadata_calls() const {
   int sum = 0;
-  for (const auto& [operation, count] : calls_) {
-    if (operation != "append" && operation != "read" && operation != "sync") sum += count;
-  }
+  for (const auto& [operation, count] : metadata_calls_by_operation()) sum += count;
   return sum;
 }
 
@@ -56,11 +60,9 @@ Result<MemoryServer::Inode> MemoryServer::Find(const std::string& path) const {
   return inodes_.at(*id);
 }
 
-void MemoryServer::SetBytes(const std::string& path, std::string bytes) {
+void MemoryServer::SetPageEntries(size_t entries) {
   MutexLock lock(mutex_);
-  const Result<InodeId> id = Walk(path);
-  MORAINE_CHECK(id.ok(), path);
-  inodes_[*id].bytes = std::move(bytes);
+  page_entries_ = entries;
 }
 
 MemoryServer::Fault MemoryServer::Enter(const std::string& operation) {
@@ -90,9 +92,10 @@ Result<InodeId> MemoryServer::Walk(const std::string& path) const {
   return it->second;
 }
 
-Status MemoryServer::CheckOwner(InodeId directory, uint64_t client) {
+Status MemoryServer::CheckToken(InodeId directory, Token token) {
   const Inode* inode = Get(directory);
-  if (inode == nullptr || inode->owner == 0 || inode->owner == client) return Status::Ok();
+  if (inode == nullptr) return Status::Ok();
+  if (inode->owned ? token == inode->token : token.IsNone()) return Status::Ok();
   return Status(Code::kFenced, "another client owns the directory");
 }
 
@@ -112,7 +115,7 @@ Result<InodeId> MemoryServer::Add(InodeId parent, const std::string& name,
   return id;
 }
 
-Result<fs::Created> MemoryServer::Create(uint64_t client, InodeId parent, const std::string& name,
+Result<fs::Created> MemoryServer::Create(Token token, InodeId parent, const std::string& name,
                                          const fs::NewEntry& entry) {
   MutexLock lock(mutex_);
   const Fault fault = Enter("create");
@@ -122,7 +125,7 @@ Result<fs::Created> MemoryServer::Create(uint64_t client, InodeId parent, const 
   if (directory->attributes.type != fs::FileType::kDirectory) {
     return Status(Code::kNotDirectory, "the parent");
   }
-  MORAINE_RETURN_IF_ERROR(CheckOwner(parent, client));
+  MORAINE_RETURN_IF_ERROR(CheckToken(parent, token));
   fs::Created created;
   const auto it = directory->names.find(name);
   if (it != directory->names.end()) {
@@ -145,14 +148,14 @@ void MemoryServer::Unlink(InodeId inode) {
   if (gone.attributes.links > 0) --gone.attributes.links;
 }
 
-Status MemoryServer::Remove(uint64_t client, InodeId parent, const std::string& name,
+Status MemoryServer::Remove(Token token, InodeId parent, const std::string& name,
                             bool directory) {
   MutexLock lock(mutex_);
   const Fault fault = Enter("remove");
   if (!fault.status.ok() && !fault.after) return fault.status;
   Inode* from = Get(parent);
   if (from == nullptr) return Missing("parent");
-  MORAINE_RETURN_IF_ERROR(CheckOwner(parent, client));
+  MORAINE_RETURN_IF_ERROR(CheckToken(parent, token));
   const auto it = from->names.find(name);
   if (it == from->names.end()) return Missing(name);
   const Inode& target = inodes_[it->second];
@@ -165,16 +168,16 @@ Status MemoryServer::Remove(uint64_t client, InodeId parent, const std::string& 
   return fault.status;
 }
 
-Status MemoryServer::Rename(uint64_t client, InodeId parent, const std::string& name,
-                            InodeId new_parent, const std::string& new_name) {
+Status MemoryServer::Rename(Token token, InodeId parent, const std::string& name,
+                            Token new_token, InodeId new_parent, const std::string& new_name) {
   MutexLock lock(mutex_);
   const Fault fault = Enter("rename");
   if (!fault.status.ok() && !fault.after) return fault.status;
   Inode* from = Get(parent);
   Inode* to = Get(new_parent);
   if (from == nullptr || to == nullptr) return Missing("parent");
-  MORAINE_RETURN_IF_ERROR(CheckOwner(parent, client));
-  MORAINE_RETURN_IF_ERROR(CheckOwner(new_parent, client));
+  MORAINE_RETURN_IF_ERROR(CheckToken(parent, token));
+  MORAINE_RETURN_IF_ERROR(CheckToken(new_parent, new_token));
   const auto source = from->names.find(name);
   if (source == from->names.end()) return Missing(name);
   const InodeId moved = source->second;
@@ -191,7 +194,7 @@ Status MemoryServer::Rename(uint64_t client, InodeId parent, const std::string& 
   return fault.status;
 }
 
-Result<fs::Attributes> MemoryServer::Link(uint64_t client, InodeId inode, InodeId parent,
+Result<fs::Attributes> MemoryServer::Link(Token token, InodeId inode, InodeId parent,
                                           const std::string& name) {
   MutexLock lock(mutex_);
   const Fault fault = Enter("link");
@@ -199,7 +202,7 @@ Result<fs::Attributes> MemoryServer::Link(uint64_t client, InodeId inode, InodeI
   Inode* linked = Get(inode);
   Inode* to = Get(parent);
   if (linked == nullptr || to == nullptr) return Missing("inode");
-  MORAINE_RETURN_IF_ERROR(CheckOwner(parent, client));
+  MORAINE_RETURN_IF_ERROR(CheckToken(parent, token));
   if (to->names.contains(name)) return Status(Code::kAlreadyExists, name);
   to->names[name] = inode;
   ++linked->attributes.links;
@@ -208,13 +211,13 @@ Result<fs::Attributes> MemoryServer::Link(uint64_t client, InodeId inode, InodeI
   return attributes;
 }
 
-Result<fs::OwnedDirectory> MemoryServer::Acquire(uint64_t client, InodeId inode) {
+Result<fs::OwnedDirectory> MemoryServer::Acquire(InodeId inode) {
   MutexLock lock(mutex_);
   const Fault fault = Enter("acquire");
   if (!fault.status.ok()) return fault.status;
   Inode* directory = Get(inode);
   if (directory == nullptr) return Missing("directory");
-  directory->owner = client;
+  directory->owned = true;
   directory->token = directory->token.Next();
   fs::OwnedDirectory owned{inode, directory->token, {}};
   for (const auto& [name, id] : directory->names) {
@@ -225,14 +228,14 @@ Result<fs::OwnedDirectory> MemoryServer::Acquire(uint64_t client, InodeId inode)
   return owned;
 }
 
-Status MemoryServer::Release(uint64_t client, InodeId inode) {
+Status MemoryServer::Release(Token token, InodeId inode) {
   MutexLock lock(mutex_);
   const Fault fault = Enter("release");
   if (!fault.status.ok()) return fault.status;
-  MORAINE_RETURN_IF_ERROR(CheckOwner(inode, client));
+  MORAINE_RETURN_IF_ERROR(CheckToken(inode, token));
   Inode* directory = Get(inode);
   if (directory == nullptr) return Missing("directory");
-  directory->owner = 0;
+  directory->owned = false;
   directory->token = directory->token.Next();  // what was open under the old one is sealed
   return Status::Ok();
 }
@@ -243,8 +246,12 @@ Status MemoryServer::Release(uint64_t client, InodeId inode) {
 // shows as a refused token here.
 class MemoryFile final : public fs::File {
  public:
-  MemoryFile(MemoryCluster& cluster, InodeId inode, bool writing)
-      : File(inode), cluster_(cluster), server_(*cluster.server_), writing_(writing) {
+  MemoryFile(MemoryCluster& cluster, InodeId inode, bool writing, bool registered = true)
+      : File(inode),
+        cluster_(cluster),
+        server_(*cluster.server_),
+        writing_(writing),
+        registered_(registered) {
     MutexLock lock(server_.mutex_);
     token_ = TokenNow();
     ++cluster_.open_files_;
@@ -306,6 +313,7 @@ class MemoryFile final : public fs::File {
     co_return Status::Ok();
   }
   Status error() const override { return {}; }
+  bool registered() const { return registered_; }
 
  private:
   Token TokenNow() const MORAINE_REQUIRES(server_.mutex_) {
@@ -346,6 +354,7 @@ class MemoryFile final : public fs::File {
   MemoryCluster& cluster_;
   MemoryServer& server_;
   const bool writing_;
+  const bool registered_;  // the server was told of this opening
   Token token_;
 };
 
@@ -357,8 +366,6 @@ MemoryCluster::MemoryCluster(std::shared_ptr<MemoryServer> server) : server_(std
   loop_ = *std::move(loop);
   gate_ = std::make_unique<Event>(*loop_);
   SetGate(true);
-  MutexLock lock(server_->mutex_);
-  client_ = server_->next_client_++;
 }
 
 MemoryCluster::~MemoryCluster() = default;
@@ -406,7 +413,7 @@ Task<Result<fs::Attributes>> MemoryCluster::Lookup(InodeId parent, std::string n
 Task<Result<fs::Created>> MemoryCluster::Create(InodeId parent, std::string name,
                                                 fs::NewEntry entry, bool open) {
   co_await loop_->Yield();
-  Result<fs::Created> created = server_->Create(client_, parent, name, entry);
+  Result<fs::Created> created = server_->Create(TokenOf(parent), parent, name, entry);
   if (created.ok() && open) {
     created->file = std::make_shared<MemoryFile>(*this, created->attributes.inode, true);
   }
@@ -415,39 +422,39 @@ Task<Result<fs::Created>> MemoryCluster::Create(InodeId parent, std::string name
 
 Task<Status> MemoryCluster::RemoveFile(InodeId parent, std::string name) {
   co_await loop_->Yield();
-  co_return server_->Remove(client_, parent, name, false);
+  co_return server_->Remove(TokenOf(parent), parent, name, false);
 }
 
 Task<Status> MemoryCluster::RemoveDirectory(InodeId parent, std::string name) {
   co_await loop_->Yield();
-  co_return server_->Remove(client_, parent, name, true);
+  co_return server_->Remove(TokenOf(parent), parent, name, true);
 }
 
 Task<Status> MemoryCluster::Rename(InodeId parent, std::string name, InodeId new_parent,
                                    std::string new_name) {
   co_await loop_->Yield();
-  co_return server_->Rename(client_, parent, name, new_parent, new_name);
+  co_return server_->Rename(TokenOf(parent), parent, name, TokenOf(new_parent), new_parent,
+                             new_name);
 }
 
 Task<Result<fs::Attributes>> MemoryCluster::Link(InodeId inode, InodeId new_parent,
                                                  std::string new_name) {
   co_await loop_->Yield();
-  co_return server_->Link(client_, inode, new_parent, new_name);
+  co_return server_->Link(TokenOf(new_parent), inode, new_parent, new_name);
 }
 
-// Pages of three names, whatever was asked for, so that paging is used.
 Task<Result<fs::DirectoryPage>> MemoryCluster::ReadDirectory(InodeId inode, std::string after,
-                                                             int) {
+                                                             int limit) {
   co_await loop_->Yield();
-  constexpr size_t kPage = 3;
   MutexLock lock(server_->mutex_);
   const MemoryServer::Fault fault = server_->Enter("readdir");
   if (!fault.status.ok()) co_return fault.status;
   const MemoryServer::Inode* directory = server_->Get(inode);
   if (directory == nullptr) co_return Missing("directory");
+  const size_t entries_max = std::min(static_cast<size_t>(limit), server_->page_entries_);
   fs::DirectoryPage page;
   auto it = directory->names.upper_bound(after);
-  for (; it != directory->names.end() && page.entries.size() < kPage; ++it) {
+  for (; it != directory->names.end() && page.entries.size() < entries_max; ++it) {
     fs::Attributes attributes = server_->inodes_[it->second].attributes;
     attributes.size = server_->inodes_[it->second].bytes.size();
     page.entries.push_back({it->first, it->second, attributes.type, attributes});
@@ -480,7 +487,7 @@ Task<Result<std::shared_ptr<fs::File>>> MemoryCluster::Open(InodeId inode,
     MemoryServer::Inode* found = server_->Get(inode);
     if (found == nullptr) co_return Missing("inode");
     if (mode == fs::Client::OpenMode::kWrite) {
-      MORAINE_CO_RETURN_IF_ERROR(server_->CheckOwner(found->directory, client_));
+      MORAINE_CO_RETURN_IF_ERROR(server_->CheckToken(found->directory, TokenOf(found->directory)));
     }
   }
   co_return std::make_shared<MemoryFile>(*this, inode, mode == fs::Client::OpenMode::kWrite);
@@ -489,25 +496,42 @@ Task<Result<std::shared_ptr<fs::File>>> MemoryCluster::Open(InodeId inode,
 Task<Result<std::shared_ptr<fs::File>>> MemoryCluster::OpenOwned(fs::Attributes attributes,
                                                                  fs::Layout) {
   co_await loop_->Yield();
-  co_return std::make_shared<MemoryFile>(*this, attributes.inode, false);
+  co_return std::make_shared<MemoryFile>(*this, attributes.inode, false, false);
 }
 
 Task<Status> MemoryCluster::Close(std::shared_ptr<fs::File> file) {
   co_await loop_->Yield();
   MORAINE_CHECK(file != nullptr, "closing nothing");
   --open_files_;
+  if (!static_cast<MemoryFile&>(*file).registered()) co_return Status::Ok();
   MutexLock lock(server_->mutex_);
   co_return server_->Enter("close").status;
 }
 
 Task<Result<fs::OwnedDirectory>> MemoryCluster::AcquireDirectory(InodeId inode, std::string) {
   co_await loop_->Yield();
-  co_return server_->Acquire(client_, inode);
+  Result<fs::OwnedDirectory> owned = server_->Acquire(inode);
+  if (owned.ok()) tokens_[inode] = owned->token;
+  co_return owned;
 }
 
 Task<Status> MemoryCluster::ReleaseDirectory(InodeId inode) {
   co_await loop_->Yield();
-  co_return server_->Release(client_, inode);
+  const Status released = server_->Release(TokenOf(inode), inode);
+  tokens_.erase(inode);
+  co_return released;
+}
+
+Token MemoryCluster::TokenOf(InodeId directory) const {
+  const auto it = tokens_.find(directory);
+  return it == tokens_.end() ? Token() : it->second;
+}
+
+void MemoryCluster::LoseTokens() {
+  loop_->Block([this]() -> Task<void> {
+    tokens_.clear();
+    co_return;
+  });
 }
 
 Task<Status> MemoryCluster::Stop() {

@@ -25,7 +25,7 @@ class MemoryServer {
     InodeId directory;                          // where it was made: whose token rules it
     std::map<std::string, InodeId> names;       // of a directory
     Token token;                                // of a directory
-    uint64_t owner = 0;                         // client, of an owned directory
+    bool owned = false;                         // a directory
   };
 
   MemoryServer();
@@ -35,10 +35,13 @@ class MemoryServer {
   void Fail(const std::string& operation, Status status, int count = 1, bool after = false)
       MORAINE_EXCLUDES(mutex_);
   int calls(const std::string& operation) const MORAINE_EXCLUDES(mutex_);
+  // Without reads and writes of bytes.
+  std::map<std::string, int> metadata_calls_by_operation() const MORAINE_EXCLUDES(mutex_);
   int metadata_calls() const MORAINE_EXCLUDES(mutex_);
   // A copy of what is at a path; kNotFound.
   Result<Inode> Find(const std::string& path) const MORAINE_EXCLUDES(mutex_);
-  void SetBytes(const std::string& path, std::string bytes) MORAINE_EXCLUDES(mutex_);
+  // Names in one answer of ReadDirectory.
+  void SetPageEntries(size_t entries) MORAINE_EXCLUDES(mutex_);
 
  private:
   friend class MemoryCluster;
@@ -52,26 +55,25 @@ class MemoryServer {
   Fault Enter(const std::string& operation) MORAINE_REQUIRES(mutex_);
   Inode* Get(InodeId id) MORAINE_REQUIRES(mutex_);
   Result<InodeId> Walk(const std::string& path) const MORAINE_REQUIRES(mutex_);
-  // Whether `client` may change names or bytes under the directory's present token.
-  Status CheckOwner(InodeId directory, uint64_t client) MORAINE_REQUIRES(mutex_);
+  // Whether a change in the directory may be made with `token` (none: by somebody who is no owner).
+  Status CheckToken(InodeId directory, Token token) MORAINE_REQUIRES(mutex_);
   Result<InodeId> Add(InodeId parent, const std::string& name, const fs::NewEntry& entry)
       MORAINE_REQUIRES(mutex_);
-  Result<fs::Created> Create(uint64_t client, InodeId parent, const std::string& name,
+  Result<fs::Created> Create(Token token, InodeId parent, const std::string& name,
                              const fs::NewEntry& entry) MORAINE_EXCLUDES(mutex_);
-  Status Remove(uint64_t client, InodeId parent, const std::string& name, bool directory)
+  Status Remove(Token token, InodeId parent, const std::string& name, bool directory)
       MORAINE_EXCLUDES(mutex_);
-  Status Rename(uint64_t client, InodeId parent, const std::string& name, InodeId new_parent,
-                const std::string& new_name) MORAINE_EXCLUDES(mutex_);
-  Result<fs::Attributes> Link(uint64_t client, InodeId inode, InodeId parent,
-                              const std::string& name) MORAINE_EXCLUDES(mutex_);
-  Result<fs::OwnedDirectory> Acquire(uint64_t client, InodeId inode) MORAINE_EXCLUDES(mutex_);
-  Status Release(uint64_t client, InodeId inode) MORAINE_EXCLUDES(mutex_);
+  Status Rename(Token token, InodeId parent, const std::string& name, Token new_token,
+                InodeId new_parent, const std::string& new_name) MORAINE_EXCLUDES(mutex_);
+  Result<fs::Attributes> Link(Token token, InodeId inode, InodeId parent, const std::string& name) MORAINE_EXCLUDES(mutex_);
+  Result<fs::OwnedDirectory> Acquire(InodeId inode) MORAINE_EXCLUDES(mutex_);
+  Status Release(Token token, InodeId inode) MORAINE_EXCLUDES(mutex_);
   void Unlink(InodeId inode) MORAINE_REQUIRES(mutex_);
 
   mutable Mutex mutex_;
   std::map<InodeId, Inode> inodes_ MORAINE_GUARDED_BY(mutex_);
   uint64_t next_inode_ MORAINE_GUARDED_BY(mutex_) = kRootInode.value() + 1;
-  uint64_t next_client_ MORAINE_GUARDED_BY(mutex_) = 1;
+  size_t page_entries_ MORAINE_GUARDED_BY(mutex_) = 1000;
   std::map<std::string, int> calls_ MORAINE_GUARDED_BY(mutex_);
   struct Planned {
     Fault fault;
@@ -89,6 +91,8 @@ class MemoryCluster final : public Cluster {
 
   // While shut, appends of this client wait. Any thread.
   void SetGate(bool open);
+  // As when the metaserver has told this client that its tokens are another's. Any thread.
+  void LoseTokens();
   int open_files() const { return open_files_.load(); }
 
   Task<Result<fs::Attributes>> Resolve(std::string path) override;
@@ -111,6 +115,7 @@ class MemoryCluster final : public Cluster {
   Task<Status> Close(std::shared_ptr<fs::File> file) override;
   Task<Result<fs::OwnedDirectory>> AcquireDirectory(InodeId inode, std::string owner) override;
   Task<Status> ReleaseDirectory(InodeId inode) override;
+  Token TokenOf(InodeId directory) const override;
   Task<Status> Stop() override;
   uint64_t metadata_calls() const override;
 
@@ -120,9 +125,9 @@ class MemoryCluster final : public Cluster {
  private:
   friend class MemoryFile;
   const std::shared_ptr<MemoryServer> server_;
-  uint64_t client_ = 0;
   std::unique_ptr<DrivenLoop> loop_;
   std::unique_ptr<Event> gate_;
+  std::map<InodeId, Token> tokens_;
   std::atomic<int> open_files_{0};
 };
 

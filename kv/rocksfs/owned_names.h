@@ -44,6 +44,11 @@ class OwnedNames {
   InodeId directory() const { return directory_; }
   bool known() const MORAINE_EXCLUDES(mutex_);
 
+  // Set once this process has the token. From then on a change without a token is refused here:
+  // a former owner whose token is gone must not pass for somebody who never had one.
+  void SetAcquired() { acquired_.store(true, std::memory_order_release); }
+  bool acquired() const { return acquired_.load(std::memory_order_acquire); }
+
   // Nothing: ask the metaserver. Else what is there, or kNotFound.
   std::optional<Result<fs::Attributes>> Find(const std::string& name) const MORAINE_EXCLUDES(mutex_);
   std::optional<std::vector<fs::DirectoryEntry>> List() const MORAINE_EXCLUDES(mutex_);
@@ -76,6 +81,7 @@ class OwnedNames {
   bool AnyClaimed(const std::set<std::string>& names) const MORAINE_REQUIRES(mutex_);
 
   const InodeId directory_;
+  std::atomic<bool> acquired_{false};
   mutable Mutex mutex_;
   CondVar released_;
   bool known_ MORAINE_GUARDED_BY(mutex_) = false;

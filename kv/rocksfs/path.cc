@@ -56,6 +56,8 @@ FileKind KindOf(std::string_view name) {
   return FileKind::kOther;
 }
 
+bool IsInfoLog(std::string_view name) { return name == "LOG"; }
+
 bool GrowsAsStream(std::string_view name) {
   return KindOf(name) == FileKind::kTable || name.ends_with(".log") ||
          name.starts_with("MANIFEST-");

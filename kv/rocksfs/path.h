@@ -34,6 +34,9 @@ enum class FileKind {
 };
 FileKind KindOf(std::string_view name);
 
+// RocksDB's info log, which it begins before it locks the directory.
+bool IsInfoLog(std::string_view name);
+
 // Whether RocksDB will append more to a file of this name than fits into an inode record.
 bool GrowsAsStream(std::string_view name);
 

@@ -85,8 +85,15 @@ Task<Result<InodeId>> Volume::ResolveDirectory(std::string path) {
   co_return attributes.inode;
 }
 
+Status Volume::CheckToken(const std::shared_ptr<OwnedNames>& owned) const {
+  if (owned == nullptr || !owned->acquired()) return Status::Ok();
+  if (!cluster_->TokenOf(owned->directory()).IsNone()) return Status::Ok();
+  return Status(Code::kFenced, "this process has lost the directory to another owner");
+}
+
 Task<Result<InodeId>> Volume::DirectoryOf(Place place) {
   if (place.name.empty()) co_return Status(Code::kInvalidArgument, "the root has no name");
+  MORAINE_CO_RETURN_IF_ERROR(CheckToken(place.owned));
   if (place.owned != nullptr && place.owned->known()) co_return place.owned->directory();
   co_return co_await ResolveDirectory(place.directory_path);
 }

@@ -8,6 +8,8 @@
 // Ownership. Lock(path) takes the token of the directory that holds the lock file, from whoever has
 // it, and remembers its names (owned_names.h): from then on the calls marked (memory) cost nothing
 // there. A second Lock of one directory by this process is refused.
+// An owner that was fenced stays so until it gives the lock back: its changes are refused here even
+// when the directory has no owner at all by then.
 //
 // Errors are those of the client. kFenced from any of them means that another process owns the
 // directory; the memory is forgotten then.
@@ -23,6 +25,7 @@
 #include "base/mutex.h"
 #include "kv/rocksfs/cluster.h"
 #include "kv/rocksfs/gathering_writer.h"
+#include "kv/rocksfs/info_log.h"
 #include "kv/rocksfs/owned_names.h"
 
 namespace moraine::rocksfs {
@@ -85,6 +88,11 @@ class Volume {
   // Gives the directory's inode, which Unlock takes. kBusy: this process holds it already.
   Result<InodeId> Lock(const std::string& lock_file_path);
   Status Unlock(InodeId directory);
+  // For the LOG of a directory that another process owns: done when this process has become the
+  // owner, by Lock. A later rename replaces an earlier one.
+  void PostponeRename(const std::string& from, const std::string& to) MORAINE_EXCLUDES(mutex_);
+  void Postpone(const std::string& path, const std::shared_ptr<InfoLog>& log)
+      MORAINE_EXCLUDES(mutex_);
   // Whether `path` is a directory whose names are known here.
   bool Owns(const std::string& path) const;
 
@@ -111,6 +119,11 @@ class Volume {
     std::shared_ptr<GatheringWriter> writer;
     fs::Attributes attributes;
   };
+  struct PostponedChanges {
+    std::string rename_from;
+    std::string rename_to;
+    std::weak_ptr<InfoLog> log;
+  };
   using HeldWriters = std::vector<GatheringWriter::Held>;
 
   Place Locate(const std::string& path) const MORAINE_EXCLUDES(mutex_);
@@ -122,7 +135,9 @@ class Volume {
   static void Doubt(const std::shared_ptr<OwnedNames>& owned, const Status& status);
 
   // ---- On the loop
+  // The directory in which a change is to be made. kFenced: this process owned it and does no more.
   Task<Result<InodeId>> DirectoryOf(Place place);
+  Status CheckToken(const std::shared_ptr<OwnedNames>& owned) const;
   Task<Result<InodeId>> ResolveDirectory(std::string path);
   Task<Status> RemoveTask(Place place, bool directory);
   Task<Result<fs::Attributes>> MakeDirectoryTask(Place place);
@@ -133,8 +148,8 @@ class Volume {
   Task<Result<OpenedWriter>> CreateTask(Place place, std::string policy, bool replace);
   // `known`: from memory; with a layout the file is opened without a call.
   Task<Result<ReadHandle>> OpenTask(std::string path, std::optional<OwnedNames::Entry> known);
-  Task<Result<fs::Attributes>> TruncateTask(InodeId inode, uint64_t size);
-  Task<Result<fs::OwnedDirectory>> LockTask(InodeId directory, std::string name);
+  Task<Result<fs::Attributes>> TruncateTask(Place place, InodeId inode, uint64_t size);
+  Task<Result<fs::OwnedDirectory>> LockTask(std::shared_ptr<OwnedNames> names, std::string name);
   Task<Status> UnlockTask(InodeId directory);
   // Closes the files written in `directory` and keeps them closed while the result lives.
   Task<HeldWriters> DetachWriters(InodeId directory);
@@ -150,6 +165,7 @@ class Volume {
   bool BeginOwning(InodeId directory, const std::string& path,
                    const std::shared_ptr<OwnedNames>& names) MORAINE_EXCLUDES(mutex_);
   void ForgetNames(InodeId directory) MORAINE_EXCLUDES(mutex_);
+  void DoPostponed(const std::string& directory_path) MORAINE_EXCLUDES(mutex_);
   void EndOwning(InodeId directory) MORAINE_EXCLUDES(mutex_);
 
   const VolumeOptions options_;
@@ -160,6 +176,7 @@ class Volume {
   mutable Mutex mutex_;
   std::map<std::string, std::shared_ptr<OwnedNames>> owned_ MORAINE_GUARDED_BY(mutex_);  // by path
   std::unordered_map<InodeId, std::weak_ptr<GatheringWriter>> writers_ MORAINE_GUARDED_BY(mutex_);
+  std::map<std::string, PostponedChanges> postponed_ MORAINE_GUARDED_BY(mutex_);  // by directory
   bool stopped_ MORAINE_GUARDED_BY(mutex_) = false;
   bool abandoned_ MORAINE_GUARDED_BY(mutex_) = false;  // Stop did not end in time
 };

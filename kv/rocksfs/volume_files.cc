@@ -154,7 +154,9 @@ Status Volume::Close(std::shared_ptr<GatheringWriter> writer) {
   return closed;
 }
 
-Task<Result<fs::Attributes>> Volume::TruncateTask(InodeId inode, uint64_t size) {
+Task<Result<fs::Attributes>> Volume::TruncateTask(Place place, InodeId inode,
+                                                  uint64_t size) {
+  MORAINE_CO_RETURN_IF_ERROR(CheckToken(place.owned));
   MORAINE_CO_ASSIGN_OR_RETURN(std::shared_ptr<fs::File> file,
                               co_await cluster_->Open(inode, fs::Client::OpenMode::kWrite));
   const Status truncated = co_await file->Truncate(size);
@@ -174,7 +176,7 @@ Status Volume::Truncate(const std::string& path, uint64_t size) {
     return writer->Truncate(size);
   }
   Result<fs::Attributes> truncated = cluster_->Block(
-      [this, inode = attributes.inode, size] { return TruncateTask(inode, size); });
+      [this, &place, &attributes, size] { return TruncateTask(place, attributes.inode, size); });
   Doubt(place.owned, truncated.status());
   if (truncated.ok() && place.owned != nullptr) {
     place.owned->Put(place.name, {*std::move(truncated), nullptr, nullptr});
@@ -256,12 +258,15 @@ Task<Volume::HeldWriters> Volume::DetachWriters(InodeId directory) {
   co_return held;
 }
 
-Task<Result<fs::OwnedDirectory>> Volume::LockTask(InodeId directory, std::string name) {
+Task<Result<fs::OwnedDirectory>> Volume::LockTask(std::shared_ptr<OwnedNames> names,
+                                                 std::string name) {
+  const InodeId directory = names->directory();
   // Acquiring fences what is open in the directory, our own files too (RocksDB writes its LOG there
   // before it locks): they are sealed in good order and opened again under the token.
   const HeldWriters held = co_await DetachWriters(directory);
   MORAINE_CO_ASSIGN_OR_RETURN(fs::OwnedDirectory owned,
                               co_await cluster_->AcquireDirectory(directory, options_.owner));
+  names->SetAcquired();
   for (const fs::OwnedDirectory::Entry& entry : owned.entries) {
     if (entry.name == name) co_return std::move(owned);
   }
@@ -310,7 +315,7 @@ Result<InodeId> Volume::Lock(const std::string& lock_file_path) {
     return Status(Code::kBusy, "lock hold by current process: it owns " + split.directory);
   }
   Result<fs::OwnedDirectory> owned = cluster_->Block(
-      [this, directory, &split] { return LockTask(directory, split.name); });
+      [this, &names, &split] { return LockTask(names, split.name); });
   if (!owned.ok()) {
     EndOwning(directory);
     return owned.status();
@@ -321,7 +326,38 @@ Result<InodeId> Volume::Lock(const std::string& lock_file_path) {
     names->SetGrowing(writer->inode(), writer->growing());
     writer->set_owned(names);
   }
+  DoPostponed(split.directory);
   return directory;
+}
+
+void Volume::PostponeRename(const std::string& from, const std::string& to) {
+  MutexLock lock(mutex_);
+  PostponedChanges& changes = postponed_[Split(from).directory];
+  changes.rename_from = from;
+  changes.rename_to = to;
+}
+
+void Volume::Postpone(const std::string& path, const std::shared_ptr<InfoLog>& log) {
+  MutexLock lock(mutex_);
+  postponed_[Split(path).directory].log = log;
+}
+
+void Volume::DoPostponed(const std::string& directory_path) {
+  PostponedChanges changes;
+  {
+    MutexLock lock(mutex_);
+    auto node = postponed_.extract(directory_path);
+    if (node.empty()) return;
+    changes = std::move(node.mapped());
+  }
+  if (!changes.rename_from.empty()) {
+    const Status renamed = Rename(changes.rename_from, changes.rename_to);
+    if (!renamed.ok()) LogInfo("{} is not kept: {}", changes.rename_from, renamed.ToString());
+  }
+  if (const std::shared_ptr<InfoLog> log = changes.log.lock()) {
+    const Status begun = log->Begin(*this);
+    if (!begun.ok()) LogWarning("{}: no log is written: {}", directory_path, begun.ToString());
+  }
 }
 
 Task<Status> Volume::UnlockTask(InodeId directory) {

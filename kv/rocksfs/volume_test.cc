@@ -49,6 +49,7 @@ class VolumeTest : public ::testing::Test {
 using NameList = std::vector<std::string>;
 
 TEST_F(VolumeTest, ListsAllPages) {
+  server_->SetPageEntries(3);
   for (int i = 0; i < 10; ++i) Put(*a_.volume, "/db/" + std::to_string(i), "x");
   EXPECT_EQ(Names(*b_.volume, "/db").size(), 10u);
   EXPECT_EQ(server_->calls("readdir"), 4);
@@ -146,6 +147,26 @@ TEST_F(VolumeTest, AnotherProcessTakesTheDirectoryAndTheFormerOwnerIsFenced) {
   EXPECT_EQ(a_.volume->Close(*wal).code(), Code::kFenced);
   EXPECT_EQ(server_->Find("/db/1.log")->bytes, "kept");
   EXPECT_EQ(b_.volume->Stat("/db/1.log")->size, 4u);
+}
+
+// A former owner whose token is gone must not pass for a stranger once nobody owns the directory.
+TEST_F(VolumeTest, AFencedOwnerStaysFencedWhenTheNextOneHasLeft) {
+  Put(*a_.volume, "/db/x", "1");
+  const Result<InodeId> lock = a_.volume->Lock("/db/LOCK");
+  ASSERT_TRUE(lock.ok());
+  const Result<InodeId> next = b_.volume->Lock("/db/LOCK");
+  ASSERT_TRUE(next.ok());
+  ASSERT_TRUE(b_.volume->Unlock(*next).ok());
+  a_.cluster->LoseTokens();
+  EXPECT_EQ(a_.volume->Remove("/db/x").code(), Code::kFenced);
+  EXPECT_EQ(a_.volume->Rename("/db/x", "/y").code(), Code::kFenced);
+  EXPECT_EQ(a_.volume->Truncate("/db/x", 0).code(), Code::kFenced);
+  EXPECT_EQ(a_.volume->CreateForAppend("/db/x", "").code(), Code::kFenced);
+  EXPECT_EQ(b_.volume->Stat("/db/x")->size, 1u);
+  // It may own the directory again, but only by locking it anew.
+  a_.volume->Unlock(*lock).Ignore();
+  ASSERT_TRUE(a_.volume->Lock("/db/LOCK").ok());
+  EXPECT_TRUE(a_.volume->Remove("/db/x").ok());
 }
 
 TEST_F(VolumeTest, FilesThatAreBeingWrittenGoOnThroughLockAndUnlock) {

@@ -1,4 +1,4 @@
-// WritableFile, RandomRWFile.
+// WritableFile, InfoLogFile, RandomRWFile.
 #include "kv/rocksfs/files.h"
 #include "kv/rocksfs/io_status_map.h"
 
@@ -87,6 +87,37 @@ IOStatus WritableFile::Allocate(uint64_t, uint64_t, const IOOptions&, IODebugCon
 size_t WritableFile::GetUniqueId(char* id, size_t max_size) const {
   return WriteUniqueId(volume_->ordinal(), writer_->inode(), id, max_size);
 }
+
+// ---- InfoLogFile
+
+InfoLogFile::InfoLogFile(VolumePtr volume, std::shared_ptr<InfoLog> log,
+                                   std::string path)
+    : volume_(std::move(volume)), log_(std::move(log)), path_(std::move(path)) {}
+
+InfoLogFile::~InfoLogFile() {
+  IOStatus closed = Close(IOOptions(), nullptr);
+  closed.PermitUncheckedError();
+}
+
+IOStatus InfoLogFile::Append(const Slice& data, const IOOptions&, IODebugContext*) {
+  log_->Append(BytesOf(data));
+  return IOStatus::OK();
+}
+
+IOStatus InfoLogFile::Close(const IOOptions&, IODebugContext*) {
+  if (closed_) return IOStatus::OK();
+  closed_ = true;
+  log_->Close(*volume_);
+  return IOStatus::OK();
+}
+
+IOStatus InfoLogFile::Flush(const IOOptions&, IODebugContext*) { return IOStatus::OK(); }
+
+IOStatus InfoLogFile::Sync(const IOOptions&, IODebugContext*) {
+  return ToIoStatus(log_->Sync(), path_);
+}
+
+uint64_t InfoLogFile::GetFileSize(const IOOptions&, IODebugContext*) { return log_->size(); }
 
 // ---- RandomRWFile
 
