@@ -95,4 +95,55 @@ inline constexpr Method<RegisterRequest, RegisterResponse> kRegisterChunkserver{
 inline constexpr Method<InventoryRequest, InventoryResponse> kInventory{"inventory"};
 inline constexpr Method<HeartbeatRequest, HeartbeatResponse> kHeartbeat{"heartbeat"};
 
+// Calls `visit` with each method above, handshake first.
+template <class Visitor>
+void ForEachMethod(Visitor&& visit) {
+  visit(kHandshake);
+  visit(kAppend);
+  visit(kRead);
+  visit(kStatReplica);
+  visit(kFence);
+  visit(kSeal);
+  visit(kCopy);
+  visit(kDeleteReplica);
+  visit(kListReplicas);
+  visit(kStoreStatus);
+  visit(kStartSession);
+  visit(kRenewSession);
+  visit(kEndSession);
+  visit(kLookup);
+  visit(kResolve);
+  visit(kGetAttributes);
+  visit(kSetAttributes);
+  visit(kCreate);
+  visit(kRemove);
+  visit(kRename);
+  visit(kLink);
+  visit(kReadDirectory);
+  visit(kSyncMetadata);
+  visit(kOpen);
+  visit(kClose);
+  visit(kCommit);
+  visit(kAllocateChunk);
+  visit(kRecoverChunk);
+  visit(kGetLayout);
+  visit(kReportReplica);
+  visit(kAcquireDirectory);
+  visit(kReleaseDirectory);
+  visit(kGetXattr);
+  visit(kSetXattr);
+  visit(kRemoveXattr);
+  visit(kListXattrs);
+  visit(kClusterStatus);
+  visit(kLocate);
+  visit(kFileSystemStatus);
+  visit(kSetPolicy);
+  visit(kListPolicies);
+  visit(kSetRules);
+  visit(kGetRules);
+  visit(kRegisterChunkserver);
+  visit(kInventory);
+  visit(kHeartbeat);
+}
+
 }  // namespace moraine::idl
