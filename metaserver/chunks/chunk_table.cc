@@ -141,9 +141,8 @@ Status AddReferences(Transaction& transaction, ChunkId chunk, int64_t delta, boo
   if (delta == 0) return Status::Ok();
   MORAINE_ASSIGN_OR_RETURN(ChunkRecord record, GetChunk(transaction, chunk));
   if (delta < 0 && record.references < static_cast<uint64_t>(-delta)) {
-    return Status(Code::kCorruption,
-                  fmt::format("chunk {} has {} references, {} are to be dropped", chunk.value(),
-                              record.references, -delta));
+    return Status(Code::kCorruption, fmt::format("chunk {} has {} references, {} are to be dropped",
+                                                 chunk.value(), record.references, -delta));
   }
   record.references += static_cast<uint64_t>(delta);
   MORAINE_RETURN_IF_ERROR(PutChunk(transaction, chunk, record));
@@ -235,11 +234,21 @@ protocol::MadePolicy MadePolicyOf(const ChunkRecord& record) {
 protocol::ChunkRecord ToProtocol(const ChunkRecord& record) {
   protocol::ChunkRecord out;
   switch (record.state) {
-    case ChunkState::kOpen: out.state = protocol::ChunkState::kOpen; break;
-    case ChunkState::kClosed: out.state = protocol::ChunkState::kClosed; break;
-    case ChunkState::kFencing: out.state = protocol::ChunkState::kFencing; break;
-    case ChunkState::kSealed: out.state = protocol::ChunkState::kSealed; break;
-    case ChunkState::kDeleting: out.state = protocol::ChunkState::kDeleting; break;
+    case ChunkState::kOpen:
+      out.state = protocol::ChunkState::kOpen;
+      break;
+    case ChunkState::kClosed:
+      out.state = protocol::ChunkState::kClosed;
+      break;
+    case ChunkState::kFencing:
+      out.state = protocol::ChunkState::kFencing;
+      break;
+    case ChunkState::kSealed:
+      out.state = protocol::ChunkState::kSealed;
+      break;
+    case ChunkState::kDeleting:
+      out.state = protocol::ChunkState::kDeleting;
+      break;
   }
   out.epoch = record.epoch;
   out.policy = MadePolicyOf(record);
@@ -255,14 +264,24 @@ protocol::ChunkRecord ToProtocol(const ChunkRecord& record) {
 void TakeFromProtocol(const protocol::ChunkRecord& from, ChunkRecord& record) {
   record.epoch = from.epoch;
   record.length = from.length;
-  const bool decided = from.state == protocol::ChunkState::kClosed ||
-                       from.state == protocol::ChunkState::kSealed;
+  const bool decided =
+      from.state == protocol::ChunkState::kClosed || from.state == protocol::ChunkState::kSealed;
   switch (from.state) {
-    case protocol::ChunkState::kOpen: record.state = ChunkState::kOpen; break;
-    case protocol::ChunkState::kClosed: record.state = ChunkState::kClosed; break;
-    case protocol::ChunkState::kFencing: record.state = ChunkState::kFencing; break;
-    case protocol::ChunkState::kSealed: record.state = ChunkState::kSealed; break;
-    case protocol::ChunkState::kDeleting: record.state = ChunkState::kDeleting; break;
+    case protocol::ChunkState::kOpen:
+      record.state = ChunkState::kOpen;
+      break;
+    case protocol::ChunkState::kClosed:
+      record.state = ChunkState::kClosed;
+      break;
+    case protocol::ChunkState::kFencing:
+      record.state = ChunkState::kFencing;
+      break;
+    case protocol::ChunkState::kSealed:
+      record.state = ChunkState::kSealed;
+      break;
+    case protocol::ChunkState::kDeleting:
+      record.state = ChunkState::kDeleting;
+      break;
   }
   for (size_t i = 0; i < record.replicas.size(); ++i) {
     ReplicaRecord& replica = record.replicas[i];

@@ -4,8 +4,8 @@
 //   1. only servers that can take a replica now, each at most once;
 //   2. as few as possible in one zone, then in one rack, then on one host;
 //   3. by chance, weighted by free space over the chunks lately placed there.
-// Replicas that exist already count for rule 2. Agreed between nobody, but pinned by golden tests so
-// that a change is seen.
+// Replicas that exist already count for rule 2. Agreed between nobody, but pinned by golden tests
+// so that a change is seen.
 #pragma once
 
 #include <cstdint>
@@ -32,13 +32,13 @@ struct ServerView {
   Location location;
   bool placeable = false;  // alive, not quarantined, not full
   uint64_t free_bytes = 0;
-  uint64_t load = 0;       // chunks placed there lately
+  uint64_t load = 0;  // chunks placed there lately
   uint64_t start_id = 0;
 };
 
 struct PlacementRequest {
-  int wanted = 0;                      // new replicas
-  int floor = 0;                       // of these needed at least: avoided servers are used below it
+  int wanted = 0;  // new replicas
+  int floor = 0;   // of these needed at least: avoided servers are used only below it
   std::span<const ServerId> existing;  // hold a replica already
   std::span<const ServerId> avoid;     // failed for the caller a moment ago
 };

@@ -15,8 +15,8 @@ ServerView Server(uint64_t id, std::string_view location, uint64_t free = 1ULL <
 }
 
 std::vector<ServerId> PlaceOn(const std::vector<ServerView>& servers, int wanted, uint64_t seed = 1,
-                              std::vector<ServerId> existing = {},
-                              std::vector<ServerId> avoid = {}, int floor = 0) {
+                              std::vector<ServerId> existing = {}, std::vector<ServerId> avoid = {},
+                              int floor = 0) {
   Random random(seed);
   return Place(servers, {wanted, floor, existing, avoid}, random);
 }
@@ -56,9 +56,9 @@ TEST(PlacementTest, RandomClustersRespectTheRules) {
     std::vector<ServerView> servers;
     const uint64_t count = random.Between(1, 14);
     for (uint64_t i = 1; i <= count; ++i) {
-      servers.push_back(Server(i, fmt::format("z{}/r{}/h{}", random.Uniform(3), random.Uniform(3),
-                                              random.Uniform(3)),
-                               random.Uniform(1ULL << 42)));
+      servers.push_back(Server(
+          i, fmt::format("z{}/r{}/h{}", random.Uniform(3), random.Uniform(3), random.Uniform(3)),
+          random.Uniform(1ULL << 42)));
       servers.back().placeable = !random.OneIn(5);
     }
     std::vector<ServerId> existing;
@@ -87,7 +87,7 @@ TEST(PlacementTest, RandomClustersRespectTheRules) {
         const bool room = std::ranges::any_of(servers, [&](const ServerView& s) {
           return s.placeable && s.location.zone == zone && !seen.contains(s.id);
         });
-        if (room) EXPECT_LE(per_zone[server.location.zone], per_zone[zone] );
+        if (room) EXPECT_LE(per_zone[server.location.zone], per_zone[zone]);
       }
       ++per_zone[server.location.zone];
     }
@@ -109,7 +109,8 @@ TEST(PlacementTest, PrefersFreeSpaceAndIdleServers) {
 // Pinned: a change of the choice for a given seed must be seen.
 TEST(PlacementTest, Golden) {
   std::vector<ServerView> servers;
-  for (uint64_t i = 1; i <= 6; ++i) servers.push_back(Server(i, fmt::format("z{}/r/h{}", i % 3, i)));
+  for (uint64_t i = 1; i <= 6; ++i)
+    servers.push_back(Server(i, fmt::format("z{}/r/h{}", i % 3, i)));
   std::string text;
   for (uint64_t seed = 1; seed <= 4; ++seed) {
     for (const ServerId id : PlaceOn(servers, 3, seed)) text += id.ToString();

@@ -14,8 +14,7 @@ std::vector<ServerId> Sources(const RepairCandidate& candidate,
   for (const ServerId server : candidate.good) {
     if (alive.contains(server)) sources.push_back(server);
   }
-  std::ranges::sort(sources, {},
-                    [&](ServerId server) { return std::pair(busy[server], server); });
+  std::ranges::sort(sources, {}, [&](ServerId server) { return std::pair(busy[server], server); });
   if (!sources.empty() && busy[sources.front()] >= per_server_max) sources.clear();
   return sources;
 }
@@ -36,9 +35,8 @@ std::vector<PlannedCopy> PlanRepairs(std::span<const RepairCandidate> candidates
                   2;
   std::vector<const RepairCandidate*> order;
   for (const RepairCandidate& candidate : candidates) order.push_back(&candidate);
-  std::ranges::sort(order, {}, [](const RepairCandidate* c) {
-    return std::pair(c->good.size(), c->chunk);
-  });
+  std::ranges::sort(order, {},
+                    [](const RepairCandidate* c) { return std::pair(c->good.size(), c->chunk); });
 
   std::vector<PlannedCopy> plan;
   for (const RepairCandidate* candidate : order) {
@@ -49,18 +47,17 @@ std::vector<PlannedCopy> PlanRepairs(std::span<const RepairCandidate> candidates
     std::vector<ServerView> targets;
     for (const ServerView& server : servers) {
       ServerView view = server;
-      const bool holds =
-          std::ranges::find(candidate->good, server.id) != candidate->good.end();
-      if (!holds && (busy[server.id] >= limits.per_server_max ||
-                     std::ranges::find(candidate->unusable, server.id) !=
-                         candidate->unusable.end())) {
+      const bool holds = std::ranges::find(candidate->good, server.id) != candidate->good.end();
+      if (!holds &&
+          (busy[server.id] >= limits.per_server_max ||
+           std::ranges::find(candidate->unusable, server.id) != candidate->unusable.end())) {
         view.placeable = false;
       }
       view.load = static_cast<uint64_t>(busy[server.id]);
       targets.push_back(view);
     }
-    const std::vector<ServerId> target = Place(
-        targets, {.wanted = 1, .floor = 1, .existing = candidate->good, .avoid = {}}, random);
+    const std::vector<ServerId> target =
+        Place(targets, {.wanted = 1, .floor = 1, .existing = candidate->good, .avoid = {}}, random);
     if (target.empty()) continue;
     ++busy[target.front()];
     ++busy[sources.front()];

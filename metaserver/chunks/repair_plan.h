@@ -15,9 +15,9 @@ namespace moraine::metaserver {
 
 struct RepairCandidate {
   ChunkId chunk;
-  int wanted = 0;                 // good replicas that the policy asks for
-  std::vector<ServerId> good;     // have every byte, on disk
-  std::vector<ServerId> unusable; // hold something else of it, or are to delete it
+  int wanted = 0;                  // good replicas that the policy asks for
+  std::vector<ServerId> good;      // have every byte, on disk
+  std::vector<ServerId> unusable;  // hold something else of it, or are to delete it
 };
 
 struct RepairLimits {

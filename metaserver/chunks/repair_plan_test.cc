@@ -12,7 +12,8 @@ namespace {
 std::vector<ServerView> Servers(uint64_t count) {
   std::vector<ServerView> servers;
   for (uint64_t i = 1; i <= count; ++i) {
-    servers.push_back({ServerId(i), Location::Parse(fmt::format("h{}", i)), true, 1ULL << 40, 0, i});
+    servers.push_back(
+        {ServerId(i), Location::Parse(fmt::format("h{}", i)), true, 1ULL << 40, 0, i});
   }
   return servers;
 }
@@ -65,8 +66,10 @@ TEST(RepairPlanTest, RandomPlansKeepTheLimits) {
     for (uint64_t chunk = 1; chunk <= 20; ++chunk) {
       RepairCandidate candidate{ChunkId(chunk), static_cast<int>(random.Between(1, 4)), {}, {}};
       for (const ServerView& server : servers) {
-        if (random.OneIn(3)) candidate.good.push_back(server.id);
-        else if (random.OneIn(6)) candidate.unusable.push_back(server.id);
+        if (random.OneIn(3))
+          candidate.good.push_back(server.id);
+        else if (random.OneIn(6))
+          candidate.unusable.push_back(server.id);
       }
       candidates.push_back(candidate);
     }

@@ -31,11 +31,14 @@ struct ProgramOptions {
 
 void Describe(OptionTable& table, ProgramOptions& options) {
   MetaserverOptions& meta = options.metaserver;
-  table.AddPath("dir", &meta.store.directory,
-                "Directory of the metaserver's state; made, with a new cluster, when it is missing.",
-                {.required = true});
-  table.AddEndpoint("listen", &options.listen, "Where clients and chunkservers call; port 0 takes a free one.");
-  table.AddEndpoint("http", &options.http, "Where /metrics and /healthz are; port 0 takes a free one.");
+  table.AddPath(
+      "dir", &meta.store.directory,
+      "Directory of the metaserver's state; made, with a new cluster, when it is missing.",
+      {.required = true});
+  table.AddEndpoint("listen", &options.listen,
+                    "Where clients and chunkservers call; port 0 takes a free one.");
+  table.AddEndpoint("http", &options.http,
+                    "Where /metrics and /healthz are; port 0 takes a free one.");
   table.AddString("cluster", &meta.cluster,
                   "Id of the cluster that the directory must belong to; empty: any.");
   table.AddDuration("session-ttl", &meta.session_ttl, 1s, 1h,
@@ -43,8 +46,9 @@ void Describe(OptionTable& table, ProgramOptions& options) {
                     {.reload = ReloadClass::kRestart});
   table.AddDuration("alive-for", &meta.registry.alive_for, 500ms, 1h,
                     "A chunkserver that is silent for longer gets no new chunks.");
-  table.AddDuration("repair-grace", &meta.registry.repair_grace, 1s, 24h * 30,
-                    "A chunkserver that is silent for longer is dead: its replicas are made anew elsewhere.");
+  table.AddDuration(
+      "repair-grace", &meta.registry.repair_grace, 1s, 24h * 30,
+      "A chunkserver that is silent for longer is dead: its replicas are made anew elsewhere.");
   table.AddBytes("server-reserve-bytes", &meta.registry.reserve_bytes, 0, 1ULL << 50,
                  "A chunkserver with less free space gets no new chunks.");
   table.AddInt("repair-copies", &meta.caretaker.repair.copies_max, 1, 1024,
@@ -55,8 +59,9 @@ void Describe(OptionTable& table, ProgramOptions& options) {
                  "Memory for blocks of the state that are read often.");
   table.AddBytes("write-buffer-bytes", &meta.store.write_buffer_bytes, 1 << 20, 1ULL << 34,
                  "Memory for changes that are in the log but not in tables yet.");
-  table.AddDuration("lazy-sync", &meta.store.lazy_sync, 1ms, 10s,
-                    "Longest time that a change of names waits for the disk when nobody asks for it.");
+  table.AddDuration(
+      "lazy-sync", &meta.store.lazy_sync, 1ms, 10s,
+      "Longest time that a change of names waits for the disk when nobody asks for it.");
   table.AddString("log-level", &options.log_level, "debug, info, warning, error or off.");
   table.AddPath("log-file", &options.log_file, "File of the log; empty: standard error.");
   table.AddRule([&table, &options] {
@@ -72,7 +77,8 @@ int Fail(const Status& status) {
 
 // Everything that lives while the process runs.
 struct Program {
-  Program(UringLoop& loop, Descriptor signals) : loop(loop), signals(std::move(signals)), end(loop) {}
+  Program(UringLoop& loop, Descriptor signals)
+      : loop(loop), signals(std::move(signals)), end(loop) {}
   UringLoop& loop;
   Descriptor signals;
   std::unique_ptr<Metaserver> metaserver;
@@ -126,10 +132,10 @@ Result<Descriptor> CatchSignals() {
 Status Serve(Program& program, ProgramOptions& options) {
   MORAINE_ASSIGN_OR_RETURN(options.metaserver.listen, ParseEndpoint(options.listen, true));
   MORAINE_ASSIGN_OR_RETURN(const Endpoint http, ParseEndpoint(options.http, true));
-  MORAINE_ASSIGN_OR_RETURN(
-      program.metaserver,
-      Metaserver::Open(program.loop, options.metaserver, ProcessMetrics()));
-  program.http = std::make_unique<HttpStatusServer>(program.loop, HttpStatusOptions{.listen = http});
+  MORAINE_ASSIGN_OR_RETURN(program.metaserver,
+                           Metaserver::Open(program.loop, options.metaserver, ProcessMetrics()));
+  program.http =
+      std::make_unique<HttpStatusServer>(program.loop, HttpStatusOptions{.listen = http});
   program.http->ServeMetrics(ProcessMetrics());
   program.http->ServeHealth([&program] { return program.metaserver->health(); });
   MORAINE_RETURN_IF_ERROR(program.http->Start());

@@ -123,8 +123,7 @@ Result<std::vector<Extent>> ReadExtents(Transaction& transaction, InodeId inode,
   const std::string prefix = InodeKey(inode);
   uint64_t first = from;
   {
-    Cursor before =
-        transaction.ScanBack(Family::kExtents, prefix, InodeKey(InodeId(from)));
+    Cursor before = transaction.ScanBack(Family::kExtents, prefix, InodeKey(InodeId(from)));
     MORAINE_RETURN_IF_ERROR(before.status());
     if (before.Valid()) {
       MORAINE_ASSIGN_OR_RETURN(const Extent extent, FromCursor(before));
@@ -146,8 +145,8 @@ Status MapExtents(Transaction& transaction, InodeId inode, InodeRecord& record,
   ChunkChanges changes;
   for (const Extent& extent : extents) {
     MORAINE_CHECK(extent.length > 0 && extent.end() <= limits::kFileBytesMax);
-    MORAINE_ASSIGN_OR_RETURN(
-        const auto under, ReadExtents(transaction, inode, extent.file_offset, extent.end()));
+    MORAINE_ASSIGN_OR_RETURN(const auto under,
+                             ReadExtents(transaction, inode, extent.file_offset, extent.end()));
     Cut(transaction, inode, record, under, extent.file_offset, extent.end(), changes);
     MORAINE_ASSIGN_OR_RETURN(const Extent joined, Joined(transaction, inode, extent, changes));
     Store1(transaction, inode, joined);

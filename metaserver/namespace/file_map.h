@@ -1,5 +1,5 @@
-// A file's extents: an ordered list without overlaps; gaps are holes. New extents lie over old ones,
-// which are cut; a chunk that loses its last extent is deleted.
+// A file's extents: an ordered list without overlaps; gaps are holes. New extents lie over old
+// ones, which are cut; a chunk that loses its last extent is deleted.
 //
 // The arithmetic is pure (CutRange); the rest applies it inside a transaction and keeps the inode's
 // stored_bytes and the chunks' reference counts. Extents are never merged across chunks, but one

@@ -30,8 +30,8 @@ bool IsWritten(ChunkState state) {
 Status MapTail(Transaction& transaction, InodeId inode, InodeRecord& record, ChunkId chunk,
                uint64_t offset, uint64_t length) {
   Detach(record, chunk);
-  const bool inline_lost = !record.inline_data.empty() &&
-                           (offset > 0 || length < record.inline_data.size());
+  const bool inline_lost =
+      !record.inline_data.empty() && (offset > 0 || length < record.inline_data.size());
   if (length == 0 || inline_lost || offset > limits::kFileBytesMax - length) {
     return BeginDelete(transaction, chunk);
   }
@@ -84,12 +84,12 @@ Status AcquireLease(Transaction& transaction, InodeId inode) {
     if (lease->state == LeaseState::kRecovering) {
       transaction.effects().recoveries.push_back(inode);
       return Status(Code::kLeaseTaken, fmt::format("inode {}: the chunks of its last writer are "
-                                                   "being sealed", inode.value()));
+                                                   "being sealed",
+                                                   inode.value()));
     }
     transaction.effects().recalls.emplace_back(lease->session, inode);
-    return Status(Code::kLeaseTaken,
-                  fmt::format("inode {} is written by session {}", inode.value(),
-                              lease->session.value()));
+    return Status(Code::kLeaseTaken, fmt::format("inode {} is written by session {}", inode.value(),
+                                                 lease->session.value()));
   }
   PutLease(transaction, inode, LeaseRecord{session, LeaseState::kHeld});
   transaction.Put(Family::kLeases, HoldingOfSessionKey(session, inode), {});
@@ -149,8 +149,8 @@ Status CloseAttached(Transaction& transaction, InodeId inode, InodeRecord& recor
   if (!found.has_value() || found->inode != inode) {
     // An empty one that was closed before is gone.
     if (!found.has_value() && closed.length == 0) return Status::Ok();
-    return Status(Code::kFenced, fmt::format("chunk {} is not inode {}'s", closed.chunk.value(),
-                                             inode.value()));
+    return Status(Code::kFenced,
+                  fmt::format("chunk {} is not inode {}'s", closed.chunk.value(), inode.value()));
   }
   const AttachedChunk* attached = FindAttached(record, closed.chunk);
   const AttachedChunk place = attached == nullptr ? AttachedChunk() : *attached;
@@ -179,8 +179,8 @@ Status CloseAttached(Transaction& transaction, InodeId inode, InodeRecord& recor
   if (place.kind == AttachKind::kTail) chunk.file_offset = place.tail_offset;
   MORAINE_RETURN_IF_ERROR(PutChunk(transaction, closed.chunk, chunk));
   if (place.kind != AttachKind::kTail) return Status::Ok();
-  MORAINE_RETURN_IF_ERROR(MapTail(transaction, inode, record, closed.chunk, place.tail_offset,
-                                  closed.length));
+  MORAINE_RETURN_IF_ERROR(
+      MapTail(transaction, inode, record, closed.chunk, place.tail_offset, closed.length));
   Promote(record, place.tail_offset + closed.length);
   return Status::Ok();
 }
@@ -188,8 +188,8 @@ Status CloseAttached(Transaction& transaction, InodeId inode, InodeRecord& recor
 Result<std::vector<ChunkId>> ChunksToRecover(Transaction& transaction, InodeId inode,
                                              std::optional<AttachKind> only) {
   std::vector<ChunkId> chunks;
-  MORAINE_ASSIGN_OR_RETURN(
-      const auto record, transaction.Find<InodeRecord>(Family::kInodes, InodeKey(inode)));
+  MORAINE_ASSIGN_OR_RETURN(const auto record,
+                           transaction.Find<InodeRecord>(Family::kInodes, InodeKey(inode)));
   if (!record.has_value()) return chunks;
   for (const AttachedChunk& a : record->attached) {
     const bool is_loose = a.kind == AttachKind::kLoose;

@@ -61,8 +61,7 @@ void Touch(Transaction& transaction, InodeRecord& record, bool data) {
   ++record.version;
 }
 
-void TouchDirectory(Transaction& transaction, InodeId inode, InodeRecord& record,
-                    int64_t entries) {
+void TouchDirectory(Transaction& transaction, InodeId inode, InodeRecord& record, int64_t entries) {
   record.size += static_cast<uint64_t>(entries);
   Touch(transaction, record, true);
   transaction.PutInode(inode, record);
@@ -91,8 +90,8 @@ Status LeaveDirectory(Transaction& transaction, InodeId directory, std::string_v
   if (record.type == FileType::kDirectory || record.parent != directory || record.links <= 1) {
     return Status::Ok();
   }
-  MORAINE_ASSIGN_OR_RETURN(const auto token, transaction.Find<TokenRecord>(
-                                                 Family::kTokens, HoldingKey(directory)));
+  MORAINE_ASSIGN_OR_RETURN(const auto token,
+                           transaction.Find<TokenRecord>(Family::kTokens, HoldingKey(directory)));
   if (token.has_value() && !token->owner.IsNone()) {
     // Rare enough for a walk: a second name in the same owned directory keeps the file there.
     Cursor cursor = transaction.Scan(Family::kDentries, InodeKey(directory));
@@ -111,8 +110,8 @@ Status CheckRemovable(Transaction& transaction, InodeId directory, const InodeRe
   if (record.size > 0) {
     return Status(Code::kNotEmpty, fmt::format("directory {} is not empty", directory.value()));
   }
-  MORAINE_ASSIGN_OR_RETURN(const auto token, transaction.Find<TokenRecord>(
-                                                 Family::kTokens, HoldingKey(directory)));
+  MORAINE_ASSIGN_OR_RETURN(const auto token,
+                           transaction.Find<TokenRecord>(Family::kTokens, HoldingKey(directory)));
   if (token.has_value() && !token->owner.IsNone() && token->owner != transaction.session()) {
     return Status(Code::kBusy, fmt::format("directory {} is owned by '{}'", directory.value(),
                                            token->owner_name));
@@ -121,15 +120,15 @@ Status CheckRemovable(Transaction& transaction, InodeId directory, const InodeRe
 }
 
 Status CheckToken(Transaction& transaction, InodeId directory, Token token) {
-  MORAINE_ASSIGN_OR_RETURN(const auto record, transaction.Find<TokenRecord>(
-                                                  Family::kTokens, HoldingKey(directory)));
+  MORAINE_ASSIGN_OR_RETURN(const auto record,
+                           transaction.Find<TokenRecord>(Family::kTokens, HoldingKey(directory)));
   protocol::DirectoryOwnership ownership;
   if (record.has_value()) ownership = {record->token, record->owner};
   const Status status = protocol::CheckDirectoryToken(ownership, token);
   if (!status.ok()) return status.Prefixed(fmt::format("directory {}", directory.value()));
   if (!ownership.owner.IsNone() && ownership.owner != transaction.session()) {
-    return Status(Code::kFenced, fmt::format("directory {} belongs to another session",
-                                             directory.value()));
+    return Status(Code::kFenced,
+                  fmt::format("directory {} belongs to another session", directory.value()));
   }
   return Status::Ok();
 }

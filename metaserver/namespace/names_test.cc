@@ -19,8 +19,7 @@ constexpr auto kOk = Code::kOk;
 
 class NamesTest : public ::testing::Test {
  protected:
-  Result<CreateResult> Make(InodeId parent, std::string name,
-                            FileType type = FileType::kRegular) {
+  Result<CreateResult> Make(InodeId parent, std::string name, FileType type = FileType::kRegular) {
     CreateArgs args;
     args.parent = parent;
     args.name = std::move(name);
@@ -104,9 +103,17 @@ TEST_F(NamesTest, NonExclusiveCreateOpens) {
 }
 
 TEST_F(NamesTest, SetGroupIdDirectoriesHandOnTheirGroup) {
-  CreateArgs args{.parent = kRootInode, .name = "d", .type = FileType::kDirectory, .mode = 02755,
-                  .uid = 5, .gid = 7, .rdev = 0, .symlink_target = {}, .exclusive = true,
-                  .token = {}, .policy = {}};
+  CreateArgs args{.parent = kRootInode,
+                  .name = "d",
+                  .type = FileType::kDirectory,
+                  .mode = 02755,
+                  .uid = 5,
+                  .gid = 7,
+                  .rdev = 0,
+                  .symlink_target = {},
+                  .exclusive = true,
+                  .token = {},
+                  .policy = {}};
   const InodeId directory = fixture_.Run([&](Transaction& t) { return Create(t, args); })->inode.id;
   const InodeRecord file = Record(MakeOk(directory, "f"));
   EXPECT_EQ(file.gid, 7u);
@@ -148,9 +155,8 @@ TEST_F(NamesTest, RenameFollowsPosix) {
 
 TEST_F(NamesTest, ReplacedAndRemovedFilesBecomeOrphansWithTheirLastName) {
   const InodeId f = MakeOk(kRootInode, "f");
-  ASSERT_TRUE(fixture_.Run([&](Transaction& t) {
-    return Link(t, {f, kRootInode, "g", Token()});
-  }).ok());
+  ASSERT_TRUE(
+      fixture_.Run([&](Transaction& t) { return Link(t, {f, kRootInode, "g", Token()}); }).ok());
   EXPECT_EQ(Record(f).links, 2u);
   EXPECT_EQ(Move(kRootInode, "f", kRootInode, "g"), kOk);  // one inode: nothing happens
   EXPECT_EQ(Record(f).links, 2u);
@@ -161,9 +167,9 @@ TEST_F(NamesTest, ReplacedAndRemovedFilesBecomeOrphansWithTheirLastName) {
   EXPECT_TRUE(fixture_.effects().durable);
   ASSERT_EQ(fixture_.effects().orphans, std::vector<InodeId>{f});
   EXPECT_EQ(Record(f).links, 0u);
-  EXPECT_EQ(fixture_.Run([&](Transaction& t) { return Link(t, {f, kRootInode, "x", Token()}); })
-                .code(),
-            Code::kNotFound);
+  EXPECT_EQ(
+      fixture_.Run([&](Transaction& t) { return Link(t, {f, kRootInode, "x", Token()}); }).code(),
+      Code::kNotFound);
   const int64_t inodes = fixture_.store().counters().inodes;
   EXPECT_TRUE(*fixture_.Run([&](Transaction& t) { return FreeOrphan(t, f, 10); }));
   EXPECT_EQ(fixture_.store().counters().inodes, inodes - 1);
@@ -225,9 +231,8 @@ TEST_F(NamesTest, Xattrs) {
   const auto set = [&](std::string name, std::string value, bool create = false,
                        bool replace = false) {
     return fixture_
-        .Run([&](Transaction& t) {
-          return SetXattr(t, {f, name, value, create, replace, Token()});
-        })
+        .Run(
+            [&](Transaction& t) { return SetXattr(t, {f, name, value, create, replace, Token()}); })
         .code();
   };
   EXPECT_EQ(set("user.a", "1", false, true), Code::kNoAttribute);
@@ -306,8 +311,8 @@ class ModelRun {
         const auto mode = static_cast<RenameMode>(random.Uniform(3));
         const Code expected = model_.Rename(from, name, to, new_name, mode);
         const auto real = fixture_.Run([&](Transaction& t) {
-          return Rename(t, {InodeId(from->id), name, InodeId(to->id), new_name, mode, Token(),
-                            Token()});
+          return Rename(
+              t, {InodeId(from->id), name, InodeId(to->id), new_name, mode, Token(), Token()});
         });
         ASSERT_EQ(real.code(), expected);
         return;
@@ -326,7 +331,9 @@ class ModelRun {
     }
     return fixture_.random().Pick(directories);
   }
-  std::string AnyName() { return std::string(1, static_cast<char>('a' + fixture_.random().Uniform(5))); }
+  std::string AnyName() {
+    return std::string(1, static_cast<char>('a' + fixture_.random().Uniform(5)));
+  }
 
   void CompareTree(const Node& node) {
     Transaction t(fixture_.store());

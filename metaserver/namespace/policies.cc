@@ -22,18 +22,17 @@ PolicyRecord Named(std::string_view name, const protocol::Policy& policy) {
 }
 
 const std::vector<PolicyRecord>& BuiltIn() {
-  static const std::vector<PolicyRecord> policies = {
-      Named("immutable", protocol::kImmutablePolicy), Named("log", protocol::kLogPolicy),
-      Named("single", protocol::kSinglePolicy)};
+  static const std::vector<PolicyRecord> policies = {Named("immutable", protocol::kImmutablePolicy),
+                                                     Named("log", protocol::kLogPolicy),
+                                                     Named("single", protocol::kSinglePolicy)};
   return policies;
 }
 
 // The names of RocksDB's files that are appended to and synced; everything else is written once.
 const std::vector<PolicyRule>& BuiltInRules() {
   static const std::vector<PolicyRule> rules = {
-      {"*.log", "log"},     {"MANIFEST-*", "log"}, {"CURRENT", "log"},
-      {"OPTIONS-*", "log"}, {"IDENTITY", "log"},   {"*.dbtmp", "log"},
-      {"*", "immutable"}};
+      {"*.log", "log"},    {"MANIFEST-*", "log"}, {"CURRENT", "log"}, {"OPTIONS-*", "log"},
+      {"IDENTITY", "log"}, {"*.dbtmp", "log"},    {"*", "immutable"}};
   return rules;
 }
 
@@ -59,8 +58,8 @@ Status SetPolicy(Transaction& transaction, const PolicyRecord& policy) {
   const auto number = [](uint32_t value) {
     return static_cast<int>(std::min<uint32_t>(value, limits::kReplicasMax + 1));
   };
-  const protocol::Policy checked{.n = number(policy.replicas), .w = number(policy.quorum),
-                                 .floor = number(policy.floor)};
+  const protocol::Policy checked{
+      .n = number(policy.replicas), .w = number(policy.quorum), .floor = number(policy.floor)};
   MORAINE_RETURN_IF_ERROR(checked.Validate());
   transaction.Put(Family::kPolicies, policy.name, policy.Encode());
   transaction.effects().durable = true;
@@ -81,8 +80,8 @@ Result<std::vector<PolicyRecord>> ListPolicies(Transaction& transaction) {
 Status SetRules(Transaction& transaction, InodeId directory, const std::vector<PolicyRule>& rules) {
   MORAINE_RETURN_IF_ERROR(GetDirectory(transaction, directory).status());
   if (rules.size() > kRulesPerDirectoryMax) {
-    return Status(Code::kInvalidArgument, fmt::format("{} rules, allowed are {}", rules.size(),
-                                                      kRulesPerDirectoryMax));
+    return Status(Code::kInvalidArgument,
+                  fmt::format("{} rules, allowed are {}", rules.size(), kRulesPerDirectoryMax));
   }
   for (const PolicyRule& rule : rules) {
     MORAINE_RETURN_IF_ERROR(CheckGlob(rule.glob));

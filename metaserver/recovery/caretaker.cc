@@ -10,9 +10,8 @@
 namespace moraine::metaserver {
 
 Caretaker::Caretaker(Loop& loop, Store& store, Registry& registry, ChunkserverCalls& calls,
-                     Sealer& sealer, CaretakerOptions options,
-                     std::function<bool(InodeId)> is_open, MetricRegistry& metrics,
-                     Sealer::Committed committed)
+                     Sealer& sealer, CaretakerOptions options, std::function<bool(InodeId)> is_open,
+                     MetricRegistry& metrics, Sealer::Committed committed)
     : loop_(loop),
       store_(store),
       registry_(registry),
@@ -24,8 +23,8 @@ Caretaker::Caretaker(Loop& loop, Store& store, Registry& registry, ChunkserverCa
       wake_(loop),
       tasks_(loop),
       copied_(metrics.GetCounter("moraine_meta_repairs_total", "Replicas made anew.")),
-      copied_bytes_(metrics.GetCounter("moraine_meta_repair_bytes_total",
-                                       "Bytes of replicas made anew.")),
+      copied_bytes_(
+          metrics.GetCounter("moraine_meta_repair_bytes_total", "Bytes of replicas made anew.")),
       copies_failed_(metrics.GetCounter("moraine_meta_repairs_failed_total",
                                         "Copies that failed and are tried again.")),
       deleted_(metrics.GetCounter("moraine_meta_replicas_deleted_total", "Replicas deleted.")),
@@ -121,8 +120,8 @@ Task<Status> Caretaker::CopyOne(PlannedCopy plan) {
     order.made = record.made;
   }
   const uint64_t length = order.length;
-  const Status copied = co_await calls_.Copy(plan.target, std::move(order),
-                                             loop_.After(options_.copy_timeout));
+  const Status copied =
+      co_await calls_.Copy(plan.target, std::move(order), loop_.After(options_.copy_timeout));
   // A replica of the same length that is there already is as good as a copy.
   if (!copied.ok() && copied.code() != Code::kAlreadyExists) co_return copied;
   Ticket ticket = 0;
@@ -259,8 +258,8 @@ Task<void> Caretaker::RunMarking(ServerId server) {
   size_t marked = 0;
   while (!closing_ && registry_.IsDead(server)) {
     const auto seen = MarkMissing(server, &after);
-    if (!seen.ok()) LogError("marking replicas of server {}: {}", server.value(),
-                             seen.status().ToString());
+    if (!seen.ok())
+      LogError("marking replicas of server {}: {}", server.value(), seen.status().ToString());
     if (!seen.ok() || *seen == 0) break;
     marked += *seen;
     wake_.Set();

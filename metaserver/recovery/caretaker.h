@@ -2,7 +2,8 @@
 // servers that have died. Plans are pure (chunks/repair_plan.h); this carries them out.
 //
 // All of its work is found in the store, so nothing is lost by a restart, and every step is durable
-// before the next relies on it. Bounded by the options. Confined to the loop. Shutdown: Close, Drain.
+// before the next relies on it. Bounded by the options. Confined to the loop. Shutdown: Close,
+// Drain.
 #pragma once
 
 #include <functional>
@@ -20,7 +21,7 @@ namespace moraine::metaserver {
 struct CaretakerOptions {
   Duration tick = std::chrono::milliseconds(500);
   RepairLimits repair = {.copies_max = 16, .per_server_max = 4};
-  size_t repairs_looked_at = 1024;   // of the queue, at each tick
+  size_t repairs_looked_at = 1024;  // of the queue, at each tick
   Duration copy_timeout = std::chrono::seconds(60);
   Duration delete_timeout = std::chrono::seconds(5);
   size_t deletions_per_server = 64;  // at each tick

@@ -11,7 +11,8 @@ Status FileRecovery::Start() {
   Transaction transaction(store_);
   MORAINE_ASSIGN_OR_RETURN(const auto recovering, FindRecovering(transaction));
   for (const InodeId inode : recovering) Begin(inode);
-  if (!recovering.empty()) LogInfo("recovering {} files of writers that had gone", recovering.size());
+  if (!recovering.empty())
+    LogInfo("recovering {} files of writers that had gone", recovering.size());
   return Status::Ok();
 }
 

@@ -1,7 +1,8 @@
 // Recovers files whose writer has gone: has every open chunk fenced and sealed, after which the
 // file is whole (namespace/leases.h, FinishRecovery) and its lease is free.
 //
-// One recovery of a file at a time, whoever asks. Confined to the loop. Shutdown: Close, then Drain.
+// One recovery of a file at a time, whoever asks. Confined to the loop. Shutdown: Close, then
+// Drain.
 #pragma once
 
 #include <map>
@@ -17,7 +18,10 @@ namespace moraine::metaserver {
 class FileRecovery {
  public:
   FileRecovery(Loop& loop, Store& store, Sealer& sealer, Sealer::Committed committed)
-      : loop_(loop), store_(store), sealer_(sealer), committed_(std::move(committed)),
+      : loop_(loop),
+        store_(store),
+        sealer_(sealer),
+        committed_(std::move(committed)),
         tasks_(loop) {}
 
   // Begins again what was under way when the process stopped.

@@ -260,9 +260,9 @@ Task<void> Sealer::AskFence(std::shared_ptr<Attempt> attempt, SealRequest reques
       co_return;
     }
     if (answer.code() == Code::kUnknownChunk) {
-      // It never got an append, or lost what it had in memory by a restart. Its disk is the one that
-      // it had when the chunk was made, since another disk is another server; so nothing that was
-      // synced can be gone, and this is the answer of an empty replica.
+      // It never got an append, or lost what it had in memory by a restart. Its disk is the one
+      // that it had when the chunk was made, since another disk is another server; so nothing that
+      // was synced can be gone, and this is the answer of an empty replica.
       const ServerRecord* record = registry_.Find(server);
       const uint64_t made_by =
           attempt->record.replicas[static_cast<size_t>(request.replica)].start_id;
@@ -290,8 +290,8 @@ Task<void> Sealer::AskHold(std::shared_ptr<Attempt> attempt, SealRequest request
       co_return;
     }
     if (status.code() == Code::kWrongOffset) {
-      const auto stat = co_await calls_.Stat(server, attempt->chunk,
-                                             loop_.After(options_.call_timeout));
+      const auto stat =
+          co_await calls_.Stat(server, attempt->chunk, loop_.After(options_.call_timeout));
       if (attempt->over) co_return;
       if (stat.ok()) {
         attempt->procedure.OnShort(request.replica, std::min(stat->held, request.length));
@@ -339,10 +339,9 @@ Task<Status> Sealer::Record(std::shared_ptr<Attempt> attempt) {
         ? Status::Ok()
         : Status(Code::kSealed, "the chunk was sealed at another length");
   }
-  MORAINE_CO_ASSIGN_OR_RETURN(
-      const protocol::ChunkRecord sealed,
-      protocol::RecordSealed(ToProtocol(record), procedure.epoch(), procedure.length(),
-                             procedure.good()));
+  MORAINE_CO_ASSIGN_OR_RETURN(const protocol::ChunkRecord sealed,
+                              protocol::RecordSealed(ToProtocol(record), procedure.epoch(),
+                                                     procedure.length(), procedure.good()));
   TakeFromProtocol(sealed, record);
   if (record.file_offset == kUnknownOffset) record.file_offset = attempt->file_offset;
   const bool cut = record.mapped > record.length;
@@ -353,8 +352,8 @@ Task<Status> Sealer::Record(std::shared_ptr<Attempt> attempt) {
                attempt->chunk.value(), record.inode.value(), record.length);
     auto inode = transaction.Inode(record.inode);
     if (inode.ok()) {
-      MORAINE_CO_RETURN_IF_ERROR(CutChunk(transaction, record.inode, *inode, attempt->chunk,
-                                          record.length));
+      MORAINE_CO_RETURN_IF_ERROR(
+          CutChunk(transaction, record.inode, *inode, attempt->chunk, record.length));
       transaction.PutInode(record.inode, *inode);
     }
   }
@@ -362,8 +361,10 @@ Task<Status> Sealer::Record(std::shared_ptr<Attempt> attempt) {
   MORAINE_CO_ASSIGN_OR_RETURN(const Ticket ticket, store_.Commit(transaction));
   MORAINE_CO_RETURN_IF_ERROR(co_await store_.Synced(ticket));
   if (procedure.last_resort()) {
-    LogWarning("chunk {}: its servers restarted while it was written; unsynced bytes above {} may "
-               "be gone", attempt->chunk.value(), record.length);
+    LogWarning(
+        "chunk {}: its servers restarted while it was written; unsynced bytes above {} may "
+        "be gone",
+        attempt->chunk.value(), record.length);
   }
   committed_(transaction.effects());
   co_return Status::Ok();
@@ -401,8 +402,8 @@ Task<void> Sealer::Tell(ChunkId chunk, ServerId server, Epoch epoch, uint64_t le
 }
 
 Task<Status> Sealer::TellOnce(ChunkId chunk, ServerId server, Epoch epoch, uint64_t length) {
-  Status status = co_await calls_.Seal(server, chunk, epoch, length,
-                                       loop_.After(options_.call_timeout));
+  Status status =
+      co_await calls_.Seal(server, chunk, epoch, length, loop_.After(options_.call_timeout));
   if (status.code() != Code::kWrongOffset) co_return status;
   CopyOrder order;
   {
@@ -413,8 +414,8 @@ Task<Status> Sealer::TellOnce(ChunkId chunk, ServerId server, Epoch epoch, uint6
       if (replica.state == ReplicaState::kGood) order.sources.push_back(replica.server);
     }
   }
-  MORAINE_CO_RETURN_IF_ERROR(co_await calls_.Copy(server, std::move(order),
-                                                  loop_.After(options_.copy_timeout)));
+  MORAINE_CO_RETURN_IF_ERROR(
+      co_await calls_.Copy(server, std::move(order), loop_.After(options_.copy_timeout)));
   co_return co_await calls_.Seal(server, chunk, epoch, length, loop_.After(options_.call_timeout));
 }
 

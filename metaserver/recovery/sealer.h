@@ -1,5 +1,6 @@
 // Brings chunks to SEALED: settles what a living writer has closed, fences and seals what a writer
-// has left open. Drives protocol::SealProcedure with calls to chunkservers; see APPEND.md section 6.
+// has left open. Drives protocol::SealProcedure with calls to chunkservers; see APPEND.md section
+// 6.
 //
 // One job per chunk at a time, whoever asks; a job goes on, with growing pauses between attempts,
 // until the chunk is sealed or deleted, since nobody else will do it. Callers wait with a deadline
@@ -28,13 +29,13 @@ namespace moraine::metaserver {
 struct SealerOptions {
   Duration call_timeout = std::chrono::seconds(2);
   Duration copy_timeout = std::chrono::seconds(30);
-  Duration call_pause = std::chrono::milliseconds(100);     // before a silent server is asked again
-  Duration fence_deadline = std::chrono::milliseconds(700); // enough answers decide from then on
-  Duration patience = std::chrono::seconds(3);              // silent ones count as dead from then on
-  Duration retry_pause = std::chrono::milliseconds(200);    // between attempts, doubled up to:
+  Duration call_pause = std::chrono::milliseconds(100);  // before a silent server is asked again
+  Duration fence_deadline = std::chrono::milliseconds(700);  // enough answers decide from then on
+  Duration patience = std::chrono::seconds(3);               // then silent ones count as dead
+  Duration retry_pause = std::chrono::milliseconds(200);     // between attempts, doubled up to:
   Duration retry_pause_max = std::chrono::seconds(5);
   Duration tick = std::chrono::seconds(1);
-  size_t jobs_max = 256;                                    // started by Wake
+  size_t jobs_max = 256;  // started by Wake
 };
 
 class Sealer {

@@ -29,8 +29,10 @@ Result<ClosedChunk> ClosedFromWire(const idl::SealedChunk& wire) {
       wire.holders.size() > static_cast<size_t>(limits::kReplicasMax)) {
     return Impossible("closed chunk");
   }
-  ClosedChunk closed{IdFromWire<ChunkId>(wire.chunk), IdFromWire<Epoch>(wire.epoch),
-                     static_cast<uint64_t>(wire.length), {}};
+  ClosedChunk closed{IdFromWire<ChunkId>(wire.chunk),
+                     IdFromWire<Epoch>(wire.epoch),
+                     static_cast<uint64_t>(wire.length),
+                     {}};
   for (const int64_t holder : wire.holders) closed.holders.push_back(IdFromWire<ServerId>(holder));
   return closed;
 }
@@ -172,9 +174,15 @@ Result<idl::LocateResponse> LocateAnswer(Transaction& transaction, InodeId inode
       out.server_id = ToWire(replica.server);
       out.endpoint = ReplicaOf(replica.server, registry).endpoint;
       switch (replica.state) {
-        case ReplicaState::kGood: out.state = idl::ReplicaState::kGood; break;
-        case ReplicaState::kLagging: out.state = idl::ReplicaState::kStale; break;
-        case ReplicaState::kMissing: out.state = idl::ReplicaState::kMissing; break;
+        case ReplicaState::kGood:
+          out.state = idl::ReplicaState::kGood;
+          break;
+        case ReplicaState::kLagging:
+          out.state = idl::ReplicaState::kStale;
+          break;
+        case ReplicaState::kMissing:
+          out.state = idl::ReplicaState::kMissing;
+          break;
       }
     }
   }
@@ -194,9 +202,8 @@ std::string ToJson(const idl::LocateResponse& located) {
       const char* state = replica.state == idl::ReplicaState::kGood    ? "good"
                           : replica.state == idl::ReplicaState::kStale ? "stale"
                                                                        : "missing";
-      replicas.push_back({{"server", replica.server_id},
-                          {"endpoint", replica.endpoint},
-                          {"state", state}});
+      replicas.push_back(
+          {{"server", replica.server_id}, {"endpoint", replica.endpoint}, {"state", state}});
     }
     json["chunks"].push_back({{"chunk", chunk.chunk},
                               {"offset", chunk.file_offset},
@@ -230,12 +237,9 @@ Result<RenameArgs> FromWire(const idl::RenameRequest& request) {
   if (request.mode < idl::RenameMode::kReplace || request.mode > idl::RenameMode::kExchange) {
     return Impossible("rename mode");
   }
-  return RenameArgs{IdFromWire<InodeId>(request.parent),
-                    request.name,
-                    IdFromWire<InodeId>(request.new_parent),
-                    request.new_name,
-                    static_cast<RenameMode>(request.mode),
-                    IdFromWire<Token>(request.token),
+  return RenameArgs{IdFromWire<InodeId>(request.parent),     request.name,
+                    IdFromWire<InodeId>(request.new_parent), request.new_name,
+                    static_cast<RenameMode>(request.mode),   IdFromWire<Token>(request.token),
                     IdFromWire<Token>(request.new_token)};
 }
 
@@ -266,8 +270,7 @@ Result<CommitArgs> FromWire(const idl::CommitRequest& request) {
       return Impossible("extent");
     }
     args.extents.push_back({static_cast<uint64_t>(extent.file_offset),
-                            static_cast<uint64_t>(extent.length),
-                            IdFromWire<ChunkId>(extent.chunk),
+                            static_cast<uint64_t>(extent.length), IdFromWire<ChunkId>(extent.chunk),
                             static_cast<uint64_t>(extent.chunk_offset)});
   }
   if (request.__isset.size) {

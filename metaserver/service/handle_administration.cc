@@ -126,11 +126,10 @@ void HandleAdministration(rpc::Server& server, Core& core) {
   server.Handle(idl::kLocate,
                 [&core](rpc::CallContext& context,
                         idl::InodeRequest request) -> Task<Result<idl::LocateResponse>> {
-                  co_return core.Query<idl::LocateResponse>(
-                      context, [&](Transaction& transaction) {
-                        return LocateAnswer(transaction, IdFromWire<InodeId>(request.inode),
-                                            core.registry);
-                      });
+                  co_return core.Query<idl::LocateResponse>(context, [&](Transaction& transaction) {
+                    return LocateAnswer(transaction, IdFromWire<InodeId>(request.inode),
+                                        core.registry);
+                  });
                 });
   server.Handle(idl::kSetPolicy, [&core](rpc::CallContext& context, idl::SetPolicyRequest request) {
     return SetPolicyCall(core, context, std::move(request));

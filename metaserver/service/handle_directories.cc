@@ -8,17 +8,17 @@
 namespace moraine::metaserver {
 namespace {
 
-// Phase one, once per (session, sequence): only the token is remembered, the contents are read anew.
+// Phase one, once per (session, sequence): only the token is remembered, the contents are read
+// anew.
 Task<Result<idl::AcquireDirectoryResponse>> TakeToken(Core& core, rpc::CallContext& context,
                                                       idl::AcquireDirectoryRequest request) {
   co_return co_await core.Change<idl::AcquireDirectoryResponse>(
       idl::kAcquireDirectory.name, context,
-      [request = std::move(request)](
-          Transaction& transaction) -> Result<idl::AcquireDirectoryResponse> {
-        MORAINE_ASSIGN_OR_RETURN(
-            const AcquireResult acquired,
-            AcquireDirectory(transaction, IdFromWire<InodeId>(request.inode), request.owner,
-                             request.steal));
+      [request =
+           std::move(request)](Transaction& transaction) -> Result<idl::AcquireDirectoryResponse> {
+        MORAINE_ASSIGN_OR_RETURN(const AcquireResult acquired,
+                                 AcquireDirectory(transaction, IdFromWire<InodeId>(request.inode),
+                                                  request.owner, request.steal));
         idl::AcquireDirectoryResponse response;
         response.token = ToWire(acquired.token);
         return response;
@@ -35,13 +35,11 @@ Task<Result<idl::AcquireDirectoryResponse>> AcquireCall(Core& core, rpc::CallCon
     Transaction transaction(core.store);
     MORAINE_CO_ASSIGN_OR_RETURN(files, FilesToRecover(transaction, directory));
   }
-  MORAINE_CO_RETURN_IF_ERROR(
-      co_await core.recovery.RecoverAll(std::move(files), context.deadline));
+  MORAINE_CO_RETURN_IF_ERROR(co_await core.recovery.RecoverAll(std::move(files), context.deadline));
 
   Transaction transaction(core.store, core.SessionOf(context));
-  MORAINE_CO_ASSIGN_OR_RETURN(
-      const OwnedDirectory owned,
-      ReadOwned(transaction, directory, IdFromWire<Token>(taken->token)));
+  MORAINE_CO_ASSIGN_OR_RETURN(const OwnedDirectory owned,
+                              ReadOwned(transaction, directory, IdFromWire<Token>(taken->token)));
   idl::AcquireDirectoryResponse response;
   response.token = taken->token;
   response.attributes = ToWire(owned.inode);
@@ -54,9 +52,10 @@ Task<Result<idl::AcquireDirectoryResponse>> AcquireCall(Core& core, rpc::CallCon
   }
   response.metadata_bytes = static_cast<int64_t>(EncodeAnswer(response).size());
   if (static_cast<uint64_t>(response.metadata_bytes) > limits::kFrameBytesMax / 2) {
-    co_return Status(Code::kTooLarge,
-                     fmt::format("directory {} has too many files to be owned: {} entries, {} bytes",
-                                 directory.value(), owned.entries.size(), response.metadata_bytes));
+    co_return Status(
+        Code::kTooLarge,
+        fmt::format("directory {} has too many files to be owned: {} entries, {} bytes",
+                    directory.value(), owned.entries.size(), response.metadata_bytes));
   }
   co_return response;
 }
@@ -68,18 +67,16 @@ void HandleDirectories(rpc::Server& server, Core& core) {
                 [&core](rpc::CallContext& context, idl::AcquireDirectoryRequest request) {
                   return AcquireCall(core, context, std::move(request));
                 });
-  server.Handle(
-      idl::kReleaseDirectory,
-      [&core](rpc::CallContext& context, idl::ReleaseDirectoryRequest request) {
-        return core.Change<idl::Empty>(
-            idl::kReleaseDirectory.name, context,
-            [request](Transaction& transaction) -> Result<idl::Empty> {
-              MORAINE_RETURN_IF_ERROR(ReleaseDirectory(transaction,
-                                                       IdFromWire<InodeId>(request.inode),
-                                                       IdFromWire<Token>(request.token)));
-              return idl::Empty();
-            });
-      });
+  server.Handle(idl::kReleaseDirectory, [&core](rpc::CallContext& context,
+                                                idl::ReleaseDirectoryRequest request) {
+    return core.Change<idl::Empty>(
+        idl::kReleaseDirectory.name, context,
+        [request](Transaction& transaction) -> Result<idl::Empty> {
+          MORAINE_RETURN_IF_ERROR(ReleaseDirectory(transaction, IdFromWire<InodeId>(request.inode),
+                                                   IdFromWire<Token>(request.token)));
+          return idl::Empty();
+        });
+  });
 }
 
 }  // namespace moraine::metaserver

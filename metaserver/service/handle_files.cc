@@ -63,9 +63,9 @@ Task<Result<idl::AllocateChunkResponse>> AllocateCall(Core& core, rpc::CallConte
       idl::kAllocateChunk.name, context,
       [&core,
        args = std::move(args)](Transaction& transaction) -> Result<idl::AllocateChunkResponse> {
-        MORAINE_ASSIGN_OR_RETURN(const ChunkGrant grant,
-                                 AllocateChunk(transaction, args, core.registry.Views(),
-                                               core.loop.random()));
+        MORAINE_ASSIGN_OR_RETURN(
+            const ChunkGrant grant,
+            AllocateChunk(transaction, args, core.registry.Views(), core.loop.random()));
         for (const ReplicaRecord& replica : grant.chunk.record.replicas) {
           core.registry.NotePlaced(replica.server);
         }
@@ -82,8 +82,8 @@ Status CheckMayRecover(Core& core, SessionId session, InodeId inode) {
   if (!lease.has_value() || lease->state != LeaseState::kHeld || lease->session == session) {
     return Status::Ok();
   }
-  return Status(Code::kBusy, fmt::format("session {} writes inode {}", lease->session.value(),
-                                         inode.value()));
+  return Status(Code::kBusy,
+                fmt::format("session {} writes inode {}", lease->session.value(), inode.value()));
 }
 
 Task<Result<idl::RecoverChunkResponse>> RecoverCall(Core& core, SessionId session, Instant deadline,
@@ -168,13 +168,13 @@ void HandleFiles(rpc::Server& server, Core& core) {
                         idl::InodeRequest request) -> Task<Result<idl::LayoutResponse>> {
                   co_return LayoutCall(core, context, IdFromWire<InodeId>(request.inode));
                 });
-  server.Handle(idl::kReportReplica,
-                [&core](rpc::CallContext&,
-                        idl::ReportReplicaRequest request) -> Task<Result<idl::Empty>> {
-                  core.tasks.Spawn(CheckReplica(core, IdFromWire<ChunkId>(request.chunk),
-                                                IdFromWire<ServerId>(request.server_id)));
-                  co_return idl::Empty();
-                });
+  server.Handle(
+      idl::kReportReplica,
+      [&core](rpc::CallContext&, idl::ReportReplicaRequest request) -> Task<Result<idl::Empty>> {
+        core.tasks.Spawn(CheckReplica(core, IdFromWire<ChunkId>(request.chunk),
+                                      IdFromWire<ServerId>(request.server_id)));
+        co_return idl::Empty();
+      });
 }
 
 }  // namespace moraine::metaserver

@@ -33,9 +33,9 @@ Result<idl::CreateResponse> CreateAll(Core& core, Transaction& transaction,
     allocate.inode = inode;
     allocate.tail = true;
     allocate.token = args.token;
-    MORAINE_ASSIGN_OR_RETURN(const ChunkGrant grant,
-                             AllocateChunk(transaction, allocate, core.registry.Views(),
-                                           core.loop.random()));
+    MORAINE_ASSIGN_OR_RETURN(
+        const ChunkGrant grant,
+        AllocateChunk(transaction, allocate, core.registry.Views(), core.loop.random()));
     for (const ReplicaRecord& replica : grant.chunk.record.replicas) {
       core.registry.NotePlaced(replica.server);
     }
@@ -140,8 +140,7 @@ Task<Result<idl::RemoveResponse>> RemoveCall(Core& core, rpc::CallContext& conte
   const RemoveArgs args{IdFromWire<InodeId>(request.parent), request.name, request.directory,
                         IdFromWire<Token>(request.token)};
   co_return co_await core.Change<idl::RemoveResponse>(
-      idl::kRemove.name, context,
-      [args](Transaction& transaction) -> Result<idl::RemoveResponse> {
+      idl::kRemove.name, context, [args](Transaction& transaction) -> Result<idl::RemoveResponse> {
         MORAINE_ASSIGN_OR_RETURN(const RemoveResult removed, Remove(transaction, args));
         idl::RemoveResponse response;
         response.inode = ToWire(removed.inode);

@@ -76,15 +76,13 @@ Task<Result<idl::RenewSessionResponse>> RenewSession(Core& core, SessionId sessi
 }  // namespace
 
 void HandleSessions(rpc::Server& server, Core& core) {
-  server.Handle(idl::kStartSession,
-                [&core](rpc::CallContext&, idl::StartSessionRequest request) {
-                  return StartSession(core, std::move(request));
-                });
-  server.Handle(idl::kRenewSession,
-                [&core](rpc::CallContext& context, idl::RenewSessionRequest request) {
-                  return RenewSession(core, core.SessionOf(context), context.deadline,
-                                      std::move(request));
-                });
+  server.Handle(idl::kStartSession, [&core](rpc::CallContext&, idl::StartSessionRequest request) {
+    return StartSession(core, std::move(request));
+  });
+  server.Handle(
+      idl::kRenewSession, [&core](rpc::CallContext& context, idl::RenewSessionRequest request) {
+        return RenewSession(core, core.SessionOf(context), context.deadline, std::move(request));
+      });
   server.Handle(idl::kEndSession,
                 [&core](rpc::CallContext& context, idl::Empty) -> Task<Result<idl::Empty>> {
                   const SessionId session = core.SessionOf(context);

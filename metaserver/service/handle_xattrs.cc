@@ -1,7 +1,7 @@
 // Extended attributes, and the two that the metaserver makes up:
 //   moraine.policy   of a file: the name of its policy; of a directory: its rules in force, one
-//                    "glob=policy" per line. Setting it on a directory replaces its own rules (a bare
-//                    policy name means "*=name"; nothing lets it inherit again).
+//                    "glob=policy" per line. Setting it on a directory replaces its own rules (a
+//                    bare policy name means "*=name"; nothing lets it inherit again).
 //   moraine.locate   of a file: where its bytes are, as JSON. Read only.
 #include <fmt/format.h>
 
@@ -86,9 +86,12 @@ bool IsOwn(std::string_view name) { return name.starts_with(kOwnPrefix); }
 
 Task<Result<idl::Empty>> SetCall(Core& core, rpc::CallContext& context,
                                  idl::SetXattrRequest request) {
-  SetXattrArgs args{IdFromWire<InodeId>(request.inode), std::move(request.name),
-                    std::move(request.value),           request.create_only,
-                    request.replace_only,               IdFromWire<Token>(request.token)};
+  SetXattrArgs args{IdFromWire<InodeId>(request.inode),
+                    std::move(request.name),
+                    std::move(request.value),
+                    request.create_only,
+                    request.replace_only,
+                    IdFromWire<Token>(request.token)};
   co_return co_await core.Change<idl::Empty>(
       idl::kSetXattr.name, context,
       [args = std::move(args)](Transaction& transaction) -> Result<idl::Empty> {
@@ -142,8 +145,8 @@ void HandleXattrs(rpc::Server& server, Core& core) {
   server.Handle(idl::kListXattrs,
                 [&core](rpc::CallContext& context,
                         idl::InodeRequest request) -> Task<Result<idl::ListXattrsResponse>> {
-                  auto names = core.Query<std::vector<std::string>>(
-                      context, [&](Transaction& transaction) {
+                  auto names =
+                      core.Query<std::vector<std::string>>(context, [&](Transaction& transaction) {
                         return ListXattrs(transaction, IdFromWire<InodeId>(request.inode));
                       });
                   if (!names.ok()) co_return names.status();

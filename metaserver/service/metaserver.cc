@@ -86,8 +86,8 @@ Metaserver::Metaserver(Loop& loop, MetaserverOptions options, MetricRegistry& me
           metrics, [this](const Effects& effects) { core_.Act(effects, SessionId(), true); }),
       tasks_(loop),
       server_(loop, IdentityOf(*store_), ServerOptionsOf(options_), metrics),
-      core_{loop,    options_, *store_,   sessions_,  answers_, registry_, calls_,
-            sealer_, recovery_, caretaker_, tasks_, loop.Now()},
+      core_{loop,   options_, *store_,   sessions_,  answers_, registry_,
+            calls_, sealer_,  recovery_, caretaker_, tasks_,   loop.Now()},
       stop_(loop) {
   HandleSessions(server_, core_);
   HandleNames(server_, core_);

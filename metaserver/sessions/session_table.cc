@@ -159,7 +159,8 @@ void SessionTable::TrimInterests() {
   for (const auto& [inode, interest] : interests_) uses.push_back(interest.used);
   const auto middle = uses.begin() + static_cast<ptrdiff_t>(uses.size() / 2);
   std::nth_element(uses.begin(), middle, uses.end());
-  std::erase_if(interests_, [limit = *middle](const auto& entry) { return entry.second.used < limit; });
+  std::erase_if(interests_,
+                [limit = *middle](const auto& entry) { return entry.second.used < limit; });
 }
 
 void SessionTable::WakeAll() {

@@ -1,7 +1,7 @@
 // The sessions that are alive: their time, what they have open, and what their next renewal has to
 // tell them. In memory only; the durable part (that a session exists, its leases and tokens) is in
-// the store. After a restart every stored session gets a full ttl, and what it has open is announced
-// by its renewals.
+// the store. After a restart every stored session gets a full ttl, and what it has open is
+// announced by its renewals.
 //
 // Confined to the loop. Reads no clock: callers pass the loop's time.
 #pragma once

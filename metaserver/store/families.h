@@ -31,9 +31,9 @@ enum class Family : uint8_t {
 };
 
 inline constexpr std::array<std::string_view, 16> kFamilyNames = {
-    "default",  "inodes",  "dentries", "extents", "chunks",   "chunks_by_server",
-    "servers",  "sessions", "answers", "leases",  "tokens",   "orphans",
-    "policies", "rules",   "xattrs",   "queues"};
+    "default",  "inodes",   "dentries", "extents", "chunks", "chunks_by_server",
+    "servers",  "sessions", "answers",  "leases",  "tokens", "orphans",
+    "policies", "rules",    "xattrs",   "queues"};
 
 // Section "Keys" of RECORDS.md. Numbers are big-endian, so that keys sort as numbers.
 std::string InodeKey(InodeId inode);

@@ -30,9 +30,7 @@ Enum TakeEnum(Reader& reader, Enum last) {
   return static_cast<Enum>(number);
 }
 
-uint32_t TakeU32(Reader& reader) {
-  return static_cast<uint32_t>(reader.VarintAtMost(UINT32_MAX));
-}
+uint32_t TakeU32(Reader& reader) { return static_cast<uint32_t>(reader.VarintAtMost(UINT32_MAX)); }
 
 void WritePolicy(Writer& writer, const PolicyRecord& policy) {
   writer.String(policy.name);
@@ -166,8 +164,8 @@ Result<PolicyRecord> PolicyRecord::Decode(std::string_view bytes) {
 }
 
 size_t ChunkRecord::GoodReplicas() const {
-  return static_cast<size_t>(std::ranges::count(replicas, ReplicaState::kGood,
-                                                &ReplicaRecord::state));
+  return static_cast<size_t>(
+      std::ranges::count(replicas, ReplicaState::kGood, &ReplicaRecord::state));
 }
 
 const ReplicaRecord* ChunkRecord::FindReplica(ServerId server) const {

@@ -53,9 +53,9 @@ struct InodeRecord {
   // Of a directory: the one it is in. Of anything else: the directory whose token governs it,
   // that is, the one of its first link; none after that name has gone while others remain.
   InodeId parent;
-  std::string policy;          // of a regular file: decided at creation
+  std::string policy;  // of a regular file: decided at creation
   std::string symlink_target;
-  std::string inline_data;     // the content of a small file; then there are no extents
+  std::string inline_data;              // the content of a small file; then there are no extents
   std::vector<AttachedChunk> attached;  // not empty only while a lease exists
 
   std::string Encode() const;

@@ -180,9 +180,8 @@ Status Store::LoadSystem() {
   const uint64_t version = reader.Varint();
   MORAINE_RETURN_IF_ERROR(reader.Finish("format version"));
   if (version != kFormatVersion) {
-    return Status(Code::kWrongVersion,
-                  fmt::format("{} has format {}, this program knows {}", options_.directory,
-                              version, kFormatVersion));
+    return Status(Code::kWrongVersion, fmt::format("{} has format {}, this program knows {}",
+                                                   options_.directory, version, kFormatVersion));
   }
   MORAINE_ASSIGN_OR_RETURN(const auto cluster, transaction.Get(Family::kSystem, kClusterKey));
   if (!cluster.has_value()) {
@@ -234,9 +233,9 @@ Status Store::MakeNew() {
 
 Status Store::Reserve() {
   ReservedIds ids;
-  for (auto [block, field] : {std::pair{&inodes_, &ids.inode}, std::pair{&chunks_, &ids.chunk},
-                              std::pair{&sessions_, &ids.session},
-                              std::pair{&servers_, &ids.server}}) {
+  for (auto [block, field] :
+       {std::pair{&inodes_, &ids.inode}, std::pair{&chunks_, &ids.chunk},
+        std::pair{&sessions_, &ids.session}, std::pair{&servers_, &ids.server}}) {
     // A block with numbers left keeps them; only what is used up is renewed.
     if (block->next == block->end) block->end += kIdBlock;
     *field = block->end;
@@ -247,15 +246,14 @@ Status Store::Reserve() {
 Status Store::WriteSynced(std::string_view key, const std::string& value) {
   rocksdb::WriteOptions options;
   options.sync = true;
-  const Status status =
-      Translate(db_->Put(options, handle(Family::kSystem),
-                         rocksdb::Slice(key.data(), key.size()), value),
-                "write a system record");
+  const Status status = Translate(
+      db_->Put(options, handle(Family::kSystem), rocksdb::Slice(key.data(), key.size()), value),
+      "write a system record");
   if (!status.ok()) Break(status);
   return status;
 }
 
-Result<uint64_t> Store::NextId(Block Store::*block) {
+Result<uint64_t> Store::NextId(Block Store::* block) {
   if ((this->*block).next == (this->*block).end) MORAINE_RETURN_IF_ERROR(Reserve());
   return (this->*block).next++;
 }

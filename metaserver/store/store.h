@@ -3,8 +3,8 @@
 // Owns the database and its directory lock. Confined to the loop's thread; only the WAL's sync runs
 // in the blocking pool. Reads and Commit are microseconds.
 //
-// Durability: when Commit returns, the batch is in the write-ahead log and visible to readers, but a
-// power cut may still take it, together with everything committed after it. `co_await
+// Durability: when Commit returns, the batch is in the write-ahead log and visible to readers, but
+// a power cut may still take it, together with everything committed after it. `co_await
 // Synced(ticket)` returns when it can no longer be lost. A ticket that nobody waits for is synced
 // within `lazy_sync`.
 //
@@ -102,7 +102,7 @@ class Store {
   Status LoadSystem();
   Status MakeNew();
   Status Reserve();
-  Result<uint64_t> NextId(Block Store::*block);
+  Result<uint64_t> NextId(Block Store::* block);
   Status WriteSynced(std::string_view key, const std::string& value);
   void StartSync();
   Task<void> SyncOnce();

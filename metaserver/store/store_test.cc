@@ -41,10 +41,13 @@ TEST(StoreTest, ReadsItsOwnWritesAndForgetsWhatIsDropped) {
 
 TEST(StoreTest, CursorsMergeTheBatchAndStayInThePrefix) {
   StoreFixture fixture;
-  ASSERT_TRUE(fixture.Run([](Transaction& t) {
-    for (const char* key : {"a1", "b1", "b3", "c1"}) t.Put(Family::kXattrs, key, "old");
-    return Status::Ok();
-  }).ok());
+  ASSERT_TRUE(fixture
+                  .Run([](Transaction& t) {
+                    for (const char* key : {"a1", "b1", "b3", "c1"})
+                      t.Put(Family::kXattrs, key, "old");
+                    return Status::Ok();
+                  })
+                  .ok());
   Transaction t(fixture.store());
   t.Put(Family::kXattrs, "b2", "new");
   t.Delete(Family::kXattrs, "b3");
@@ -126,10 +129,13 @@ TEST(StoreTest, RefusesWhatIsNotAMetaserversDirectory) {
 
 TEST(StoreTest, RefusesANewerFormatAndASecondOpener) {
   StoreFixture fixture;
-  ASSERT_TRUE(fixture.Run([](Transaction& t) {
-    t.Put(Family::kSystem, kFormatKey, std::string(1, static_cast<char>(kFormatVersion + 1)));
-    return Status::Ok();
-  }).ok());
+  ASSERT_TRUE(fixture
+                  .Run([](Transaction& t) {
+                    t.Put(Family::kSystem, kFormatKey,
+                          std::string(1, static_cast<char>(kFormatVersion + 1)));
+                    return Status::Ok();
+                  })
+                  .ok());
   const auto env = VolatileFileSystem::MakeEnv(
       std::shared_ptr<VolatileFileSystem>(&fixture.disk(), [](VolatileFileSystem*) {}));
   StoreOptions options;
@@ -144,8 +150,8 @@ TEST(StoreTest, RefusesANewerFormatAndASecondOpener) {
   EXPECT_EQ(Store::Open(fixture.loop(), options).code(), Code::kWrongVersion);
 }
 
-// Writes numbers, syncs now and then, cuts the power: what was synced is there, and what is there is
-// a prefix of what was written. Ids never come back.
+// Writes numbers, syncs now and then, cuts the power: what was synced is there, and what is there
+// is a prefix of what was written. Ids never come back.
 TEST(StoreTest, PowerCutsLoseOnlyATail) {
   const uint64_t base = SeedFromEnvironment();
   for (uint64_t round = 0; round < 25; ++round) {

@@ -24,14 +24,10 @@ Cursor::Cursor(std::unique_ptr<rocksdb::Iterator> iterator, std::string prefix)
 Cursor::Cursor(Cursor&&) noexcept = default;
 Cursor::~Cursor() = default;
 
-bool Cursor::Valid() const {
-  return iterator_->Valid() && iterator_->key().starts_with(prefix_);
-}
+bool Cursor::Valid() const { return iterator_->Valid() && iterator_->key().starts_with(prefix_); }
 void Cursor::Next() { iterator_->Next(); }
 void Cursor::Previous() { iterator_->Prev(); }
-std::string_view Cursor::key() const {
-  return {iterator_->key().data(), iterator_->key().size()};
-}
+std::string_view Cursor::key() const { return {iterator_->key().data(), iterator_->key().size()}; }
 std::string_view Cursor::value() const {
   return {iterator_->value().data(), iterator_->value().size()};
 }

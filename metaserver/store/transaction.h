@@ -34,8 +34,8 @@ struct Effects {
   std::vector<InodeId> orphans;     // inodes that have lost their last name
   std::vector<InodeId> opened;      // inodes that the session has open from now on
   std::vector<std::pair<SessionId, InodeId>> lost;  // leases and directories taken from others
-  bool queued = false;              // work for the executors of chunks/
-  bool durable = false;             // the answer must wait for the disk
+  bool queued = false;                              // work for the executors of chunks/
+  bool durable = false;                             // the answer must wait for the disk
 };
 
 // Walks the keys that begin with a prefix, in order. Sees the transaction as it was when the

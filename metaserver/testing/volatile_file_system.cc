@@ -181,8 +181,7 @@ std::shared_ptr<VolatileFileSystem::FileState> VolatileFileSystem::Find(const st
   return it == names_.end() ? nullptr : it->second;
 }
 
-IOStatus VolatileFileSystem::NewSequentialFile(const std::string& path,
-                                               const rocksdb::FileOptions&,
+IOStatus VolatileFileSystem::NewSequentialFile(const std::string& path, const rocksdb::FileOptions&,
                                                std::unique_ptr<rocksdb::FSSequentialFile>* result,
                                                Debug*) {
   auto file = Find(path);
@@ -228,7 +227,8 @@ IOStatus VolatileFileSystem::NewDirectory(const std::string&, const Options&,
 
 IOStatus VolatileFileSystem::FileExists(const std::string& path, const Options&, Debug*) {
   MutexLock lock(mutex_);
-  return names_.contains(Plain(path)) || directories_.contains(Plain(path)) ? IOStatus::OK() : Missing(path);
+  return names_.contains(Plain(path)) || directories_.contains(Plain(path)) ? IOStatus::OK()
+                                                                            : Missing(path);
 }
 
 IOStatus VolatileFileSystem::GetChildren(const std::string& path, const Options&,

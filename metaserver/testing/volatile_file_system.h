@@ -2,8 +2,8 @@
 // not synced, and names whose directory was not synced, may be gone afterwards.
 //
 // Model: a file is a byte string with a synced length; a directory's changes are applied in order,
-// and those since its last sync form a queue. A cut keeps, by chance, a prefix of that queue and, of
-// each file, everything synced and a prefix of the rest, sometimes with a damaged last sector.
+// and those since its last sync form a queue. A cut keeps, by chance, a prefix of that queue and,
+// of each file, everything synced and a prefix of the rest, sometimes with a damaged last sector.
 //
 // Any thread, as RocksDB's own. Old objects go on working on the old state after a cut; the state
 // after it is a new file system.
@@ -65,8 +65,8 @@ class VolatileFileSystem : public rocksdb::FileSystem {
   rocksdb::IOStatus DeleteDir(const std::string& path, const Options&, Debug*) override;
   rocksdb::IOStatus GetFileSize(const std::string& path, const Options&, uint64_t* size,
                                 Debug*) override;
-  rocksdb::IOStatus GetFileModificationTime(const std::string& path, const Options&,
-                                            uint64_t* time, Debug*) override;
+  rocksdb::IOStatus GetFileModificationTime(const std::string& path, const Options&, uint64_t* time,
+                                            Debug*) override;
   rocksdb::IOStatus RenameFile(const std::string& from, const std::string& to, const Options&,
                                Debug*) override;
   rocksdb::IOStatus LockFile(const std::string& path, const Options&, rocksdb::FileLock** lock,

@@ -55,9 +55,8 @@ Result<AttachedChunk> Place1(Transaction& transaction, const AllocateChunkArgs& 
   }
   place.kind = AttachKind::kTail;
   if (tail_closed && args.tail_offset != 0 && args.tail_offset != place.tail_offset) {
-    return Status(Code::kInvalidArgument,
-                  fmt::format("the next tail begins at {}, not at {}", place.tail_offset,
-                              args.tail_offset));
+    return Status(Code::kInvalidArgument, fmt::format("the next tail begins at {}, not at {}",
+                                                      place.tail_offset, args.tail_offset));
   }
   if (place.tail_offset > limits::kFileBytesMax - limits::kChunkBytesMax) {
     return Status(Code::kTooLarge, fmt::format("a chunk at {}", place.tail_offset));
@@ -72,13 +71,12 @@ Result<AttachedChunk> Place1(Transaction& transaction, const AllocateChunkArgs& 
 Result<ChunkRecord> NewChunk(const AllocateChunkArgs& args, const PolicyRecord& policy,
                              const AttachedChunk& place, SessionId session,
                              std::span<const ServerView> servers, Random& random) {
-  const std::vector<ServerId> chosen =
-      Place(servers,
-            {.wanted = static_cast<int>(policy.replicas),
-             .floor = static_cast<int>(policy.floor),
-             .existing = {},
-             .avoid = args.avoid},
-            random);
+  const std::vector<ServerId> chosen = Place(servers,
+                                             {.wanted = static_cast<int>(policy.replicas),
+                                              .floor = static_cast<int>(policy.floor),
+                                              .existing = {},
+                                              .avoid = args.avoid},
+                                             random);
   if (chosen.size() < policy.floor) {
     const auto up = std::ranges::count(servers, true, &ServerView::placeable);
     return Status(Code::kTooFewServers,
@@ -92,8 +90,7 @@ Result<ChunkRecord> NewChunk(const AllocateChunkArgs& args, const PolicyRecord& 
   chunk.made = static_cast<uint32_t>(chosen.size());
   chunk.length = limits::kChunkBytesMax;
   chunk.inode = args.inode;
-  chunk.file_offset =
-      place.kind == AttachKind::kTail ? place.tail_offset : kUnknownOffset;
+  chunk.file_offset = place.kind == AttachKind::kTail ? place.tail_offset : kUnknownOffset;
   chunk.writer = session;
   for (const ServerId server : chosen) {
     const auto view = std::ranges::find(servers, server, &ServerView::id);
@@ -110,12 +107,12 @@ Result<ChunkGrant> AllocateChunk(Transaction& transaction, const AllocateChunkAr
   MORAINE_RETURN_IF_ERROR(CheckWriter(transaction, args.inode, record, args.token));
   MORAINE_ASSIGN_OR_RETURN(AttachedChunk place, Place1(transaction, args, record));
   if (record.attached.size() >= kAttachedPerInodeMax) {
-    return Status(Code::kOverloaded, fmt::format("inode {} has {} chunks open",
-                                                 args.inode.value(), record.attached.size()));
+    return Status(Code::kOverloaded, fmt::format("inode {} has {} chunks open", args.inode.value(),
+                                                 record.attached.size()));
   }
   MORAINE_ASSIGN_OR_RETURN(const PolicyRecord policy, FindPolicy(transaction, record.policy));
-  MORAINE_ASSIGN_OR_RETURN(ChunkRecord chunk, NewChunk(args, policy, place, transaction.session(),
-                                                       servers, random));
+  MORAINE_ASSIGN_OR_RETURN(ChunkRecord chunk,
+                           NewChunk(args, policy, place, transaction.session(), servers, random));
   MORAINE_ASSIGN_OR_RETURN(const ChunkId id, transaction.store().NewChunk());
   place.chunk = id;
   record.attached.push_back(place);

@@ -17,8 +17,8 @@ Status CheckExtent(Transaction& transaction, InodeId inode, const InodeRecord& r
   if (extent.length == 0 || extent.length > limits::kChunkBytesMax ||
       extent.chunk_offset > limits::kChunkBytesMax || extent.file_offset > limits::kFileBytesMax ||
       extent.end() > limits::kFileBytesMax) {
-    return Status(Code::kTooLarge, fmt::format("an extent of {} bytes at {}", extent.length,
-                                               extent.file_offset));
+    return Status(Code::kTooLarge,
+                  fmt::format("an extent of {} bytes at {}", extent.length, extent.file_offset));
   }
   MORAINE_ASSIGN_OR_RETURN(const auto chunk, FindChunk(transaction, extent.chunk));
   if (!chunk.has_value() || chunk->inode != inode || chunk->state == ChunkState::kDeleting ||
@@ -48,9 +48,9 @@ Status CheckCoversInline(const InodeRecord& record, const std::vector<Extent>& e
     covered = std::max(covered, extent.end());
   }
   if (covered >= bytes) return Status::Ok();
-  return Status(Code::kInvalidArgument,
-                fmt::format("the extents cover {} of {} bytes of the inline content", covered,
-                            bytes));
+  return Status(
+      Code::kInvalidArgument,
+      fmt::format("the extents cover {} of {} bytes of the inline content", covered, bytes));
 }
 
 Status CommitExtents(Transaction& transaction, const CommitArgs& args, InodeRecord& record) {
@@ -90,13 +90,13 @@ Status LetGoOfClosed(Transaction& transaction, const CommitArgs& args, InodeReco
   for (const AttachedChunk& a : attached) {
     if (a.kind != AttachKind::kLoose) continue;
     MORAINE_ASSIGN_OR_RETURN(const auto chunk, FindChunk(transaction, a.chunk));
-    if (chunk.has_value() && (chunk->state == ChunkState::kOpen ||
-                              chunk->state == ChunkState::kFencing)) {
+    if (chunk.has_value() &&
+        (chunk->state == ChunkState::kOpen || chunk->state == ChunkState::kFencing)) {
       continue;
     }
     const bool mapped = !chunk.has_value() || chunk->references > 0;
-    const bool closed_here = std::ranges::find(args.seals, a.chunk, &ClosedChunk::chunk) !=
-                             args.seals.end();
+    const bool closed_here =
+        std::ranges::find(args.seals, a.chunk, &ClosedChunk::chunk) != args.seals.end();
     if (!mapped && !closed_here) continue;
     std::erase(record.attached, a);
     if (!mapped) MORAINE_RETURN_IF_ERROR(BeginDelete(transaction, a.chunk));

@@ -15,8 +15,8 @@ constexpr uint32_t kSetGid = 02000;
 Result<CreateResult> Existing(Transaction& transaction, const CreateArgs& args,
                               const DentryRecord& entry) {
   if (args.exclusive || args.type != FileType::kRegular) {
-    return Status(Code::kAlreadyExists, fmt::format("'{}' is in directory {} already", args.name,
-                                                    args.parent.value()));
+    return Status(Code::kAlreadyExists,
+                  fmt::format("'{}' is in directory {} already", args.name, args.parent.value()));
   }
   if (entry.type == FileType::kDirectory) {
     return Status(Code::kIsDirectory, fmt::format("'{}' is a directory", args.name));
@@ -74,8 +74,7 @@ Result<CreateResult> Create(Transaction& transaction, const CreateArgs& args) {
     case FileType::kRegular: {
       record.policy = args.policy;
       if (record.policy.empty()) {
-        MORAINE_ASSIGN_OR_RETURN(record.policy,
-                                 PolicyForName(transaction, args.parent, args.name));
+        MORAINE_ASSIGN_OR_RETURN(record.policy, PolicyForName(transaction, args.parent, args.name));
       }
       MORAINE_RETURN_IF_ERROR(FindPolicy(transaction, record.policy).status());
       break;

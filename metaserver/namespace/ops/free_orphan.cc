@@ -8,16 +8,15 @@
 namespace moraine::metaserver {
 
 Result<bool> FreeOrphan(Transaction& transaction, InodeId inode, size_t extents_max) {
-  MORAINE_ASSIGN_OR_RETURN(
-      auto record, transaction.Find<InodeRecord>(Family::kInodes, InodeKey(inode)));
+  MORAINE_ASSIGN_OR_RETURN(auto record,
+                           transaction.Find<InodeRecord>(Family::kInodes, InodeKey(inode)));
   if (!record.has_value()) {
     transaction.Delete(Family::kOrphans, InodeKey(inode));
     return true;
   }
   MORAINE_CHECK(record->links == 0, "an orphan has no name");
-  MORAINE_ASSIGN_OR_RETURN(
-      const bool unmapped,
-      UnmapRange(transaction, inode, *record, 0, limits::kFileBytesMax, extents_max));
+  MORAINE_ASSIGN_OR_RETURN(const bool unmapped, UnmapRange(transaction, inode, *record, 0,
+                                                           limits::kFileBytesMax, extents_max));
   if (!unmapped) {
     transaction.PutInode(inode, *record);
     return false;
@@ -32,8 +31,8 @@ Result<bool> FreeOrphan(Transaction& transaction, InodeId inode, size_t extents_
   for (; cursor.Valid(); cursor.Next()) xattrs.emplace_back(cursor.key());
   MORAINE_RETURN_IF_ERROR(cursor.status());
   for (const std::string& key : xattrs) transaction.Delete(Family::kXattrs, key);
-  MORAINE_ASSIGN_OR_RETURN(const auto token, transaction.Find<TokenRecord>(Family::kTokens,
-                                                                           HoldingKey(inode)));
+  MORAINE_ASSIGN_OR_RETURN(const auto token,
+                           transaction.Find<TokenRecord>(Family::kTokens, HoldingKey(inode)));
   if (token.has_value()) {
     transaction.Delete(Family::kTokens, HoldingKey(inode));
     transaction.Delete(Family::kTokens, HoldingOfSessionKey(token->owner, inode));

@@ -11,8 +11,8 @@ namespace {
 // call carries no token for that directory.
 Status CheckOwner(Transaction& transaction, const InodeRecord& record, InodeId new_parent) {
   if (record.parent.IsNone() || record.parent == new_parent) return Status::Ok();
-  MORAINE_ASSIGN_OR_RETURN(const auto token, transaction.Find<TokenRecord>(
-                                                 Family::kTokens, HoldingKey(record.parent)));
+  MORAINE_ASSIGN_OR_RETURN(
+      const auto token, transaction.Find<TokenRecord>(Family::kTokens, HoldingKey(record.parent)));
   if (!token.has_value() || token->owner.IsNone() || token->owner == transaction.session()) {
     return Status::Ok();
   }
@@ -32,12 +32,12 @@ Result<InodeView> Link(Transaction& transaction, const LinkArgs& args) {
   MORAINE_RETURN_IF_ERROR(CheckToken(transaction, args.new_parent, args.token));
   MORAINE_RETURN_IF_ERROR(CheckOwner(transaction, record, args.new_parent));
   if (record.links == 0) {
-    return Status(Code::kNotFound, fmt::format("inode {} has lost its last name",
-                                               args.inode.value()));
+    return Status(Code::kNotFound,
+                  fmt::format("inode {} has lost its last name", args.inode.value()));
   }
   if (record.links >= limits::kLinksMax) {
-    return Status(Code::kTooManyLinks, fmt::format("inode {} has {} names", args.inode.value(),
-                                                   record.links));
+    return Status(Code::kTooManyLinks,
+                  fmt::format("inode {} has {} names", args.inode.value(), record.links));
   }
   MORAINE_ASSIGN_OR_RETURN(const auto entry,
                            FindEntry(transaction, args.new_parent, args.new_name));

@@ -10,8 +10,8 @@ namespace {
 constexpr size_t kOwnerNameBytesMax = 1024;
 
 Result<TokenRecord> FindToken(Transaction& transaction, InodeId directory) {
-  MORAINE_ASSIGN_OR_RETURN(auto record, transaction.Find<TokenRecord>(Family::kTokens,
-                                                                      HoldingKey(directory)));
+  MORAINE_ASSIGN_OR_RETURN(auto record,
+                           transaction.Find<TokenRecord>(Family::kTokens, HoldingKey(directory)));
   return record.value_or(TokenRecord());
 }
 

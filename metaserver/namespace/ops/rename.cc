@@ -59,8 +59,7 @@ Status Replace(Move& move) {
   const bool source_is_directory = move.source.type == FileType::kDirectory;
   const bool target_is_directory = target.type == FileType::kDirectory;
   if (source_is_directory && !target_is_directory) {
-    return Status(Code::kNotDirectory,
-                  fmt::format("'{}' is not a directory", move.args.new_name));
+    return Status(Code::kNotDirectory, fmt::format("'{}' is not a directory", move.args.new_name));
   }
   if (!source_is_directory && target_is_directory) {
     return Status(Code::kIsDirectory, fmt::format("'{}' is a directory", move.args.new_name));
@@ -70,8 +69,8 @@ Status Replace(Move& move) {
     MORAINE_RETURN_IF_ERROR(CheckRemovable(move.transaction, target.inode, record));
     --move.to().links;
   }
-  MORAINE_RETURN_IF_ERROR(LeaveDirectory(move.transaction, move.args.new_parent,
-                                         move.args.new_name, target.inode, record));
+  MORAINE_RETURN_IF_ERROR(LeaveDirectory(move.transaction, move.args.new_parent, move.args.new_name,
+                                         target.inode, record));
   MORAINE_RETURN_IF_ERROR(DropLink(move.transaction, target.inode, record));
   --move.to().size;
   move.transaction.effects().durable = true;
@@ -100,17 +99,17 @@ Status Settle(Move& move, const DentryRecord& entry, InodeId from, InodeRecord& 
 Status Exchange(Move& move) {
   const RenameArgs& args = move.args;
   if (!move.target.has_value()) {
-    return Status(Code::kNotFound, fmt::format("no '{}' in directory {}", args.new_name,
-                                               args.new_parent.value()));
+    return Status(Code::kNotFound,
+                  fmt::format("no '{}' in directory {}", args.new_name, args.new_parent.value()));
   }
   if (move.target->type == FileType::kDirectory) {
     MORAINE_RETURN_IF_ERROR(CheckNoCycle(move.transaction, move.target->inode, args.parent));
   }
   MORAINE_RETURN_IF_ERROR(CheckWriterOf(move, *move.target));
-  MORAINE_RETURN_IF_ERROR(Settle(move, move.source, args.parent, move.parent, args.new_parent,
-                                 move.to()));
-  MORAINE_RETURN_IF_ERROR(Settle(move, *move.target, args.new_parent, move.to(), args.parent,
-                                 move.parent));
+  MORAINE_RETURN_IF_ERROR(
+      Settle(move, move.source, args.parent, move.parent, args.new_parent, move.to()));
+  MORAINE_RETURN_IF_ERROR(
+      Settle(move, *move.target, args.new_parent, move.to(), args.parent, move.parent));
   PutEntry(move.transaction, args.parent, args.name, move.target->inode, move.target->type);
   PutEntry(move.transaction, args.new_parent, args.new_name, move.source.inode, move.source.type);
   move.transaction.effects().durable = true;
@@ -124,8 +123,8 @@ Status MoveOver(Move& move) {
       move.to().links >= limits::kLinksMax) {
     return Status(Code::kTooManyLinks, "too many directories in one directory");
   }
-  MORAINE_RETURN_IF_ERROR(Settle(move, move.source, args.parent, move.parent, args.new_parent,
-                                 move.to()));
+  MORAINE_RETURN_IF_ERROR(
+      Settle(move, move.source, args.parent, move.parent, args.new_parent, move.to()));
   EraseEntry(move.transaction, args.parent, args.name);
   PutEntry(move.transaction, args.new_parent, args.new_name, move.source.inode, move.source.type);
   --move.parent.size;

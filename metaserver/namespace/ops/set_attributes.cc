@@ -18,8 +18,8 @@ Status Truncate(Transaction& transaction, InodeId inode, InodeRecord& record, ui
                   fmt::format("inode {} is not a regular file", inode.value()));
   }
   if (size > limits::kFileBytesMax) {
-    return Status(Code::kTooLarge, fmt::format("a size of {} bytes, allowed are {}", size,
-                                               limits::kFileBytesMax));
+    return Status(Code::kTooLarge,
+                  fmt::format("a size of {} bytes, allowed are {}", size, limits::kFileBytesMax));
   }
   // Bytes that are still being appended have no place yet.
   if (FindAttached(record, AttachKind::kTail) != nullptr ||

@@ -1,0 +1,120 @@
+// A store with files and imaginary chunkservers, for tests of the operations on files.
+#pragma once
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "metaserver/chunks/chunk_table.h"
+#include "metaserver/namespace/leases.h"
+#include "metaserver/namespace/ops/ops.h"
+#include "metaserver/testing/store_fixture.h"
+
+namespace moraine::metaserver {
+
+inline constexpr SessionId kAlice{101};
+inline constexpr SessionId kBob{102};
+
+class FilesTest : public ::testing::Test {
+ protected:
+  FilesTest() {
+    for (uint64_t i = 1; i <= 6; ++i) {
+      servers_.push_back(
+          {ServerId(i), Location::Parse(fmt::format("h{}", i)), true, 1ULL << 40, 0, 1000 + i});
+    }
+  }
+
+  InodeId MakeFile(std::string name, InodeId parent = kRootInode, std::string policy = {},
+                   FileType type = FileType::kRegular) {
+    CreateArgs args;
+    args.parent = parent;
+    args.name = std::move(name);
+    args.type = type;
+    args.policy = std::move(policy);
+    const auto made = fixture_.Run([&](Transaction& t) { return Create(t, args); });
+    EXPECT_TRUE(made.ok()) << made.status().ToString();
+    return made->inode.id;
+  }
+  Result<ChunkGrant> Allocate(AllocateChunkArgs args, SessionId session = kAlice) {
+    return fixture_.Run(
+        [&](Transaction& t) { return AllocateChunk(t, args, servers_, fixture_.random()); },
+        session);
+  }
+  ChunkGrant Tail(InodeId inode, uint64_t offset = 0, SessionId session = kAlice) {
+    AllocateChunkArgs args;
+    args.inode = inode;
+    args.tail = true;
+    args.tail_offset = offset;
+    auto grant = Allocate(args, session);
+    EXPECT_TRUE(grant.ok()) << grant.status().ToString();
+    return std::move(*grant);
+  }
+  ChunkGrant Loose(InodeId inode, SessionId session = kAlice) {
+    AllocateChunkArgs args;
+    args.inode = inode;
+    auto grant = Allocate(args, session);
+    EXPECT_TRUE(grant.ok()) << grant.status().ToString();
+    return std::move(*grant);
+  }
+  static ClosedChunk Closed(const ChunkGrant& grant, uint64_t length) {
+    ClosedChunk closed{grant.chunk.id, grant.chunk.record.epoch, length, {}};
+    for (const ReplicaRecord& replica : grant.chunk.record.replicas) {
+      closed.holders.push_back(replica.server);
+    }
+    return closed;
+  }
+  Result<InodeView> CommitIt(CommitArgs args, SessionId session = kAlice) {
+    return fixture_.Run([&](Transaction& t) { return Commit(t, args); }, session);
+  }
+  FileView Layout1(InodeId inode) {
+    Transaction t(fixture_.store());
+    auto file = GetLayout(t, inode);
+    EXPECT_TRUE(file.ok()) << file.status().ToString();
+    return std::move(*file);
+  }
+  std::optional<ChunkRecord> Chunk(ChunkId chunk) {
+    Transaction t(fixture_.store());
+    auto record = FindChunk(t, chunk);
+    EXPECT_TRUE(record.ok());
+    return *record;
+  }
+  ChunkState StateOf(ChunkId chunk) {
+    const auto record = Chunk(chunk);
+    return record.has_value() ? record->state : ChunkState::kDeleting;
+  }
+  // What the sealer does, without its calls.
+  void Seal(ChunkId chunk, uint64_t length, uint64_t file_offset = kUnknownOffset) {
+    ASSERT_TRUE(fixture_
+                    .Run([&](Transaction& t) -> Status {
+                      MORAINE_ASSIGN_OR_RETURN(ChunkRecord record, GetChunk(t, chunk));
+                      MORAINE_ASSIGN_OR_RETURN(const auto fencing,
+                                               protocol::BeginFencing(ToProtocol(record)));
+                      TakeFromProtocol(fencing, record);
+                      MORAINE_RETURN_IF_ERROR(PutChunk(t, chunk, record));
+                      MORAINE_ASSIGN_OR_RETURN(
+                          const auto sealed,
+                          protocol::RecordSealed(
+                              ToProtocol(record), record.epoch, length,
+                              protocol::ReplicaSet::FirstN(static_cast<int>(record.made))));
+                      TakeFromProtocol(sealed, record);
+                      if (file_offset != kUnknownOffset) record.file_offset = file_offset;
+                      return PutChunk(t, chunk, record);
+                    })
+                    .ok());
+  }
+  Status Finish(InodeId inode) {
+    return fixture_.Run([&](Transaction& t) { return FinishRecovery(t, inode); });
+  }
+  std::optional<LeaseRecord> Lease(InodeId inode) {
+    Transaction t(fixture_.store());
+    return *FindLease(t, inode);
+  }
+
+  StoreFixture fixture_{1};
+  std::vector<ServerView> servers_;
+};
+
+}  // namespace moraine::metaserver

@@ -1,0 +1,343 @@
+#include "metaserver/service/metaserver.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "metaserver/service/metaserver_fixture.h"
+
+namespace moraine::metaserver {
+namespace {
+
+class MetaserverTest : public ::testing::Test {
+ protected:
+  MetaserverTest() {
+    cluster_.alice().StartSession("alice");
+    cluster_.bob().StartSession("bob");
+    cluster_.alice().KeepRenewing();
+    cluster_.bob().KeepRenewing();
+  }
+  TestClient& alice() { return cluster_.alice(); }
+  TestClient& bob() { return cluster_.bob(); }
+  sim::World& world() { return cluster_.world(); }
+
+  Result<idl::OpenResponse> OpenToWrite(TestClient& client, int64_t inode, int64_t token = 0) {
+    idl::OpenRequest request;
+    request.inode = inode;
+    request.for_writing = true;
+    request.token = token;
+    return client.Change(idl::kOpen, request);
+  }
+  Code Remove(TestClient& client, std::string name) {
+    idl::RemoveRequest request;
+    request.parent = 1;
+    request.name = std::move(name);
+    return client.Change(idl::kRemove, request).code();
+  }
+  size_t ReplicasOnDisks(int64_t chunk) {
+    size_t count = 0;
+    for (uint64_t id = 1; id <= 6; ++id) {
+      count += cluster_.disk(ServerId(id)).replicas.contains(ChunkId(static_cast<uint64_t>(chunk)));
+    }
+    return count;
+  }
+
+  MetaCluster cluster_{7, 6};
+};
+
+TEST_F(MetaserverTest, ARepeatedChangeHasTheSameAnswerAlsoAfterARestart) {
+  idl::CreateRequest request;
+  request.parent = 1;
+  request.name = "once";
+  request.type = idl::FileType::kRegular;
+  const auto first = alice().Call(idl::kCreate, request, 41);
+  ASSERT_TRUE(first.ok());
+  const auto second = alice().Call(idl::kCreate, request, 41);
+  ASSERT_TRUE(second.ok()) << second.status().ToString();
+  EXPECT_EQ(second->attributes.inode, first->attributes.inode);
+  EXPECT_TRUE(second->created);
+  cluster_.RestartMeta();
+  const auto third = alice().Call(idl::kCreate, request, 41);
+  ASSERT_TRUE(third.ok()) << third.status().ToString();
+  EXPECT_EQ(third->attributes.inode, first->attributes.inode);
+  EXPECT_EQ(alice().Call(idl::kCreate, request, 42).code(), Code::kAlreadyExists);
+  idl::RemoveRequest remove;
+  remove.parent = 1;
+  remove.name = "once";
+  EXPECT_EQ(alice().Call(idl::kRemove, remove, 41).code(), Code::kInvalidArgument);
+  EXPECT_TRUE(alice().Call(idl::kRemove, remove, 43).ok());
+  EXPECT_TRUE(alice().Call(idl::kRemove, remove, 43).ok());
+  EXPECT_EQ(alice().Call(idl::kRemove, remove, 44).code(), Code::kNotFound);
+}
+
+TEST_F(MetaserverTest, AClosedChunkIsSealedEverywhere) {
+  const auto file = cluster_.CreateFile(alice(), "f.log");
+  ASSERT_EQ(file.chunk.replicas.size(), 5u);
+  // Three have all of it, in memory; one is behind; one has not got a byte.
+  cluster_.Append(file.chunk, {100, 100, 100, 60, -1}, false);
+  idl::CommitRequest commit;
+  commit.inode = file.attributes.inode;
+  commit.seals = {MetaCluster::Close(file.chunk, 100, 3)};
+  ASSERT_TRUE(alice().Change(idl::kCommit, commit).ok());
+  idl::RecoverChunkRequest await;
+  await.chunk = file.chunk.chunk;
+  const auto sealed = alice().Call(idl::kRecoverChunk, await);
+  ASSERT_TRUE(sealed.ok()) << sealed.status().ToString();
+  EXPECT_EQ(sealed->length, 100);
+  EXPECT_GE(cluster_.Chunk(file.chunk.chunk)->GoodReplicas(), 3u);
+  // The others are brought up, and the one that never had it gets a copy.
+  EXPECT_TRUE(
+      world().RunUntil([&] { return cluster_.Chunk(file.chunk.chunk)->GoodReplicas() == 5; }, 20s));
+  EXPECT_TRUE(world().RunUntil(
+      [&] {
+        const auto record = cluster_.Chunk(file.chunk.chunk);
+        return std::ranges::all_of(record->replicas, [&](const ReplicaRecord& replica) {
+          return cluster_.disk(replica.server)
+              .IsSealed(ChunkId(static_cast<uint64_t>(file.chunk.chunk)), 100);
+        });
+      },
+      20s));
+}
+
+TEST_F(MetaserverTest, ASessionThatEndsLeavesItsFilesWhole) {
+  TestClient carol(world(), world().AddMachine("carol"));
+  carol.StartSession("carol");
+  const auto file = cluster_.CreateFile(carol, "f.log");
+  cluster_.Append(file.chunk, {120, 100, 100, 80, -1});
+  EXPECT_EQ(OpenToWrite(bob(), file.attributes.inode).code(), Code::kLeaseTaken);
+  // Nobody renews: the session ends, its chunk is fenced and sealed, and Bob gets the lease.
+  Result<idl::OpenResponse> opened{Code::kTimeout, ""};
+  for (int i = 0; i < 100 && !opened.ok(); ++i) {
+    world().RunFor(200ms);
+    opened = OpenToWrite(bob(), file.attributes.inode);
+  }
+  ASSERT_TRUE(opened.ok()) << opened.status().ToString();
+  EXPECT_EQ(opened->attributes.size, 100);
+  EXPECT_EQ(opened->layout.extents.size(), 1u);
+  EXPECT_FALSE(opened->layout.__isset.tail);
+  for (const idl::Replica& replica : file.chunk.replicas) {
+    EXPECT_FALSE(cluster_.disk(ServerId(static_cast<uint64_t>(replica.server_id)))
+                     .Takes(ChunkId(static_cast<uint64_t>(file.chunk.chunk))));
+  }
+  EXPECT_EQ(carol.Renew().code(), Code::kSessionEnded);
+  world().Find("carol")->Kill();
+}
+
+TEST_F(MetaserverTest, ARecoverySurvivesKillsOfTheMetaserver) {
+  for (int round = 0; round < 8; ++round) {
+    SCOPED_TRACE(round);
+    TestClient carol(world(), world().AddMachine(fmt::format("carol{}", round)));
+    carol.StartSession("carol");
+    const auto file = cluster_.CreateFile(carol, fmt::format("f{}.log", round));
+    cluster_.Append(file.chunk, {50, 50, 50, 40, 0});
+    ASSERT_TRUE(carol.Call(idl::kEndSession, idl::Empty()).ok());
+    world().RunFor(Duration(std::chrono::microseconds(300)) * round * round);
+    if (round % 2 == 0) {
+      cluster_.RestartMeta();
+    } else {
+      cluster_.PowerCutMeta();
+    }
+    ASSERT_TRUE(cluster_.AwaitState(file.chunk.chunk, ChunkState::kSealed));
+    EXPECT_EQ(cluster_.LayoutOf(file.attributes.inode).attributes.size, 50);
+    world().Find(fmt::format("carol{}", round))->Kill();
+  }
+}
+
+TEST_F(MetaserverTest, ALeaseIsRecalledAtOnce) {
+  const auto file = cluster_.CreateFile(alice(), "shared");
+  EXPECT_EQ(OpenToWrite(bob(), file.attributes.inode).code(), Code::kLeaseTaken);
+  EXPECT_TRUE(world().RunUntil([&] { return !alice().recalled.empty(); }, 500ms));
+  EXPECT_EQ(alice().recalled, std::vector<int64_t>{file.attributes.inode});
+  idl::CommitRequest commit;
+  commit.inode = file.attributes.inode;
+  commit.seals = {MetaCluster::Close(file.chunk, 0)};
+  ASSERT_TRUE(alice().Change(idl::kCommit, commit).ok());
+  idl::CloseRequest close;
+  close.inode = file.attributes.inode;
+  close.release_lease = true;
+  ASSERT_TRUE(alice().Change(idl::kClose, close).ok());
+  EXPECT_TRUE(OpenToWrite(bob(), file.attributes.inode).ok());
+  // What Bob changes, Alice hears of, since she has looked.
+  idl::InodeRequest look;
+  look.inode = file.attributes.inode;
+  ASSERT_TRUE(alice().Call(idl::kGetAttributes, look).ok());
+  idl::CommitRequest inline_commit;
+  inline_commit.inode = file.attributes.inode;
+  inline_commit.__set_inline_data("hello");
+  ASSERT_TRUE(bob().Change(idl::kCommit, inline_commit).ok());
+  EXPECT_TRUE(world().RunUntil([&] { return !alice().stale.empty(); }, 500ms));
+}
+
+TEST_F(MetaserverTest, TakingADirectoryFencesItsOldOwner) {
+  const auto directory =
+      cluster_.CreateFile(alice(), "shard", 1, false, 0, idl::FileType::kDirectory);
+  const int64_t d = directory.attributes.inode;
+  idl::AcquireDirectoryRequest acquire;
+  acquire.inode = d;
+  acquire.owner = "alice";
+  const auto hers = alice().Change(idl::kAcquireDirectory, acquire);
+  ASSERT_TRUE(hers.ok()) << hers.status().ToString();
+  const auto file = cluster_.CreateFile(alice(), "1.log", d, true, hers->token);
+  cluster_.Append(file.chunk, {70, 70, 70, -1, -1});
+  acquire.owner = "bob";
+  const int64_t sequence = ++bob().last_sequence;
+  const auto his = bob().Call(idl::kAcquireDirectory, acquire, sequence);
+  ASSERT_TRUE(his.ok()) << his.status().ToString();
+  EXPECT_GT(his->token, hers->token);
+  ASSERT_EQ(his->entries.size(), 1u);
+  EXPECT_EQ(his->entries[0].attributes.size, 70);
+  EXPECT_FALSE(his->entries[0].layout.__isset.tail);
+  for (const idl::Replica& replica : file.chunk.replicas) {
+    EXPECT_FALSE(cluster_.disk(ServerId(static_cast<uint64_t>(replica.server_id)))
+                     .Takes(ChunkId(static_cast<uint64_t>(file.chunk.chunk))));
+  }
+  // The same call again is the same ownership, with the directory as it is now.
+  const auto again = bob().Call(idl::kAcquireDirectory, acquire, sequence);
+  ASSERT_TRUE(again.ok());
+  EXPECT_EQ(again->token, his->token);
+  EXPECT_EQ(again->entries.size(), 1u);
+  EXPECT_TRUE(world().RunUntil(
+      [&] { return std::ranges::find(alice().lost, d) != alice().lost.end(); }, 2s));
+  idl::AllocateChunkRequest allocate;
+  allocate.inode = file.attributes.inode;
+  allocate.token = hers->token;
+  EXPECT_EQ(alice().Change(idl::kAllocateChunk, allocate).code(), Code::kFenced);
+  idl::CommitRequest commit;
+  commit.inode = file.attributes.inode;
+  commit.seals = {MetaCluster::Close(file.chunk, 70)};
+  commit.token = hers->token;
+  EXPECT_EQ(alice().Change(idl::kCommit, commit).code(), Code::kFenced);
+}
+
+TEST_F(MetaserverTest, DeadServersReplicasAreMadeAnewAndOldOnesDeleted) {
+  const auto file = cluster_.CreateFile(alice(), "f.sst");
+  ASSERT_EQ(file.chunk.replicas.size(), 3u);
+  cluster_.Append(file.chunk, {1000, 1000, 1000});
+  idl::CommitRequest commit;
+  commit.inode = file.attributes.inode;
+  commit.seals = {MetaCluster::Close(file.chunk, 1000)};
+  ASSERT_TRUE(alice().Change(idl::kCommit, commit).ok());
+  ASSERT_TRUE(cluster_.AwaitState(file.chunk.chunk, ChunkState::kSealed));
+  const ServerId dead(static_cast<uint64_t>(file.chunk.replicas[0].server_id));
+  cluster_.machine(dead).PowerCut();
+  // Within the grace time nothing is copied.
+  world().RunFor(4s);
+  EXPECT_EQ(cluster_.Chunk(file.chunk.chunk)->GoodReplicas(), 3u);
+  EXPECT_TRUE(world().RunUntil(
+      [&] {
+        const auto record = cluster_.Chunk(file.chunk.chunk);
+        return record->GoodReplicas() == 3 && record->FindReplica(dead) == nullptr;
+      },
+      30s));
+  EXPECT_EQ(cluster_.meta().store().counters().under_replicated_chunks, 0);
+  // It comes back with a replica that nobody needs.
+  cluster_.StartServer(cluster_.IndexOf(dead));
+  EXPECT_TRUE(world().RunUntil([&] { return cluster_.disk(dead).replicas.empty(); }, 30s));
+  EXPECT_EQ(ReplicasOnDisks(file.chunk.chunk), 3u);
+  // A damaged one is replaced in place or elsewhere.
+  const ServerId bad = cluster_.Chunk(file.chunk.chunk)->replicas[0].server;
+  cluster_.disk(bad).replicas.begin()->second.damaged = true;
+  idl::ReportReplicaRequest report;
+  report.chunk = file.chunk.chunk;
+  report.server_id = static_cast<int64_t>(bad.value());
+  ASSERT_TRUE(bob().Call(idl::kReportReplica, report).ok());
+  EXPECT_TRUE(
+      world().RunUntil([&] { return cluster_.Chunk(file.chunk.chunk)->GoodReplicas() == 2; }, 5s));
+  EXPECT_TRUE(
+      world().RunUntil([&] { return cluster_.Chunk(file.chunk.chunk)->GoodReplicas() == 3; }, 30s));
+  // A good one cannot be talked away.
+  report.server_id =
+      static_cast<int64_t>(cluster_.Chunk(file.chunk.chunk)->replicas[1].server.value());
+  ASSERT_TRUE(bob().Call(idl::kReportReplica, report).ok());
+  world().RunFor(1s);
+  EXPECT_EQ(cluster_.Chunk(file.chunk.chunk)->GoodReplicas(), 3u);
+}
+
+TEST_F(MetaserverTest, AnUnlinkedFileLivesWhileItIsOpen) {
+  const auto file = cluster_.CreateFile(alice(), "f.sst");
+  cluster_.Append(file.chunk, {10, 10, 10});
+  idl::CommitRequest commit;
+  commit.inode = file.attributes.inode;
+  commit.seals = {MetaCluster::Close(file.chunk, 10)};
+  ASSERT_TRUE(alice().Change(idl::kCommit, commit).ok());
+  idl::OpenRequest open;
+  open.inode = file.attributes.inode;
+  ASSERT_TRUE(bob().Change(idl::kOpen, open).ok());
+  EXPECT_EQ(Remove(alice(), "f.sst"), Code::kOk);
+  idl::CloseRequest close;
+  close.inode = file.attributes.inode;
+  ASSERT_TRUE(alice().Change(idl::kClose, close).ok());
+  world().RunFor(3s);
+  EXPECT_EQ(cluster_.LayoutOf(file.attributes.inode).attributes.links, 0);
+  EXPECT_EQ(ReplicasOnDisks(file.chunk.chunk), 3u);
+  ASSERT_TRUE(bob().Change(idl::kClose, close).ok());
+  EXPECT_TRUE(world().RunUntil([&] { return ReplicasOnDisks(file.chunk.chunk) == 0; }, 10s));
+  EXPECT_TRUE(world().RunUntil([&] { return !cluster_.Chunk(file.chunk.chunk).has_value(); }, 10s));
+  idl::InodeRequest look;
+  look.inode = file.attributes.inode;
+  EXPECT_EQ(alice().Call(idl::kGetAttributes, look).code(), Code::kNotFound);
+  EXPECT_EQ(cluster_.meta().store().counters().chunks, 0);
+}
+
+TEST_F(MetaserverTest, GrantsSurvivePowerCuts) {
+  for (int round = 0; round < 10; ++round) {
+    SCOPED_TRACE(round);
+    const auto file = cluster_.CreateFile(alice(), fmt::format("f{}", round));
+    ASSERT_GT(file.chunk.chunk, 0);
+    cluster_.PowerCutMeta();
+    const auto layout = cluster_.LayoutOf(file.attributes.inode);
+    ASSERT_TRUE(layout.layout.__isset.tail);
+    EXPECT_EQ(layout.layout.tail.chunk, file.chunk.chunk);
+    EXPECT_EQ(layout.layout.tail.replicas.size(), file.chunk.replicas.size());
+    // The lease too, and the session with it.
+    EXPECT_EQ(OpenToWrite(bob(), file.attributes.inode).code(), Code::kLeaseTaken);
+    EXPECT_TRUE(OpenToWrite(alice(), file.attributes.inode).ok());
+  }
+}
+
+TEST_F(MetaserverTest, VirtualAttributesAndStatus) {
+  const auto file = cluster_.CreateFile(alice(), "f.log");
+  idl::GetXattrRequest get;
+  get.inode = file.attributes.inode;
+  get.name = "moraine.policy";
+  EXPECT_EQ(alice().Call(idl::kGetXattr, get)->value, "log");
+  get.name = "moraine.locate";
+  const auto located = alice().Call(idl::kGetXattr, get);
+  ASSERT_TRUE(located.ok());
+  EXPECT_NE(located->value.find(fmt::format("\"chunk\":{}", file.chunk.chunk)), std::string::npos)
+      << located->value;
+  idl::SetXattrRequest set;
+  set.inode = 1;
+  set.name = "moraine.policy";
+  set.value = "*.x=single,immutable";
+  EXPECT_TRUE(alice().Change(idl::kSetXattr, set).ok());
+  const auto single = cluster_.CreateFile(alice(), "a.x");
+  EXPECT_EQ(single.chunk.replicas.size(), 1u);
+  set.value = "*.x=nobody";
+  EXPECT_EQ(alice().Change(idl::kSetXattr, set).code(), Code::kInvalidArgument);
+  idl::InodeRequest root;
+  root.inode = 1;
+  const auto rules = alice().Call(idl::kGetRules, root);
+  ASSERT_TRUE(rules.ok());
+  EXPECT_EQ(rules->from_path, "/");
+  EXPECT_EQ(rules->rules.size(), 2u);
+  const auto status = alice().Call(idl::kClusterStatus, idl::Empty());
+  ASSERT_TRUE(status.ok());
+  EXPECT_EQ(status->servers.size(), 6u);
+  EXPECT_EQ(status->sessions, 2);
+  EXPECT_EQ(status->open_chunks, 2);
+}
+
+TEST_F(MetaserverTest, StopsInGoodOrder) {
+  cluster_.CreateFile(alice(), "f");
+  Metaserver& meta = cluster_.meta();
+  EXPECT_TRUE(world().Await(world().Find("meta")->loop(), meta.Stop(), 20s));
+  cluster_.RestartMeta();
+  idl::EntryRequest look;
+  look.parent = 1;
+  look.name = "f";
+  EXPECT_TRUE(bob().Call(idl::kLookup, look).ok());
+}
+
+}  // namespace
+}  // namespace moraine::metaserver
