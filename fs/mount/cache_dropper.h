@@ -1,8 +1,8 @@
 // Tells the kernel to drop what it caches of inodes, from a thread of its own.
 //
 // The call may block: the kernel waits for pages that are locked while a read of them is under way,
-// and that read may be waiting for the loop. So the loop must never make the call itself, and it has
-// to go on serving until Stop has returned.
+// and that read may be waiting for the loop. So the loop must never make the call itself, and it
+// has to go on serving until Stop has returned.
 #pragma once
 
 #include <deque>

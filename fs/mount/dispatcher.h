@@ -1,5 +1,5 @@
-// Carries out what a kernel asks of a mounted file system, in plain values: no type of libfuse comes
-// in here, so that all of it is tested without a kernel. fuse_session.h is the kernel's side.
+// Carries out what a kernel asks of a mounted file system, in plain values: no type of libfuse
+// comes in here, so that all of it is tested without a kernel. fuse_session.h is the kernel's side.
 //
 // It owns the handles of open files and directories and remembers, for each inode that the kernel
 // knows, which version the kernel has seen. The rules of caching that follow from it:

@@ -57,7 +57,8 @@ Task<Result<OpenedFile>> Dispatcher::Open(InodeId inode, OpenFlags flags) {
   const bool open_before = file_system_.FindOpen(inode) != nullptr;
   MORAINE_CO_ASSIGN_OR_RETURN(
       std::shared_ptr<File> file,
-      co_await file_system_.Open(inode, flags.write, flags.truncate));
+      // open(2) truncates even for reading.
+      co_await file_system_.Open(inode, flags.write || flags.truncate, flags.truncate));
   const Attributes attributes = file->attributes();
   if (attributes.links == 0 && !open_before) {
     // Removed elsewhere and kept only because somebody has it open: its name may be another file's.

@@ -209,7 +209,12 @@ TEST_F(DispatcherTest, OpenTruncates) {
   const InodeId inode = MakeFile("f", "12345");
   const HandleId handle = Open(inode, {.write = true, .truncate = true}).handle;
   EXPECT_EQ(files_.BytesOf(inode), "");
+  EXPECT_TRUE(Write(handle, 0, "12345").ok());
   EXPECT_EQ(Close(handle), Code::kOk);
+  const HandleId reader = Open(inode, {.truncate = true}).handle;
+  EXPECT_EQ(files_.BytesOf(inode), "");
+  EXPECT_EQ(Write(reader, 0, "x").code(), Code::kBadHandle);
+  EXPECT_EQ(Close(reader), Code::kOk);
 }
 
 TEST_F(DispatcherTest, CreateNeverOpensWhatIsThere) {

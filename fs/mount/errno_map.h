@@ -15,8 +15,8 @@ int ErrnoFor(Code code);
 // walks the path again without its cache, and finds the file that has the name now.
 int ErrnoForOpen(Code code);
 
-// Create after the kernel believed that the name was free. Without O_EXCL, ESTALE instead of EEXIST:
-// the kernel looks again and opens what is there, with its permission check.
+// Create after the kernel believed that the name was free. Without O_EXCL, ESTALE instead of
+// EEXIST: the kernel looks again and opens what is there, with its permission check.
 int ErrnoForCreate(Code code, bool exclusive);
 
 }  // namespace moraine::fs::mount

@@ -1,7 +1,8 @@
 // One FUSE mount: reads the kernel's requests on the loop, lets the dispatcher carry them out, and
 // answers. Only this file, fuse_operations.cc and fuse_reply.* know libfuse (3.14, low level).
 //
-//   MORAINE_ASSIGN_OR_RETURN(auto session, FuseSession::Create(loop, file_system, options, metrics));
+//   MORAINE_ASSIGN_OR_RETURN(auto session,
+//                            FuseSession::Create(loop, file_system, options, metrics));
 //   MORAINE_RETURN_IF_ERROR(session->Mount());
 //   loop.Spawn(Serve(*session));        // co_await session->Serve()
 //   co_await session->WaitReady(...);   // the kernel has shaken hands
@@ -92,8 +93,8 @@ class FuseSession {
     std::shared_ptr<const void> owner;
   };
   KeptBytes Keep(const char* data, size_t size);
-  // Drops the kernel's attributes of an inode that is in use by the request being answered; does not
-  // wait (no page is touched, and an inode in use is not being freed).
+  // Drops the kernel's attributes of an inode that is in use by the request being answered; does
+  // not wait (no page is touched, and an inode in use is not being freed).
   void DropAttributes(InodeId inode);
 
  private:

@@ -397,7 +397,9 @@ std::shared_ptr<File> MemoryFileSystem::OpenNode(Node& node) {
   return node.open;
 }
 
-Task<Result<std::shared_ptr<File>>> MemoryFileSystem::Open(InodeId inode, bool, bool truncate) {
+Task<Result<std::shared_ptr<File>>> MemoryFileSystem::Open(InodeId inode, bool write,
+                                                           bool truncate) {
+  MORAINE_CHECK(write || !truncate, "only a writer truncates");
   MORAINE_CO_RETURN_IF_ERROR(co_await Enter());
   Node* node = FindNode(inode);
   if (node == nullptr) co_return Missing(inode.ToString());
