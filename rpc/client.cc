@@ -83,8 +83,8 @@ void Channel::FailPending(const Connection* connection, const Status& why) {
 
 // What the end of a connection means for a call on it: whether it was carried out is not known.
 Status Channel::Broken(const Status& why) const {
-  if (tasks_.closed()) return {Code::kCanceled, why.message()};
-  return {Code::kUnavailable, why.message()};
+  const Code code = tasks_.closed() ? Code::kCanceled : Code::kUnavailable;
+  return {code, fmt::format("the connection to {} ended: {}", endpoint_.ToString(), why.message())};
 }
 
 Task<Status> Channel::WaitForConnection(Instant deadline) {

@@ -112,8 +112,8 @@ Task<Result<size_t>> Connection::ReadLength(size_t bytes_max) {
   }
   const size_t size = LoadBig32(in_.data() + begin_);
   if (size == 0 || size > bytes_max) {
-    co_return Status(Code::kProtocol, fmt::format("{} announced a frame of {} bytes; from 1 to {} are allowed",
-                                                  peer(), size, bytes_max));
+    co_return Status(Code::kProtocol, fmt::format("announced a frame of {} bytes; from 1 to {} are allowed",
+                                                  size, bytes_max));
   }
   // The caller may wait before it reads on: that is not the peer's fault.
   frame_timer_.Cancel();
