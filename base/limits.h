@@ -49,7 +49,7 @@ inline constexpr uint64_t kUnreadBytesMax = 256ULL << 20;    // then such a peer
 inline constexpr auto kHandshakeTimeout = 5s;
 inline constexpr auto kAcceptRetryDelay = 100ms;  // after a failed accept
 inline constexpr auto kFarewellTimeout = 1s;      // for the error that ends a connection to arrive
-inline constexpr auto kSilenceMax = 5s;  // a call that heard nothing so long breaks its connection
+inline constexpr auto kSilenceMax = 3s;  // a call that heard nothing so long breaks its connection
 inline constexpr auto kFrameTimeout = 30s;          // a begun frame must be complete
 inline constexpr int kRememberedAnswersMax = 1024;  // per session
 

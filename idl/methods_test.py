@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""idl/methods.h and the .thrift files say the same: every call, its types, its shape, and the walk over all.
+"""idl/methods.h, the .thrift files and PROTOCOL.md name the same calls: their types, their shape, the walk over all.
 
 Usage: methods_test.py THRIFT_COMPILER IDL_FOLDER SCRATCH_FOLDER
 """
@@ -58,6 +58,11 @@ def main():
     walked = re.findall(r'visit\(k(\w+)\)', text)
     if sorted(walked) != sorted(n[0].upper() + n[1:] for n in table):
         wrong.append('methods.h: ForEachMethod does not visit each method once')
+    with open(f'{folder}/PROTOCOL.md', encoding='utf-8') as file:
+        rows = ' '.join(line.split('|')[1] for line in file if line.startswith('| `'))
+    documented = re.findall(r'`(\w+)`', rows)
+    for name in sorted(set(documented) ^ set(table)):
+        wrong.append(f'{name}: in only one of methods.h and the tables of PROTOCOL.md')
     if len(table) < 40:
         wrong.append(f'only {len(table)} methods were found: this test does not read methods.h any more')
     for line in wrong:
