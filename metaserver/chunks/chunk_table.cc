@@ -172,6 +172,22 @@ Status DropReplica(Transaction& transaction, ChunkId chunk, ServerId server) {
   return Status::Ok();
 }
 
+Status DropSurplus(Transaction& transaction, ChunkId chunk) {
+  MORAINE_ASSIGN_OR_RETURN(const ChunkRecord record, GetChunk(transaction, chunk));
+  if (record.state != ChunkState::kSealed || record.GoodReplicas() < record.policy.replicas) {
+    return Status::Ok();
+  }
+  size_t kept = 0;
+  for (const ReplicaRecord& replica : record.replicas) {
+    if (replica.state == ReplicaState::kGood && kept < record.policy.replicas) {
+      ++kept;
+    } else {
+      MORAINE_RETURN_IF_ERROR(DropReplica(transaction, chunk, replica.server));
+    }
+  }
+  return Status::Ok();
+}
+
 Status FinishDeletion(Transaction& transaction, ServerId server, ChunkId chunk) {
   transaction.Delete(Family::kQueues, DeletionKey(server, chunk));
   MORAINE_ASSIGN_OR_RETURN(auto record, FindChunk(transaction, chunk));

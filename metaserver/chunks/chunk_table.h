@@ -28,6 +28,9 @@ Status AddReferences(Transaction& transaction, ChunkId chunk, int64_t delta, boo
 Status BeginDelete(Transaction& transaction, ChunkId chunk);
 // Takes one replica of a living chunk off its list and queues it for deletion.
 Status DropReplica(Transaction& transaction, ChunkId chunk, ServerId server);
+// A sealed chunk has enough good replicas: drops the others, and good ones beyond what its policy
+// asks for, the last of the list first. Does nothing while there are too few.
+Status DropSurplus(Transaction& transaction, ChunkId chunk);
 // The server has deleted its replica; forgets the chunk with the last one.
 Status FinishDeletion(Transaction& transaction, ServerId server, ChunkId chunk);
 

@@ -47,7 +47,8 @@ Status ApplyToReplica(Transaction& transaction, const ReplicaReport& report, Chu
   const ReplicaState state = Matches(report, record) ? ReplicaState::kGood : ReplicaState::kMissing;
   if (replica.state == state) return Status::Ok();
   replica.state = state;
-  return PutChunk(transaction, report.chunk, record);
+  MORAINE_RETURN_IF_ERROR(PutChunk(transaction, report.chunk, record));
+  return DropSurplus(transaction, report.chunk);
 }
 
 }  // namespace

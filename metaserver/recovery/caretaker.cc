@@ -146,15 +146,7 @@ Status Caretaker::NoteCopied(ChunkId chunk, ServerId target, uint64_t length, Ti
     record->replicas.push_back({target, ReplicaState::kGood, 0});
   }
   MORAINE_RETURN_IF_ERROR(PutChunk(transaction, chunk, *record));
-  if (record->GoodReplicas() > record->policy.replicas) {
-    // Another came back while this one was made.
-    MORAINE_RETURN_IF_ERROR(DropReplica(transaction, chunk, target));
-  } else if (record->GoodReplicas() == record->policy.replicas) {
-    for (const ReplicaRecord& replica : std::vector<ReplicaRecord>(record->replicas)) {
-      if (replica.state == ReplicaState::kGood) continue;
-      MORAINE_RETURN_IF_ERROR(DropReplica(transaction, chunk, replica.server));
-    }
-  }
+  MORAINE_RETURN_IF_ERROR(DropSurplus(transaction, chunk));
   MORAINE_ASSIGN_OR_RETURN(*ticket, store_.Commit(transaction));
   return Status::Ok();
 }

@@ -429,6 +429,7 @@ Status Sealer::NoteGood(ChunkId chunk, ServerId server, uint64_t length) {
   if (replica == nullptr || replica->state == ReplicaState::kGood) return Status::Ok();
   replica->state = ReplicaState::kGood;
   MORAINE_RETURN_IF_ERROR(PutChunk(transaction, chunk, *record));
+  MORAINE_RETURN_IF_ERROR(DropSurplus(transaction, chunk));
   return store_.Commit(transaction).status();
 }
 

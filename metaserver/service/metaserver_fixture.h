@@ -55,27 +55,29 @@ class TestClient {
         channel_(loop_, {"meta", 7440}, {idl::Role::kClient, {}, machine.name(), {}},
                  {idl::Role::kMetaserver, {}}) {}
 
+  // One call, sent again while the metaserver does not answer; a change keeps its number.
   template <class Request, class Response>
   Result<Response> Call(idl::Method<Request, Response> method, Request request,
                         int64_t sequence = 0, Duration timeout = 30s) {
-    rpc::CallOptions options;
-    options.deadline = loop_.After(timeout);
-    options.header.session = session;
-    options.header.sequence = sequence;
-    auto answer = world_.Await(loop_, channel_.Ask(method, std::move(request), std::move(options)),
-                               timeout + 5s);
-    if (!answer.has_value()) return Status(Code::kTimeout, "the world had no answer");
-    return std::move(*answer);
+    const Instant deadline = loop_.After(timeout);
+    while (true) {
+      rpc::CallOptions options;
+      options.deadline = deadline;
+      options.header.session = session;
+      options.header.sequence = sequence;
+      auto answer =
+          world_.Await(loop_, channel_.Ask(method, request, std::move(options)), timeout + 5s);
+      if (!answer.has_value()) return Status(Code::kTimeout, "the world had no answer");
+      if (answer->code() != Code::kUnavailable || loop_.Now() >= deadline) {
+        return std::move(*answer);
+      }
+      world_.RunFor(50ms);
+    }
   }
-  // A change, sent again until the metaserver has answered.
+  // A change with a number of its own.
   template <class Request, class Response>
   Result<Response> Change(idl::Method<Request, Response> method, Request request) {
-    const int64_t sequence = ++last_sequence;
-    while (true) {
-      auto answer = Call(method, request, sequence);
-      if (answer.code() != Code::kUnavailable && answer.code() != Code::kTimeout) return answer;
-      world_.RunFor(100ms);
-    }
+    return Call(method, std::move(request), ++last_sequence);
   }
   void StartSession(std::string name = "test") {
     idl::StartSessionRequest request;

@@ -42,7 +42,9 @@ class MetaserverTest : public ::testing::Test {
     return count;
   }
 
-  MetaCluster cluster_{7, 6};
+  const uint64_t seed_ = SeedFromEnvironment();
+  ::testing::ScopedTrace trace_{__FILE__, __LINE__, fmt::format("MORAINE_SEED={}", seed_)};
+  MetaCluster cluster_{seed_, 6};
 };
 
 TEST_F(MetaserverTest, ARepeatedChangeHasTheSameAnswerAlsoAfterARestart) {
