@@ -22,11 +22,12 @@ using apache::thrift::transport::TMemoryBuffer;
 constexpr int16_t kBulkFieldId = 100;
 constexpr size_t kNameBytesShown = 64;
 
-// Thrift counts the bytes of a "message" over the life of a transport, refuses to go on past a
-// maximum, and compares strings with what is left of it. The frame is our bound; theirs is out of the
-// way, and begins anew with each message (Decoder::Open).
+// Thrift counts numbers that it has read over the life of a transport, and compares what it is about to
+// read with what a maximum leaves. The frame is our bound; theirs is twice that, so that it is out of
+// the way, and begins anew with each message (Decoder::Open).
 std::shared_ptr<TMemoryBuffer> MakeMemory() {
-  return std::make_shared<TMemoryBuffer>(std::make_shared<TConfiguration>(INT32_MAX));
+  constexpr int kBytesMax = 2 * limits::kFrameBytesMax;
+  return std::make_shared<TMemoryBuffer>(std::make_shared<TConfiguration>(kBytesMax));
 }
 
 }  // namespace
