@@ -104,6 +104,7 @@ PendingRequest::PendingRequest(fuse_req_t request, Operation operation)
     : session_(*SessionOf(request)),
       request_(request),
       operation_(operation),
+      caller_(fuse_req_ctx(request)->pid),
       begun_(session_.loop().Now()) {}
 
 PendingRequest::~PendingRequest() {
@@ -141,9 +142,8 @@ void PendingRequest::OnInterrupt(fuse_req_t, void* self) {
 // The kernel says "interrupted" once, for any signal, and most programs do not expect EINTR from a
 // file; only one that is being killed does not care. So look for that as long as it waits.
 Task<void> PendingRequest::AnswerWhenKilled(std::shared_ptr<PendingRequest> self) {
-  const pid_t thread = fuse_req_ctx(self->request_)->pid;
-  while (!self->answered_) {
-    if (IsBeingKilled(thread)) {
+  while (!self->answered_) {  // also at the beginning: the request's memory goes with its answer
+    if (IsBeingKilled(self->caller_)) {
       self->Error(EINTR);
       co_return;
     }

@@ -60,6 +60,7 @@ class PendingRequest {
   FuseSession& session_;
   const fuse_req_t request_;
   const Operation operation_;
+  const pid_t caller_;  // a thread; 0: of another pid namespace
   const Instant begun_;
   bool answered_ = false;
   std::weak_ptr<PendingRequest> self_;
