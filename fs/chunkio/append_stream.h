@@ -65,6 +65,11 @@ class AppendStream {
     uint64_t committed;  // bytes of the chunk
   };
   std::optional<OpenChunk> open_chunk() const;
+  // Whether `chunk` is where this stream appends, or will begin to.
+  bool owns(ChunkId chunk) const {
+    return (writer_ != nullptr && writer_->grant().chunk == chunk) ||
+           (first_ && first_->chunk == chunk);
+  }
   // Chunks this stream has closed, in order, with where their bytes are in the stream. They stay
   // here until TakeClosed hands them out.
   struct ClosedChunk {

@@ -107,8 +107,7 @@ void FileImpl::AdoptOwned(const Attributes& attributes, const Layout& layout) {
   places_ = layout.chunks;
   if (!inline_dirty_) inline_ = layout.inline_data;
   tail_.reset();
-  const bool ours = stream_ != nullptr && stream_->open_chunk() && layout.tail &&
-                    stream_->open_chunk()->grant.chunk == layout.tail->chunk;
+  const bool ours = layout.tail && IsOwnChunk(layout.tail->chunk);
   if (layout.tail && !ours) {
     tail_ = ChunkPlace{layout.tail->chunk,    layout.tail->epoch, false, 0,
                        layout.tail->replicas, layout.tail->policy};
@@ -118,7 +117,15 @@ void FileImpl::AdoptOwned(const Attributes& attributes, const Layout& layout) {
   AdoptAttributes(attributes);
 }
 
-void FileImpl::AdoptFirstChunk(ChunkGrant grant) { first_chunk_ = std::move(grant); }
+void FileImpl::AdoptFirstChunk(ChunkGrant grant) {
+  if (tail_ && tail_->chunk == grant.chunk) tail_.reset();
+  first_chunk_ = std::move(grant);
+}
+
+bool FileImpl::IsOwnChunk(ChunkId chunk) const {
+  if (first_chunk_ && first_chunk_->chunk == chunk) return true;
+  return stream_ != nullptr && stream_->owns(chunk);
+}
 
 Task<Status> FileImpl::RefreshTail(Instant deadline) {
   if (!tail_ || leased) co_return Status();

@@ -69,6 +69,7 @@ class FileImpl final : public File {
   class Source;
 
   bool CanBeInline(uint64_t end) const;
+  bool IsOwnChunk(ChunkId chunk) const;
   Task<Status> EnsureLease(Instant deadline);
   Task<Status> WriteLocked(uint64_t offset, ConstBytes bytes);
   Task<Status> LeaveInline();

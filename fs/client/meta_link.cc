@@ -77,6 +77,7 @@ Task<Status> MetaLink::Renew(SessionId old, Instant deadline) {
   auto lock = co_await beginning_.Acquire(deadline);
   if (!lock) co_return Status(Code::kTimeout, "no new session in time");
   if (session_ != old) co_return Status();
+  if (stopping_) co_return Status(Code::kCanceled, "the client is stopping");
   LogWarning("session {} has ended at the metaserver; beginning a new one", old.value());
   MORAINE_CO_RETURN_IF_ERROR(co_await BeginSession(deadline));
   if (callbacks_.session_lost) callbacks_.session_lost();
@@ -109,6 +110,9 @@ Task<void> MetaLink::KeepAlive() {
 }
 
 Task<void> MetaLink::Stop() {
+  // First: the end of the session must not look like a loss to the renewal that is under way.
+  stopping_ = true;
+  stop_.Set();
   if (!session_.IsNone()) {
     rpc::CallOptions options;
     options.deadline = loop_.After(kEndTimeout);
@@ -116,8 +120,6 @@ Task<void> MetaLink::Stop() {
     auto answer = co_await channel_.Ask(idl::kEndSession, idl::Empty(), std::move(options));
     if (!answer.ok()) LogInfo("the session ends by itself: {}", answer.status().ToString());
   }
-  stopping_ = true;
-  stop_.Set();
   tasks_.Close();
   channel_.Close();
 }
