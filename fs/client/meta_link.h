@@ -68,6 +68,11 @@ class MetaLink {
       if (answer.code() == Code::kSessionEnded && !unknown) {
         const Status renewed = co_await Renew(sequence.session, deadline);
         if (!renewed.ok()) co_return renewed;
+        // The new session has neither the old one's tokens nor its leases.
+        if (CarriesToken(request)) {
+          co_return Status(Code::kFenced, "the session ended, and with it the directory's ownership");
+        }
+        if (kNeedsLease<Request>) co_return answer;
         sequence.Restart();
         continue;
       }
@@ -105,6 +110,14 @@ class MetaLink {
     SessionId session;
     int64_t number = 0;
   };
+  template <class Request>
+  static constexpr bool kNeedsLease = std::is_same_v<Request, idl::AllocateChunkRequest> ||
+                                      std::is_same_v<Request, idl::CommitRequest>;
+  template <class Request>
+  static bool CarriesToken(const Request& request) {
+    if constexpr (requires { request.token; }) return request.token != 0;
+    return false;
+  }
   static bool IsTransient(Code code) {
     return code == Code::kUnavailable || code == Code::kTimeout || code == Code::kOverloaded;
   }

@@ -10,6 +10,12 @@
 namespace moraine::rocksfs {
 namespace {
 
+// Refused because another process owns the directory now: this one never did (kBusy) or no longer
+// does (kFenced).
+bool IsOwnedElsewhere(const Status& status) {
+  return status.code() == Code::kFenced || status.code() == Code::kBusy;
+}
+
 using rocksdb::FileOptions;
 using rocksdb::IODebugContext;
 using rocksdb::IOOptions;
@@ -82,7 +88,7 @@ IOStatus MoraineFileSystem::NewInfoLog(const std::string& full,
   auto log = std::make_shared<InfoLog>(full, Policy(full),
                                        volume_->options().gather.waiting_bytes_max);
   const Status begun = log->Begin(*volume_);
-  if (!begun.ok() && begun.code() != Code::kFenced) return ToIoStatus(begun, full);
+  if (!begun.ok() && !IsOwnedElsewhere(begun)) return ToIoStatus(begun, full);
   if (!begun.ok()) volume_->Postpone(full, log);
   *result = std::make_unique<InfoLogFile>(volume_, std::move(log), full);
   return IOStatus::OK();
@@ -299,7 +305,7 @@ IOStatus MoraineFileSystem::RenameFile(const std::string& source, const std::str
   const std::string full_target = Full(target);
   const Status renamed = volume_->Rename(full, full_target);
   const bool same_directory = Split(full).directory == Split(full_target).directory;
-  if (renamed.code() == Code::kFenced && IsInfoLog(Split(full).name) && same_directory) {
+  if (IsOwnedElsewhere(renamed) && IsInfoLog(Split(full).name) && same_directory) {
     volume_->PostponeRename(full, full_target);
     return IOStatus::OK();
   }
