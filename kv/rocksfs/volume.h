@@ -172,6 +172,7 @@ class Volume {
   const uint64_t ordinal_;
   std::unique_ptr<Cluster> cluster_;
   std::atomic<uint64_t> memory_answers_{0};
+  std::atomic<uint64_t> metadata_calls_at_stop_{0};
 
   mutable Mutex mutex_;
   std::map<std::string, std::shared_ptr<OwnedNames>> owned_ MORAINE_GUARDED_BY(mutex_);  // by path

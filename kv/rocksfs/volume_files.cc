@@ -382,6 +382,7 @@ bool Volume::Stop(Duration bound) {
     if (stopped_) return !abandoned_;
     stopped_ = true;
   }
+  metadata_calls_at_stop_ = MetadataCalls();
   const Result<Stopped> stopped = cluster_->Block(
       [this, bound] { return StopWithin(cluster_.get(), Writers(), bound); });
   cluster_->Refuse();
@@ -400,7 +401,7 @@ bool Volume::Stop(Duration bound) {
 uint64_t Volume::MetadataCalls() {
   const Result<uint64_t> calls =
       cluster_->Block([this] { return CountMetadataCalls(cluster_.get()); });
-  return calls.ok() ? *calls : 0;
+  return calls.ok() ? *calls : metadata_calls_at_stop_.load();
 }
 
 }  // namespace moraine::rocksfs
