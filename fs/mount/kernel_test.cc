@@ -10,6 +10,10 @@
 
 #include "fs/mount/kernel_fixture.h"
 
+// libfuse 3.14 keeps the path of a session that was detached rather than unmounted by it.
+extern "C" const char* __lsan_default_suppressions();  // NOLINT: the sanitizer's name
+extern "C" const char* __lsan_default_suppressions() { return "leak:fuse_session_mount"; }
+
 namespace moraine::fs::mount {
 namespace {
 
