@@ -20,15 +20,16 @@ struct Method {
   std::string_view name;
 };
 
-// At most how many raw bytes the answer will bring, so that a server can make sure of room before it
-// begins. Calls that answer with raw bytes have an overload.
+// At most how many raw bytes the answer will bring, so that a server can make sure of room before
+// it begins. Calls that answer with raw bytes have an overload.
 template <class Request>
 uint64_t AnswerBulkBytesMax(const Request&) {
   return 0;
 }
 inline uint64_t AnswerBulkBytesMax(const ReadRequest& request) {
   if (request.length <= 0) return 0;
-  const auto length = std::min<uint64_t>(static_cast<uint64_t>(request.length), limits::kReadBytesMax);
+  const auto length =
+      std::min<uint64_t>(static_cast<uint64_t>(request.length), limits::kReadBytesMax);
   return length + 2 * limits::kBlockBytes;  // whole blocks at both ends
 }
 
@@ -59,14 +60,16 @@ inline constexpr Method<CreateRequest, CreateResponse> kCreate{"create"};
 inline constexpr Method<RemoveRequest, RemoveResponse> kRemove{"remove"};
 inline constexpr Method<RenameRequest, RenameResponse> kRename{"rename"};
 inline constexpr Method<LinkRequest, AttributesResponse> kLink{"link"};
-inline constexpr Method<ReadDirectoryRequest, ReadDirectoryResponse> kReadDirectory{"readDirectory"};
+inline constexpr Method<ReadDirectoryRequest, ReadDirectoryResponse> kReadDirectory{
+    "readDirectory"};
 inline constexpr Method<InodeRequest, Empty> kSyncMetadata{"syncMetadata"};
 
 // Files
 inline constexpr Method<OpenRequest, OpenResponse> kOpen{"open"};
 inline constexpr Method<CloseRequest, Empty> kClose{"close"};
 inline constexpr Method<CommitRequest, CommitResponse> kCommit{"commit"};
-inline constexpr Method<AllocateChunkRequest, AllocateChunkResponse> kAllocateChunk{"allocateChunk"};
+inline constexpr Method<AllocateChunkRequest, AllocateChunkResponse> kAllocateChunk{
+    "allocateChunk"};
 inline constexpr Method<RecoverChunkRequest, RecoverChunkResponse> kRecoverChunk{"recoverChunk"};
 inline constexpr Method<InodeRequest, LayoutResponse> kGetLayout{"getLayout"};
 inline constexpr Method<ReportReplicaRequest, Empty> kReportReplica{"reportReplica"};

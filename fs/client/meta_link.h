@@ -70,7 +70,7 @@ class MetaLink {
         if (!renewed.ok()) co_return renewed;
         // The new session has neither the old one's tokens nor its leases.
         if (CarriesToken(request)) {
-          co_return Status(Code::kFenced, "the session ended, and with it the directory's ownership");
+          co_return Status(Code::kFenced, "the session ended; its directory is given up");
         }
         if (kNeedsLease<Request>) co_return answer;
         sequence.Restart();

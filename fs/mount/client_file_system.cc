@@ -54,9 +54,7 @@ Task<Result<DirectoryPage>> ClientFileSystem::ReadDirectory(InodeId inode, std::
   return client_.ReadDirectory(inode, std::move(after), limit, with_attributes);
 }
 
-Task<Status> ClientFileSystem::SyncNames(InodeId directory) {
-  return client_.SyncNames(directory);
-}
+Task<Status> ClientFileSystem::SyncNames(InodeId directory) { return client_.SyncNames(directory); }
 
 Task<Result<FileSystemSpace>> ClientFileSystem::Space() { return client_.Space(); }
 

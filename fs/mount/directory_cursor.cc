@@ -10,8 +10,8 @@ Task<Status> DirectoryCursor::Read(uint64_t position, bool with_attributes, Add 
   const auto turn = co_await turn_.Acquire();
   if (position == 0) Rewind();
   const uint64_t index = position <= kDots ? 0 : position - kDots;
-  const bool inside = page_valid_ && index >= page_begin_ &&
-                      (index < page_end_ || (index == page_end_ && !more_));
+  const bool inside =
+      page_valid_ && index >= page_begin_ && (index < page_end_ || (index == page_end_ && !more_));
   if (!inside || (with_attributes && !page_has_attributes_)) {
     MORAINE_CO_RETURN_IF_ERROR(co_await Fetch(index, with_attributes));
   }

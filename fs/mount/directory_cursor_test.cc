@@ -37,8 +37,8 @@ class DirectoryCursorTest : public ::testing::Test {
   // One read of the kernel's.
   std::vector<Seen> Read(DirectoryCursor& cursor, uint64_t position, size_t entries_max) {
     std::vector<Seen> seen;
-    const Status status = Run(cursor.Read(
-        position, false, [&](const DirectoryEntry& entry, uint64_t next) {
+    const Status status =
+        Run(cursor.Read(position, false, [&](const DirectoryEntry& entry, uint64_t next) {
           if (seen.size() == entries_max) return false;
           seen.push_back({entry.name, next});
           return true;
@@ -46,8 +46,7 @@ class DirectoryCursorTest : public ::testing::Test {
     EXPECT_TRUE(status.ok()) << status.ToString();
     return seen;
   }
-  std::vector<std::string> ReadAll(DirectoryCursor& cursor, uint64_t position,
-                                   size_t entries_max) {
+  std::vector<std::string> ReadAll(DirectoryCursor& cursor, uint64_t position, size_t entries_max) {
     std::vector<std::string> names;
     while (true) {
       const std::vector<Seen> seen = Read(cursor, position, entries_max);

@@ -31,7 +31,7 @@ namespace moraine::fs::mount {
 using HandleId = StrongNumber<struct HandleTag>;
 
 struct DispatcherOptions {
-  Duration entry_timeout{0};                            // of names of files
+  Duration entry_timeout{0};                             // of names of files
   Duration directory_timeout = std::chrono::seconds(1);  // of names of directories
   Duration attr_timeout = std::chrono::seconds(1);
   Duration listing_timeout = std::chrono::seconds(1);  // of names that a listing brought
@@ -103,7 +103,7 @@ class Dispatcher {
   // handle appends.
   Task<Result<size_t>> Write(HandleId handle, uint64_t offset, ConstBytes bytes,
                              std::shared_ptr<const void> owner, bool from_cache);
-  Task<Status> Flush(HandleId handle);    // one descriptor was closed
+  Task<Status> Flush(HandleId handle);  // one descriptor was closed
   Task<Status> Sync(HandleId handle);
   Task<Status> Release(HandleId handle);  // the last one was
   // Makes the file at least `size` long. Space is not set aside.

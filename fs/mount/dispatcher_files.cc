@@ -41,9 +41,8 @@ Task<Result<CreatedEntry>> Dispatcher::Create(InodeId parent, std::string name, 
     co_return Status(Code::kNameTooLong, fmt::format("a name of {} bytes", name.size()));
   }
   entry.exclusive = true;
-  MORAINE_CO_ASSIGN_OR_RETURN(
-      CreatedFile created,
-      co_await file_system_.CreateOpen(parent, std::move(name), std::move(entry)));
+  MORAINE_CO_ASSIGN_OR_RETURN(CreatedFile created, co_await file_system_.CreateOpen(
+                                                       parent, std::move(name), std::move(entry)));
   CreatedEntry answer;
   answer.entry = Tell(std::move(created.attributes));
   RememberPages(*created.file);
@@ -128,8 +127,8 @@ Task<Status> Dispatcher::Release(HandleId handle) {
   const Status closed = co_await file_system_.Close(open.file);
   if (!closed.ok()) {
     // The kernel has no program left to tell; flush has told it already.
-    MORAINE_LOG_SOMETIMES(LogLevel::kWarning, "close of inode {}: {}",
-                          open.file->inode().value(), closed.ToString());
+    MORAINE_LOG_SOMETIMES(LogLevel::kWarning, "close of inode {}: {}", open.file->inode().value(),
+                          closed.ToString());
     DropStale(open.file->inode());
   } else if (open.flags.write) {
     RememberPages(*open.file);
@@ -161,8 +160,7 @@ Task<Status> Dispatcher::ReadDirectory(HandleId handle, uint64_t position, bool 
   if (it == directories_.end()) co_return NoSuchHandle(handle);
   const std::shared_ptr<DirectoryCursor> cursor = it->second;
   co_return co_await cursor->Read(
-      position, with_attributes,
-      [this, &add, &cursor](const DirectoryEntry& entry, uint64_t next) {
+      position, with_attributes, [this, &add, &cursor](const DirectoryEntry& entry, uint64_t next) {
         if (!MayTellListed(entry, cursor->page_time())) return add({entry, nullptr, next});
         const Entry told = TellListed(*entry.attributes);
         return add({entry, &told, next});

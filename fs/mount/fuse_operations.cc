@@ -133,8 +133,7 @@ void AnswerEntry(PendingRequest& pending, const Entry& entry) {
 }
 
 void AnswerAttributes(PendingRequest& pending, const Entry& entry) {
-  const struct stat out =
-      ToStat(entry.attributes, pending.session().options().io_bytes_preferred);
+  const struct stat out = ToStat(entry.attributes, pending.session().options().io_bytes_preferred);
   pending.Answer([&](fuse_req_t request) {
     return fuse_reply_attr(request, &out, Seconds(entry.attributes_valid));
   });
@@ -147,9 +146,8 @@ void AnswerSized(PendingRequest& pending, const std::string& value, size_t size)
   } else if (size == 0) {
     pending.Answer([&](fuse_req_t request) { return fuse_reply_xattr(request, value.size()); });
   } else {
-    pending.Answer([&](fuse_req_t request) {
-      return fuse_reply_buf(request, value.data(), value.size());
-    });
+    pending.Answer(
+        [&](fuse_req_t request) { return fuse_reply_buf(request, value.data(), value.size()); });
   }
 }
 
@@ -220,8 +218,7 @@ void OnSetattr(fuse_req_t request, fuse_ino_t inode, struct stat* attributes, in
 void OnReadlink(fuse_req_t request, fuse_ino_t inode) {
   Serve(request, Operation::kReadLink, DispatcherOf(request).ReadLink(InodeId(inode)),
         [](PendingRequest& pending, const std::string& target) {
-          pending.Answer(
-              [&](fuse_req_t to) { return fuse_reply_readlink(to, target.c_str()); });
+          pending.Answer([&](fuse_req_t to) { return fuse_reply_readlink(to, target.c_str()); });
         });
 }
 
@@ -266,9 +263,9 @@ void OnRename(fuse_req_t request, fuse_ino_t parent, const char* name, fuse_ino_
     fuse_reply_err(request, EINVAL);
     return;
   }
-  ServeStatus(request, Operation::kRename,
-              DispatcherOf(request).Rename(InodeId(parent), name, InodeId(new_parent), new_name,
-                                           mode));
+  ServeStatus(
+      request, Operation::kRename,
+      DispatcherOf(request).Rename(InodeId(parent), name, InodeId(new_parent), new_name, mode));
 }
 
 void OnLink(fuse_req_t request, fuse_ino_t inode, fuse_ino_t new_parent, const char* new_name) {
@@ -279,7 +276,7 @@ void OnLink(fuse_req_t request, fuse_ino_t inode, fuse_ino_t new_parent, const c
 void OnStatfs(fuse_req_t request, fuse_ino_t) {
   Serve(request, Operation::kSpace, DispatcherOf(request).Space(),
         [](PendingRequest& pending, const FileSystemSpace& space) {
-          struct statvfs out {};
+          struct statvfs out{};
           out.f_bsize = limits::kBlockBytes;
           out.f_frsize = limits::kBlockBytes;
           out.f_blocks = space.total_bytes / limits::kBlockBytes;
@@ -308,8 +305,8 @@ void OnCreate(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mo
         const fuse_entry_param param =
             ToEntryParam(created.entry, pending.session().options().io_bytes_preferred);
         FillFileInfo(created.opened, true, &info);
-        const bool taken = pending.Answer(
-            [&](fuse_req_t to) { return fuse_reply_create(to, &param, &info); });
+        const bool taken =
+            pending.Answer([&](fuse_req_t to) { return fuse_reply_create(to, &param, &info); });
         if (taken) return;
         FuseSession& session = pending.session();
         session.requests().Spawn(ReleaseUntaken(&session, created.opened.handle));
@@ -319,8 +316,7 @@ void OnCreate(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mo
 
 void OnOpen(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
   Serve(
-      request, Operation::kOpen,
-      DispatcherOf(request).Open(InodeId(inode), FlagsOf(info->flags)),
+      request, Operation::kOpen, DispatcherOf(request).Open(InodeId(inode), FlagsOf(info->flags)),
       [inode, info = *info](PendingRequest& pending, const OpenedFile& opened) mutable {
         FuseSession& session = pending.session();
         FillFileInfo(opened, FlagsOf(info.flags).write, &info);
@@ -367,9 +363,8 @@ void OnFallocate(fuse_req_t request, fuse_ino_t, int mode, off_t offset, off_t l
     return;
   }
   ServeStatus(request, Operation::kAllocate,
-              DispatcherOf(request).Extend(HandleOf(info),
-                                           static_cast<uint64_t>(offset) +
-                                               static_cast<uint64_t>(length)));
+              DispatcherOf(request).Extend(
+                  HandleOf(info), static_cast<uint64_t>(offset) + static_cast<uint64_t>(length)));
 }
 
 // ---- The callbacks: directories
@@ -430,8 +425,7 @@ Task<void> ListDirectory(Pending pending, HandleId handle, uint64_t position, si
                          bool plus) {
   ListingBuffer buffer(pending, size, plus);
   const Status status = co_await pending->session().dispatcher().ReadDirectory(
-      handle, position, plus,
-      [&buffer, &pending](const Dispatcher::Listed& listed) {
+      handle, position, plus, [&buffer, &pending](const Dispatcher::Listed& listed) {
         return !pending->answered() && buffer.Add(listed);
       });
   if (!status.ok()) {

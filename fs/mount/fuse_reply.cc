@@ -73,7 +73,7 @@ double Seconds(Duration duration) {
 }
 
 struct stat ToStat(const Attributes& attributes, uint64_t io_bytes_preferred) {
-  struct stat out {};
+  struct stat out{};
   out.st_ino = attributes.inode.value();
   out.st_mode = ModeOfType(attributes.type) | (attributes.mode & 07777);
   out.st_nlink = attributes.links;

@@ -32,10 +32,10 @@ constexpr int kRequestsPerTurn = 32;
 constexpr size_t kCopiedWriteBytesMax = 64 << 10;
 
 constexpr std::array<const char*, static_cast<size_t>(Operation::kCount_)> kOperationNames = {
-    "lookup",  "getattr", "setattr",   "readlink",  "mknod",      "unlink",      "rmdir",
-    "rename",  "link",    "create",    "open",      "read",       "write",       "flush",
-    "release", "fsync",   "fallocate", "opendir",   "readdir",    "releasedir",  "fsyncdir",
-    "statfs",  "getxattr", "setxattr", "removexattr", "listxattr",
+    "lookup",  "getattr",  "setattr",   "readlink",    "mknod",     "unlink",     "rmdir",
+    "rename",  "link",     "create",    "open",        "read",      "write",      "flush",
+    "release", "fsync",    "fallocate", "opendir",     "readdir",   "releasedir", "fsyncdir",
+    "statfs",  "getxattr", "setxattr",  "removexattr", "listxattr",
 };
 
 // libfuse tells why something failed only through its log.
@@ -78,23 +78,21 @@ FuseSession::FuseSession(UringLoop& loop, FileSystem& file_system, FuseOptions o
       ended_(loop) {
   for (size_t i = 0; i < metrics_.size(); ++i) {
     const MetricRegistry::Labels labels = {{"operation", kOperationNames[i]}};
-    metrics_[i].errors = &metrics.GetCounter("moraine_mount_errors_total",
-                                             "Requests of the kernel answered with an error.",
-                                             labels);
-    metrics_[i].latency = &metrics.GetHistogram(
-        "moraine_mount_request_seconds", "Requests of the kernel, from reading to answering.",
-        labels);
+    metrics_[i].errors = &metrics.GetCounter(
+        "moraine_mount_errors_total", "Requests of the kernel answered with an error.", labels);
+    metrics_[i].latency =
+        &metrics.GetHistogram("moraine_mount_request_seconds",
+                              "Requests of the kernel, from reading to answering.", labels);
   }
 }
 
-Result<std::unique_ptr<FuseSession>> FuseSession::Create(UringLoop& loop,
-                                                         FileSystem& file_system,
+Result<std::unique_ptr<FuseSession>> FuseSession::Create(UringLoop& loop, FileSystem& file_system,
                                                          FuseOptions options,
                                                          MetricRegistry& metrics) {
   std::unique_ptr<FuseSession> session(
       new FuseSession(loop, file_system, std::move(options), metrics));
-  std::string text = "fsname=" + Escape(session->options_.source) +
-                     ",subtype=moraine,default_permissions";
+  std::string text =
+      "fsname=" + Escape(session->options_.source) + ",subtype=moraine,default_permissions";
   for (const std::string& flag : session->options_.mount_flags) text += "," + flag;
   std::vector<std::string> words = {"moraine-mount", "-o", text};
   std::vector<char*> argv;
@@ -123,9 +121,8 @@ FuseSession::~FuseSession() {
 Status FuseSession::Mount() {
   if (fuse_session_mount(session_, options_.mountpoint.c_str()) != 0) {
     const std::string why = LastFuseMessage();
-    return {Code::kUnavailable,
-            fmt::format("cannot mount on {}: {}", options_.mountpoint,
-                        why.empty() ? std::strerror(errno) : why.c_str())};
+    return {Code::kUnavailable, fmt::format("cannot mount on {}: {}", options_.mountpoint,
+                                            why.empty() ? std::strerror(errno) : why.c_str())};
   }
   mounted_ = true;
   fd_ = fuse_session_fd(session_);
@@ -145,13 +142,13 @@ void FuseSession::OnInit(fuse_conn_info* connection) {
   // read; pages are dropped at open, when the size changes, and when the metaserver says so.
   // Without HANDLE_KILLPRIV the kernel clears set-id bits itself.
   const unsigned off = FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_EXPLICIT_INVAL_DATA |
-                       FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_WRITEBACK_CACHE |
-                       FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE |
-                       FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS;
+                       FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_SPLICE_READ |
+                       FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE | FUSE_CAP_POSIX_LOCKS |
+                       FUSE_CAP_FLOCK_LOCKS;
   // A symlink's target never changes while the inode lives.
   const unsigned on = FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_ATOMIC_O_TRUNC |
-                      FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_READDIRPLUS |
-                      FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_CACHE_SYMLINKS;
+                      FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
+                      FUSE_CAP_CACHE_SYMLINKS;
   connection->want = (connection->want & ~off) | (on & connection->capable);
   connection->max_write =
       std::min<unsigned>(connection->max_write, static_cast<unsigned>(options_.write_bytes_max));

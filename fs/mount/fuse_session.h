@@ -32,29 +32,51 @@ struct fuse_conn_info;
 namespace moraine::fs::mount {
 
 struct FuseOptions {
-  std::string mountpoint;             // absolute
-  std::string source;                 // shown by mount(8)
+  std::string mountpoint;                // absolute
+  std::string source;                    // shown by mount(8)
   std::vector<std::string> mount_flags;  // for the kernel: nosuid, ro, allow_other, ...
   uint64_t write_bytes_max = 1 << 20;    // in one request
   uint64_t read_ahead_bytes = 4 << 20;
-  int background_requests_max = 64;      // of read-ahead and asynchronous I/O
+  int background_requests_max = 64;         // of read-ahead and asynchronous I/O
   uint64_t io_bytes_preferred = 128 << 10;  // st_blksize
   DispatcherOptions dispatcher;
 };
 
 enum class Operation : uint8_t {
-  kLookup, kGetAttributes, kSetAttributes, kReadLink, kMakeNode, kUnlink, kRemoveDirectory, kRename,
-  kLink, kCreate, kOpen, kRead, kWrite, kFlush, kRelease, kSync, kAllocate, kOpenDirectory,
-  kReadDirectory, kReleaseDirectory, kSyncDirectory, kSpace, kGetXattr, kSetXattr, kRemoveXattr,
-  kListXattrs, kCount_,
+  kLookup,
+  kGetAttributes,
+  kSetAttributes,
+  kReadLink,
+  kMakeNode,
+  kUnlink,
+  kRemoveDirectory,
+  kRename,
+  kLink,
+  kCreate,
+  kOpen,
+  kRead,
+  kWrite,
+  kFlush,
+  kRelease,
+  kSync,
+  kAllocate,
+  kOpenDirectory,
+  kReadDirectory,
+  kReleaseDirectory,
+  kSyncDirectory,
+  kSpace,
+  kGetXattr,
+  kSetXattr,
+  kRemoveXattr,
+  kListXattrs,
+  kCount_,
 };
 
 class FuseSession {
  public:
   // kInvalidArgument: libfuse refuses the options.
   static Result<std::unique_ptr<FuseSession>> Create(UringLoop& loop, FileSystem& file_system,
-                                                     FuseOptions options,
-                                                     MetricRegistry& metrics);
+                                                     FuseOptions options, MetricRegistry& metrics);
   ~FuseSession();
 
   // kUnavailable with libfuse's reason.
@@ -114,7 +136,7 @@ class FuseSession {
   fuse_session* session_ = nullptr;
   int fd_ = -1;  // libfuse's
   bool mounted_ = false;
-  unsigned device_minor_ = 0;  // of the mount's st_dev
+  unsigned device_minor_ = 0;       // of the mount's st_dev
   std::shared_ptr<Buffer> buffer_;  // of the next request
   TaskGroup requests_;
   Event ready_;

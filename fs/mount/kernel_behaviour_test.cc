@@ -30,8 +30,8 @@ TEST_F(KernelTest, AnotherMountsRenameOverIsSeenByTheNextOpen) {
   std::promise<void> renamed;
   loop_->Post([&] {
     const auto rename = [](MemoryFileSystem* files, std::promise<void>* done) -> Task<void> {
-      EXPECT_TRUE((co_await files->Rename(kRootInode, "new", kRootInode, "f",
-                                          RenameMode::kReplace)).ok());
+      EXPECT_TRUE(
+          (co_await files->Rename(kRootInode, "new", kRootInode, "f", RenameMode::kReplace)).ok());
       done->set_value();
     };
     loop_->Spawn(rename(files_.get(), &renamed));
@@ -71,7 +71,7 @@ TEST_F(KernelTest, ErrorsReachTheProgram) {
   EXPECT_EQ(fsync(file.get()), -1);
   EXPECT_EQ(errno, ENOSPC);
   fail(Code::kTimeout);
-  struct stat found {};
+  struct stat found{};
   EXPECT_EQ(stat(At("f").c_str(), &found), -1);
   EXPECT_EQ(errno, ETIMEDOUT);
   fail(Code::kUnavailable);
@@ -92,7 +92,7 @@ TEST_F(KernelTest, AProcessThatIsKilledDoesNotWaitForTheServers) {
   const std::string name = At("f");
   const pid_t child = fork();
   if (child == 0) {
-    struct stat found {};
+    struct stat found{};
     _exit(stat(name.c_str(), &found) == 0 ? 0 : 1);
   }
   int calls = before;
@@ -110,9 +110,9 @@ TEST_F(KernelTest, AProcessThatIsKilledDoesNotWaitForTheServers) {
 
 TEST_F(KernelTest, OrdinarySignalsInterruptNothing) {
   ASSERT_TRUE(WriteFile(At("f"), "x"));
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = [](int) {};
-  struct sigaction old {};
+  struct sigaction old{};
   sigaction(SIGUSR1, &action, &old);  // without SA_RESTART
   OnLoop([&] { files_->Pause(); });
   const pthread_t self = pthread_self();
@@ -123,7 +123,7 @@ TEST_F(KernelTest, OrdinarySignalsInterruptNothing) {
     }
     OnLoop([&] { files_->Resume(); });
   });
-  struct stat found {};
+  struct stat found{};
   EXPECT_EQ(stat(At("f").c_str(), &found), 0) << Errno();
   signaller.join();
   sigaction(SIGUSR1, &old, nullptr);
@@ -170,9 +170,9 @@ TEST_F(KernelTest, OrdinaryProgramsWork) {
                                  "touch -d 2001-02-03T04:05:06.789 {0}/tree/sub/old",
                                  local)),
             0);
-  EXPECT_EQ(RunShell(fmt::format("cp -a {0}/tree {1}/copy && diff -r {0}/tree {1}/copy", local,
-                                 path_)),
-            0);
+  EXPECT_EQ(
+      RunShell(fmt::format("cp -a {0}/tree {1}/copy && diff -r {0}/tree {1}/copy", local, path_)),
+      0);
   EXPECT_EQ(RunShell(fmt::format("tar -C {0} -cf - tree | tar -C {1} -xf - && "
                                  "diff -r {0}/tree {1}/tree",
                                  local, path_)),
@@ -190,13 +190,14 @@ TEST_F(KernelTest, OrdinaryProgramsWork) {
 TEST_F(KernelTest, GitWorks) {
   if (RunShell("git --version > /dev/null 2>&1") != 0) GTEST_SKIP() << "no git";
   const std::string git = "git -c user.name=t -c user.email=t@t -c init.defaultBranch=m ";
-  EXPECT_EQ(RunShell(fmt::format("cd {} && mkdir r && cd r && {{ {git} init -q . && "
-                                 "for i in $(seq 50); do echo $i > f$i; done && {git} add . && "
-                                 "{git} commit -qm one && echo two > f1 && "
-                                 "{git} commit -qam two && {git} clone -q . ../c && {git} -C ../c fsck --strict && "
-                                 "{git} gc -q && test $(cat ../c/f1) = two && "
-                                 "test -z \"$({git} status --porcelain)\"; }} > /dev/null 2>&1",
-                                 path_, fmt::arg("git", git))),
+  EXPECT_EQ(RunShell(fmt::format(
+                "cd {} && mkdir r && cd r && {{ {git} init -q . && "
+                "for i in $(seq 50); do echo $i > f$i; done && {git} add . && "
+                "{git} commit -qm one && echo two > f1 && "
+                "{git} commit -qam two && {git} clone -q . ../c && {git} -C ../c fsck --strict && "
+                "{git} gc -q && test $(cat ../c/f1) = two && "
+                "test -z \"$({git} status --porcelain)\"; }} > /dev/null 2>&1",
+                path_, fmt::arg("git", git))),
             0);
 }
 

@@ -45,7 +45,7 @@ inline bool WriteFile(const std::string& path, const std::string& bytes) {
 }
 
 inline struct stat StatOf(const std::string& path) {
-  struct stat found {};
+  struct stat found{};
   EXPECT_EQ(lstat(path.c_str(), &found), 0) << path << ": " << Errno();
   return found;
 }

@@ -148,7 +148,7 @@ TEST_F(KernelTest, ARemovedFileLivesWhileItIsOpen) {
   char got[6] = {};
   ASSERT_EQ(pread(file.get(), got, 5, 0), 5) << Errno();
   EXPECT_STREQ(got, "still");
-  struct stat found {};
+  struct stat found{};
   ASSERT_EQ(fstat(file.get(), &found), 0) << Errno();
   EXPECT_EQ(found.st_nlink, 0u);
   ASSERT_EQ(fchmod(file.get(), 0600), 0) << Errno();
@@ -291,7 +291,7 @@ TEST_F(KernelTest, ListsLargeDirectoriesAndSeeksInThem) {
     while (const dirent* entry = readdir(directory)) {
       names.push_back(entry->d_name);
       positions.push_back(telldir(directory));
-      struct stat found {};  // makes the kernel ask for attributes with the names
+      struct stat found{};  // makes the kernel ask for attributes with the names
       EXPECT_EQ(fstatat(dirfd(directory), entry->d_name, &found, AT_SYMLINK_NOFOLLOW), 0);
     }
     EXPECT_EQ(names.size(), expected.size());
@@ -309,7 +309,7 @@ TEST_F(KernelTest, ListsLargeDirectoriesAndSeeksInThem) {
 }
 
 TEST_F(KernelTest, SpaceIsReported) {
-  struct statvfs space {};
+  struct statvfs space{};
   ASSERT_EQ(statvfs(path_.c_str(), &space), 0) << Errno();
   EXPECT_EQ(space.f_blocks * space.f_frsize, 1ULL << 40);
   EXPECT_EQ(space.f_bavail * space.f_frsize, 1ULL << 39);

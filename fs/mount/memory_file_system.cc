@@ -11,9 +11,7 @@ namespace {
 
 Status Missing(const std::string& name) { return {Code::kNotFound, "no '" + name + "'"}; }
 
-bool IsDirectory(const Attributes& attributes) {
-  return attributes.type == FileType::kDirectory;
-}
+bool IsDirectory(const Attributes& attributes) { return attributes.type == FileType::kDirectory; }
 
 }  // namespace
 

@@ -1,7 +1,7 @@
 // A file system in memory for tests of the mount: POSIX semantics, no servers, and a test's hands
-// on its errors, its delays and its "other mounts". Names in a directory are in byte order, versions
-// grow with every change, and a removed file lives on while it is open, as with the real client.
-// Confined to one loop.
+// on its errors, its delays and its "other mounts". Names in a directory are in byte order,
+// versions grow with every change, and a removed file lives on while it is open, as with the real
+// client. Confined to one loop.
 #pragma once
 
 #include <deque>

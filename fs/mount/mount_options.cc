@@ -14,12 +14,12 @@ using namespace std::chrono_literals;
 
 // Words of mount(8) and /etc/fstab that say nothing to us.
 constexpr std::array<std::string_view, 14> kIgnored = {
-    "rw",   "defaults", "auto",   "noauto",   "user",   "nouser",  "users",
-    "owner", "group",   "nofail", "_netdev", "loud", "relatime", "default_permissions"};
+    "rw",    "defaults", "auto",   "noauto",  "user", "nouser",   "users",
+    "owner", "group",    "nofail", "_netdev", "loud", "relatime", "default_permissions"};
 // Words for the kernel.
 constexpr std::array<std::string_view, 14> kForKernel = {
-    "suid",  "nosuid", "dev",      "nodev",       "exec",    "noexec",   "sync",
-    "async", "atime",  "noatime",  "nodiratime",  "dirsync", "strictatime", "noiversion"};
+    "suid",  "nosuid", "dev",     "nodev",      "exec",    "noexec",      "sync",
+    "async", "atime",  "noatime", "nodiratime", "dirsync", "strictatime", "noiversion"};
 
 template <size_t n>
 bool Contains(const std::array<std::string_view, n>& words, std::string_view word) {
@@ -60,8 +60,8 @@ bool IsHelperName(std::string_view program) {
 bool TakesNextWord(std::string_view arg) {
   if (!arg.starts_with("--") || arg.find('=') != std::string_view::npos) return false;
   constexpr std::array<std::string_view, 7> kSwitches = {
-      "--foreground", "--allow-other", "--read-only", "--help", "--version",
-      "--print-sample-config", "--man"};
+      "--foreground", "--allow-other",         "--read-only", "--help",
+      "--version",    "--print-sample-config", "--man"};
   return !Contains(kSwitches, arg);
 }
 

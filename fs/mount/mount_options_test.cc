@@ -26,9 +26,9 @@ std::string Parse(MountOptions* options, const Words& args) {
 }
 
 TEST(TranslateArguments, OptionsOfMountAreTakenApart) {
-  EXPECT_THAT(Translate("moraine-mount", {"h:1", "/mnt", "-o", "timeout=3s,allow_other,ro"}),
-              ElementsAre("--timeout=3s", "--allow-other", "--read-only", "--metaserver=h:1",
-                          "/mnt"));
+  EXPECT_THAT(
+      Translate("moraine-mount", {"h:1", "/mnt", "-o", "timeout=3s,allow_other,ro"}),
+      ElementsAre("--timeout=3s", "--allow-other", "--read-only", "--metaserver=h:1", "/mnt"));
   EXPECT_THAT(Translate("moraine-mount", {"-otimeout=3s", "h:1", "/mnt"}),
               ElementsAre("--timeout=3s", "--metaserver=h:1", "/mnt"));
   EXPECT_THAT(Translate("moraine-mount", {"h:1", "/mnt", "-o"}),
@@ -42,9 +42,9 @@ TEST(TranslateArguments, WordsOfFstabSayNothing) {
 }
 
 TEST(TranslateArguments, FlagsForTheKernelArePassedOn) {
-  EXPECT_THAT(Translate("moraine-mount", {"h:1", "/mnt", "-o", "nosuid,noexec"}),
-              ElementsAre("--mount-flag=nosuid", "--mount-flag=noexec", "--metaserver=h:1",
-                          "/mnt"));
+  EXPECT_THAT(
+      Translate("moraine-mount", {"h:1", "/mnt", "-o", "nosuid,noexec"}),
+      ElementsAre("--mount-flag=nosuid", "--mount-flag=noexec", "--metaserver=h:1", "/mnt"));
 }
 
 TEST(TranslateArguments, TheHelpersFlagsHaveMountsMeanings) {

@@ -116,7 +116,7 @@ std::optional<MountLine> FindMount(const std::string& path) {
 }
 
 Result<std::string> PrepareMountPoint(const std::string& path) {
-  struct stat found {};
+  struct stat found{};
   if (stat(path.c_str(), &found) != 0 && errno == ENOTCONN) {
     MORAINE_ASSIGN_OR_RETURN(const std::string real, RealPathBesideDeadMount(path));
     LogWarning("{}: taking away a mount whose process has died", real);
@@ -127,8 +127,8 @@ Result<std::string> PrepareMountPoint(const std::string& path) {
   if (!S_ISDIR(found.st_mode)) return {Code::kNotDirectory, path + ": not a directory"};
   const std::optional<MountLine> mount = FindMount(real);
   if (mount && mount->type == kType) {
-    return {Code::kAlreadyExists, fmt::format("{}: {} is mounted there already", path,
-                                              mount->source)};
+    return {Code::kAlreadyExists,
+            fmt::format("{}: {} is mounted there already", path, mount->source)};
   }
   return real;
 }
@@ -137,8 +137,9 @@ Status CheckFuseDevice() {
   const Descriptor device(open("/dev/fuse", O_RDWR | O_CLOEXEC));
   if (device.valid()) return Status::Ok();
   if (errno == ENOENT || errno == ENODEV || errno == ENXIO) {
-    return {Code::kNotFound, "/dev/fuse is missing: load the kernel module fuse, or give the "
-                             "container the device"};
+    return {Code::kNotFound,
+            "/dev/fuse is missing: load the kernel module fuse, or give the "
+            "container the device"};
   }
   // fusermount3 opens it for those who may not.
   if (errno == EACCES || errno == EPERM) return Status::Ok();
@@ -160,9 +161,8 @@ Status DetachMount(const std::string& path, std::optional<unsigned> device_minor
 Status SetReadAhead(const std::string& path, uint64_t bytes) {
   const std::optional<MountLine> mount = FindMount(path);
   if (!mount) return {Code::kNotFound, path + ": not mounted"};
-  return WriteFile(
-      fmt::format("/sys/class/bdi/{}:{}/read_ahead_kb", mount->major, mount->minor),
-      std::to_string(bytes >> 10));
+  return WriteFile(fmt::format("/sys/class/bdi/{}:{}/read_ahead_kb", mount->major, mount->minor),
+                   std::to_string(bytes >> 10));
 }
 
 }  // namespace moraine::fs::mount

@@ -13,7 +13,7 @@ namespace moraine::fs::mount {
 // One line of /proc/self/mountinfo.
 struct MountLine {
   std::string path;
-  std::string type;    // with its subtype: fuse.moraine
+  std::string type;  // with its subtype: fuse.moraine
   std::string source;
   unsigned major = 0;  // of st_dev
   unsigned minor = 0;

@@ -93,9 +93,8 @@ Task<Status> MountProcess::StartSession() {
   const bool ready = co_await session_->WaitReady(loop_.After(options_.timeout));
   if (!ready) co_return Status(Code::kTimeout, "the kernel does not talk to the mount");
   Status read_ahead;
-  co_await loop_.RunBlocking([&] {
-    read_ahead = SetReadAhead(options_.mountpoint, options_.read_ahead_bytes);
-  });
+  co_await loop_.RunBlocking(
+      [&] { read_ahead = SetReadAhead(options_.mountpoint, options_.read_ahead_bytes); });
   if (!read_ahead.ok()) LogWarning("read-ahead stays small: {}", read_ahead.ToString());
   co_return Status::Ok();
 }
@@ -122,8 +121,8 @@ Task<void> MountProcess::RunServe() {
 Task<void> MountProcess::RunSignals() {
   while (true) {
     signalfd_siginfo info{};
-    const Result<size_t> got = co_await loop_.ReadDescriptor(
-        signals_.get(), std::as_writable_bytes(std::span(&info, 1)));
+    const Result<size_t> got =
+        co_await loop_.ReadDescriptor(signals_.get(), std::as_writable_bytes(std::span(&info, 1)));
     if (!got.ok() || *got != sizeof info) co_return;
     if (info.ssi_signo == SIGHUP) {
       const Status reopened = ReopenLog();
