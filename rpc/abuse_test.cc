@@ -1,5 +1,5 @@
-// A server on a real port under abuse (goal X2 of the reliability goals): ten thousand bad peers, and a
-// thousand that say a byte now and then, while a good client calls and must never fail.
+// A server on a real port under abuse (goal X2 of the reliability goals): ten thousand bad peers,
+// and a thousand that say a byte now and then, while a good client calls and must never fail.
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -53,8 +53,8 @@ class PlainPeer {
     address.sin_family = AF_INET;
     address.sin_port = htons(port);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    connected_ = fd_.get() >= 0 &&
-                 connect(fd_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+    connected_ = fd_.get() >= 0 && connect(fd_.get(), reinterpret_cast<const sockaddr*>(&address),
+                                           sizeof address) == 0;
     if (connected_) fcntl(fd_.get(), F_SETFL, O_NONBLOCK);
   }
   bool connected() const { return connected_; }
@@ -140,7 +140,9 @@ class Victim {
   uint16_t port() const { return endpoint_.port; }
   int64_t good_calls() const { return good_calls_; }
   int64_t failed_calls() const { return failed_calls_; }
-  int64_t connections() { return service_->metrics.GetGauge("moraine_rpc_connections", "").Value(); }
+  int64_t connections() {
+    return service_->metrics.GetGauge("moraine_rpc_connections", "").Value();
+  }
 
  private:
   static Task<void> CallUntilStopped(Victim* self) {
@@ -149,9 +151,14 @@ class Victim {
     for (int64_t i = 0; !self->stopping_; ++i) {
       Status status;
       switch (i % 3) {
-        case 0: status = co_await CheckEcho(loop, &channel, i, 30s); break;
-        case 1: status = co_await CheckAppend(loop, &channel, i, 100'000, 77, 30s); break;
-        default: status = co_await CheckRead(loop, &channel, i, 100'000, 30s);
+        case 0:
+          status = co_await CheckEcho(loop, &channel, i, 30s);
+          break;
+        case 1:
+          status = co_await CheckAppend(loop, &channel, i, 100'000, 77, 30s);
+          break;
+        default:
+          status = co_await CheckRead(loop, &channel, i, 100'000, 30s);
       }
       EXPECT_TRUE(status.ok()) << "the good client: " << status.ToString();
       ++(status.ok() ? self->good_calls_ : self->failed_calls_);
@@ -198,7 +205,8 @@ struct Recording {
     idl::RequestHeader header;
     header.bulk_bytes = 5000;
     header.bulk_alignment = 7;
-    calls.push_back(encoder.Call("append", 3, header, idl::AppendRequest()) + std::string(5000, 'b'));
+    calls.push_back(encoder.Call("append", 3, header, idl::AppendRequest()) +
+                    std::string(5000, 'b'));
     idl::ReadRequest read;
     read.length = 100'000;
     calls.push_back(encoder.Call("read", 4, {}, read));
@@ -230,7 +238,8 @@ bool OneCase(const Recording& recording, Random& random, PlainPeer& peer) {
       break;
     }
     case 1: {  // impossible lengths
-      const uint32_t lengths[] = {UINT32_MAX, 1u << 31, 0, static_cast<uint32_t>(limits::kFrameBytesMax) + 1};
+      const uint32_t lengths[] = {UINT32_MAX, 1u << 31, 0,
+                                  static_cast<uint32_t>(limits::kFrameBytesMax) + 1};
       const std::string before = random.OneIn(2) ? recording.handshake : "";
       peer.Send(before + Big32(lengths[random.Uniform(4)]) + Garbage(random, 100));
       must_end = true;
@@ -266,7 +275,8 @@ bool OneCase(const Recording& recording, Random& random, PlainPeer& peer) {
   return must_end;
 }
 
-// Opens connections and keeps each alive with a byte now and then; those that were ended are made anew.
+// Opens connections and keeps each alive with a byte now and then; those that were ended are made
+// anew.
 void SlowPeers(uint16_t port, const Recording& recording, const std::atomic<bool>& stop,
                std::atomic<size_t>& open, std::atomic<int64_t>& ended, Random random) {
   struct Slow {
@@ -282,11 +292,13 @@ void SlowPeers(uint16_t port, const Recording& recording, const std::atomic<bool
         one.peer = std::make_unique<PlainPeer>(port);
         one.bytes = recording.Session(random, 3);
         one.next = random.OneIn(2) ? recording.handshake.size() : 0;
-        if (!one.peer->connected() || !one.peer->Send(one.bytes.substr(0, one.next))) one.peer = nullptr;
+        if (!one.peer->connected() || !one.peer->Send(one.bytes.substr(0, one.next)))
+          one.peer = nullptr;
         if (one.peer == nullptr) continue;
       }
       ++alive;
-      const bool said = one.next < one.bytes.size() && one.peer->Send(one.bytes.substr(one.next, 1));
+      const bool said =
+          one.next < one.bytes.size() && one.peer->Send(one.bytes.substr(one.next, 1));
       ++one.next;
       if (!said) {
         one.peer = nullptr;
@@ -348,7 +360,8 @@ TEST(RpcAbuse, AServerSurvivesAndServesOthers) {
   EXPECT_TRUE(Until([&] { return slow_ended > 100; }, 60s)) << slow_ended;
   stop = true;
   slow.join();
-  EXPECT_TRUE(Until([&] { return victim.connections() == 1; }, 60s)) << victim.connections() << " connections are left";
+  EXPECT_TRUE(Until([&] { return victim.connections() == 1; }, 60s))
+      << victim.connections() << " connections are left";
   const uint64_t growth = resident_max > resident_before ? resident_max - resident_before : 0;
   EXPECT_LT(growth, kGrowthMax) << "memory under abuse";
   EXPECT_EQ(victim.failed_calls(), 0);

@@ -132,7 +132,8 @@ Task<void> Channel::RunConnect() {
     struct Guard : Timer {
       explicit Guard(Connection* connection) : connection(connection) {}
       void Fire() override {
-        connection->Close(Status(Code::kTimeout, connection->peer() + " does not answer the handshake"));
+        connection->Close(
+            Status(Code::kTimeout, connection->peer() + " does not answer the handshake"));
       }
       Connection* connection;
     } guard(connection.get());
@@ -187,15 +188,16 @@ Status Channel::CheckServer(const idl::HandshakeResponse& response) const {
   const auto& constants = idl::g_common_constants;
   if (response.version < constants.kProtocolVersionOldest) {
     return {Code::kWrongVersion,
-            fmt::format("{} speaks protocol version {}, which is older than {}, the oldest that is understood here",
+            fmt::format("{} speaks protocol version {}, which is older than {}, the oldest that is "
+                        "understood here",
                         where, response.version, constants.kProtocolVersionOldest)};
   }
   if (response.role != expectation_.role) {
     return {Code::kWrongRole, where + " is not the kind of server that is wanted here"};
   }
   if (!ClustersAgree(self_.cluster, response.cluster)) {
-    return {Code::kWrongCluster,
-            fmt::format("{} belongs to cluster {}, not to {}", where, response.cluster, self_.cluster)};
+    return {Code::kWrongCluster, fmt::format("{} belongs to cluster {}, not to {}", where,
+                                             response.cluster, self_.cluster)};
   }
   const ServerId server(static_cast<uint64_t>(response.server_id));
   if (!expectation_.server.IsNone() && server != expectation_.server) {
@@ -207,7 +209,8 @@ Status Channel::CheckServer(const idl::HandshakeResponse& response) const {
 
 Status Channel::FillHeader(CallOptions* options) const {
   const Duration left = options->deadline - loop_.Now();
-  if (left <= Duration::zero()) return {Code::kTimeout, "the deadline came before the call was sent"};
+  if (left <= Duration::zero())
+    return {Code::kTimeout, "the deadline came before the call was sent"};
   using std::chrono::milliseconds;
   const int64_t left_ms = std::chrono::duration_cast<milliseconds>(left).count();
   options->header.timeout_ms = static_cast<int32_t>(std::clamp<int64_t>(left_ms, 1, INT32_MAX));
@@ -216,9 +219,10 @@ Status Channel::FillHeader(CallOptions* options) const {
   return {};
 }
 
-Task<Result<Buffer>> Channel::CallRaw(std::string_view name, CallOptions* options,
-                                      const std::function<std::string(Connection&, int32_t)>* encode,
-                                      const std::function<void(Protocol&)>* decode) {
+Task<Result<Buffer>> Channel::CallRaw(
+    std::string_view name, CallOptions* options,
+    const std::function<std::string(Connection&, int32_t)>* encode,
+    const std::function<void(Protocol&)>* decode) {
   MORAINE_CHECK(options->deadline != kNever, "every call has a deadline");
   MORAINE_CHECK(options->bulk.size() <= limits::kBulkBytesMax);
   MORAINE_CHECK(options->bulk_alignment < limits::kBlockBytes);
@@ -229,7 +233,8 @@ Task<Result<Buffer>> Channel::CallRaw(std::string_view name, CallOptions* option
   std::optional<Semaphore::Units> turn = door_.TryAcquire(1);
   if (!turn) turn = co_await door_.Acquire(1, options->deadline);
   if (!turn) {
-    if (connected()) co_return Status(Code::kOverloaded, endpoint_.ToString() + " does not take more bytes");
+    if (connected())
+      co_return Status(Code::kOverloaded, endpoint_.ToString() + " does not take more bytes");
     co_return Status(Code::kTimeout, "no connection to " + endpoint_.ToString() + " in time");
   }
   // An attempt that failed while we waited for our turn has failed for us too.
@@ -253,7 +258,8 @@ Task<Result<Buffer>> Channel::CallRaw(std::string_view name, CallOptions* option
   turn->Release();
   const bool answered = co_await pending.done.Wait(options->deadline);
   if (!answered) {
-    const bool silent = connection->heard_at() <= sent_at && loop_.Now() - sent_at >= limits::kSilenceMax;
+    const bool silent =
+        connection->heard_at() <= sent_at && loop_.Now() - sent_at >= limits::kSilenceMax;
     if (silent && connection_ == connection) {
       Disconnect(Status(Code::kUnavailable, "nothing came from " + endpoint_.ToString()));
     }
@@ -279,13 +285,14 @@ Task<Status> Channel::ReadAnswer(Connection& connection) {
   if (!head.ok()) co_return head.status();
   const auto it = pending_.find(head->number);
   Pending* pending = it == pending_.end() ? nullptr : it->second;
-  Result<Decoder::AnswerHead> answer = connection.decoder().Answer(head->type, [&](Protocol& protocol) {
-    if (pending != nullptr) {
-      (*pending->decode)(protocol);
-    } else {
-      protocol.skip(apache::thrift::protocol::T_STRUCT);  // its caller has gone
-    }
-  });
+  Result<Decoder::AnswerHead> answer =
+      connection.decoder().Answer(head->type, [&](Protocol& protocol) {
+        if (pending != nullptr) {
+          (*pending->decode)(protocol);
+        } else {
+          protocol.skip(apache::thrift::protocol::T_STRUCT);  // its caller has gone
+        }
+      });
   if (!answer.ok()) co_return answer.status();
   Buffer bulk;
   if (answer->bulk_bytes > 0) {

@@ -33,10 +33,10 @@
 namespace moraine::rpc {
 
 struct CallOptions {
-  Instant deadline = kNever;       // required: a call without one is a bug
-  idl::RequestHeader header;       // session, sequence and trace; the rest is filled in
+  Instant deadline = kNever;  // required: a call without one is a bug
+  idl::RequestHeader header;  // session, sequence and trace; the rest is filled in
   BulkOut bulk;
-  size_t bulk_alignment = 0;       // where in a 4 KiB page the bulk begins for the receiver
+  size_t bulk_alignment = 0;  // where in a 4 KiB page the bulk begins for the receiver
 };
 
 template <class Response>
@@ -54,10 +54,10 @@ class Channel {
   Task<Result<Reply<Response>>> Call(idl::Method<Request, Response> method, Request request,
                                      CallOptions options) {
     Reply<Response> reply;
-    std::function<std::string(Connection&, int32_t)> encode =
-        [&](Connection& connection, int32_t number) {
-          return connection.encoder().Call(method.name, number, options.header, request);
-        };
+    std::function<std::string(Connection&, int32_t)> encode = [&](Connection& connection,
+                                                                  int32_t number) {
+      return connection.encoder().Call(method.name, number, options.header, request);
+    };
     std::function<void(Protocol&)> decode = [&](Protocol& protocol) {
       reply.response.read(&protocol);
     };
@@ -115,9 +115,9 @@ class Channel {
   Identity peer_;
   bool connecting_ = false;
   Condition connect_ended_;
-  Status connect_status_;           // of the last attempt
+  Status connect_status_;  // of the last attempt
   uint64_t connect_failures_ = 0;
-  Semaphore door_;                  // one call at a time waits for a connection and for room
+  Semaphore door_;  // one call at a time waits for a connection and for room
   std::map<int32_t, Pending*> pending_;
   int32_t next_number_ = 1;
   TaskGroup tasks_;

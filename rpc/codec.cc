@@ -22,9 +22,9 @@ using apache::thrift::transport::TMemoryBuffer;
 constexpr int16_t kBulkFieldId = 100;
 constexpr size_t kNameBytesShown = 64;
 
-// Thrift counts numbers that it has read over the life of a transport, and compares what it is about to
-// read with what a maximum leaves. The frame is our bound; theirs is twice that, so that it is out of
-// the way, and begins anew with each message (Decoder::Open).
+// Thrift counts numbers that it has read over the life of a transport, and compares what it is
+// about to read with what a maximum leaves. The frame is our bound; theirs is twice that, so that
+// it is out of the way, and begins anew with each message (Decoder::Open).
 std::shared_ptr<TMemoryBuffer> MakeMemory() {
   constexpr int kBytesMax = 2 * limits::kFrameBytesMax;
   return std::make_shared<TMemoryBuffer>(std::make_shared<TConfiguration>(kBytesMax));
@@ -67,7 +67,8 @@ Encoder::Encoder() : memory_(MakeMemory()), protocol_(std::make_unique<Protocol>
 
 void Encoder::Begin(std::string_view name, TMessageType type, int32_t number) {
   if (memory_->getBufferSize() > limits::kReadAheadBytes) {
-    memory_->resetBuffer(TMemoryBuffer::defaultSize);  // one large answer is no reason to keep its room
+    memory_->resetBuffer(
+        TMemoryBuffer::defaultSize);  // one large answer is no reason to keep its room
   } else {
     memory_->resetBuffer();
   }
@@ -226,7 +227,8 @@ Result<Decoder::AnswerHead> Decoder::Answer(TMessageType message_type,
     } else if (message_type == apache::thrift::protocol::T_REPLY) {
       ReadAnswerFields(&head, response);
     } else {
-      throw TProtocolException(TProtocolException::INVALID_DATA, "neither a reply nor an exception");
+      throw TProtocolException(TProtocolException::INVALID_DATA,
+                               "neither a reply nor an exception");
     }
   });
   if (!status.ok()) return status;
@@ -234,9 +236,9 @@ Result<Decoder::AnswerHead> Decoder::Answer(TMessageType message_type,
 }
 
 Result<size_t> Decoder::SkipAnswer() {
-  Result<AnswerHead> head =
-      Answer(apache::thrift::protocol::T_REPLY,
-             [](Protocol& protocol) { protocol.skip(apache::thrift::protocol::T_STRUCT); });
+  Result<AnswerHead> head = Answer(apache::thrift::protocol::T_REPLY, [](Protocol& protocol) {
+    protocol.skip(apache::thrift::protocol::T_STRUCT);
+  });
   if (!head.ok()) return head.status();
   return head->bulk_bytes;
 }

@@ -28,7 +28,9 @@ class Protocol final
   using Type = apache::thrift::protocol::TType;
   using TCompactProtocolT::TCompactProtocolT;
   // Nothing in the next message is longer than this.
-  void SetFrameBytes(size_t bytes) { string_limit_ = container_limit_ = static_cast<int32_t>(bytes); }
+  void SetFrameBytes(size_t bytes) {
+    string_limit_ = container_limit_ = static_cast<int32_t>(bytes);
+  }
   uint32_t readListBegin_virt(Type& item, uint32_t& size) override;
   uint32_t readSetBegin_virt(Type& item, uint32_t& size) override;
   uint32_t readMapBegin_virt(Type& key, Type& value, uint32_t& size) override;

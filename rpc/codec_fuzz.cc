@@ -1,5 +1,6 @@
-// Any bytes as a message: nothing throws, nothing runs away, and what was understood is written and read
-// again as the same. The first byte says how: which call, and whether the message's head is given.
+// Any bytes as a message: nothing throws, nothing runs away, and what was understood is written and
+// read again as the same. The first byte says how: which call, and whether the message's head is
+// given.
 #include <string>
 #include <vector>
 
@@ -39,13 +40,15 @@ void TryMethod(Decoder& decoder, ConstBytes frame, idl::Method<Request, Response
   if (head->type == T_CALL) {
     idl::RequestHeader header;
     Request request;
-    const Status status = decoder.Arguments(&header, [&](Protocol& protocol) { request.read(&protocol); });
+    const Status status =
+        decoder.Arguments(&header, [&](Protocol& protocol) { request.read(&protocol); });
     MORAINE_CHECK(status.ok() || status.code() == Code::kProtocol);
     if (status.ok()) CheckAgain(request);
     return;
   }
   Response response;
-  const auto answer = decoder.Answer(head->type, [&](Protocol& protocol) { response.read(&protocol); });
+  const auto answer =
+      decoder.Answer(head->type, [&](Protocol& protocol) { response.read(&protocol); });
   MORAINE_CHECK(answer.ok() || answer.code() == Code::kProtocol);
   if (answer.ok() && answer->success) CheckAgain(response);
 }
@@ -57,7 +60,8 @@ void Fuzz(ConstBytes data) {
   // Half of the time the head is right and the bytes are what comes behind it.
   std::string made;
   if ((choice & 0x80) != 0) {
-    made = (choice & 0x40) != 0 ? std::string("\x82\x21\x01\x01x") : std::string("\x82\x41\x01\x01x");
+    made =
+        (choice & 0x40) != 0 ? std::string("\x82\x21\x01\x01x") : std::string("\x82\x41\x01\x01x");
     made.append(reinterpret_cast<const char*>(body.data()), body.size());
     body = std::as_bytes(std::span(made));
   }

@@ -112,8 +112,9 @@ Task<Result<size_t>> Connection::ReadLength(size_t bytes_max) {
   }
   const size_t size = LoadBig32(in_.data() + begin_);
   if (size == 0 || size > bytes_max) {
-    co_return Status(Code::kProtocol, fmt::format("announced a frame of {} bytes; from 1 to {} are allowed",
-                                                  size, bytes_max));
+    co_return Status(
+        Code::kProtocol,
+        fmt::format("announced a frame of {} bytes; from 1 to {} are allowed", size, bytes_max));
   }
   // The caller may wait before it reads on: that is not the peer's fault.
   frame_timer_.Cancel();
@@ -169,7 +170,9 @@ Task<bool> Connection::WaitForRoom(Instant deadline) {
   if (closed_) co_return false;
   if (has_room()) co_return true;
   struct Place {
-    explicit Place(Connection* connection) : connection(connection) { ++connection->waiting_for_room_; }
+    explicit Place(Connection* connection) : connection(connection) {
+      ++connection->waiting_for_room_;
+    }
     ~Place() {
       --connection->waiting_for_room_;
       // One woken waiter wakes the next: it sends before that one runs.
@@ -194,7 +197,8 @@ size_t Connection::GatherBatch(std::vector<ConstBytes>* pieces) const {
                          bytes + outgoing.bytes > limits::kWriteBatchBytesMax)) {
       break;
     }
-    pieces->emplace_back(reinterpret_cast<const std::byte*>(outgoing.frame.data()), outgoing.frame.size());
+    pieces->emplace_back(reinterpret_cast<const std::byte*>(outgoing.frame.data()),
+                         outgoing.frame.size());
     pieces->insert(pieces->end(), outgoing.bulk.pieces.begin(), outgoing.bulk.pieces.end());
     bytes += outgoing.bytes;
     ++messages;

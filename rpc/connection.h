@@ -1,8 +1,9 @@
 // One handshaken or not yet handshaken byte stream as a sequence of frames with their bulk bytes.
 //
 // Incoming: ReadFrame gives the next message, ReadBulk the raw bytes behind it. Outgoing: Send
-// queues; one writer sends everything that is queued in one system call. Shared by client and server.
-// Confined to one loop; owned by shared_ptr because the reader, the writer and callers hold it.
+// queues; one writer sends everything that is queued in one system call. Shared by client and
+// server. Confined to one loop; owned by shared_ptr because the reader, the writer and callers hold
+// it.
 #pragma once
 
 #include <deque>

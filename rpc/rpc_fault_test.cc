@@ -147,10 +147,17 @@ class BusyClient : public sim::Process {
     while (true) {
       Status status;
       switch (number % 4) {
-        case 0: status = co_await CheckEcho(&self->loop_, &self->channel_, number, 3s); break;
-        case 1: status = co_await CheckAppend(&self->loop_, &self->channel_, number, 70'000, 5, 3s); break;
-        case 2: status = co_await CheckRead(&self->loop_, &self->channel_, number, 70'000, 3s); break;
-        default: status = co_await CheckRead(&self->loop_, &self->channel_, number, 3000, 200us);
+        case 0:
+          status = co_await CheckEcho(&self->loop_, &self->channel_, number, 3s);
+          break;
+        case 1:
+          status = co_await CheckAppend(&self->loop_, &self->channel_, number, 70'000, 5, 3s);
+          break;
+        case 2:
+          status = co_await CheckRead(&self->loop_, &self->channel_, number, 70'000, 3s);
+          break;
+        default:
+          status = co_await CheckRead(&self->loop_, &self->channel_, number, 3000, 200us);
       }
       EXPECT_NE(status.code(), Code::kCorruption);
       EXPECT_NE(status.code(), Code::kInternal) << status.ToString();
@@ -171,7 +178,8 @@ TEST(RpcFault, EitherSideMayBeKilledAtAnyEvent) {
     SCOPED_TRACE(rig.world.Describe());
     rig.client.Kill();
     const Endpoint server = rig.endpoint();
-    rig.client.Start([server](sim::SimLoop& loop) { return std::make_unique<BusyClient>(loop, server); });
+    rig.client.Start(
+        [server](sim::SimLoop& loop) { return std::make_unique<BusyClient>(loop, server); });
     Random random(seed);
     for (int kill = 0; kill < 6; ++kill) {
       const uint64_t events = random.Uniform(1500);
@@ -186,7 +194,8 @@ TEST(RpcFault, EitherSideMayBeKilledAtAnyEvent) {
     }
     BusyClient& client = rig.client.process_as<BusyClient>();
     const int64_t before = client.answered();
-    EXPECT_TRUE(rig.world.RunUntil([&] { return client.answered() > before + 20; }, 5min)) << rig.world.Trace();
+    EXPECT_TRUE(rig.world.RunUntil([&] { return client.answered() > before + 20; }, 5min))
+        << rig.world.Trace();
   }
 }
 
@@ -197,7 +206,8 @@ TEST(RpcFault, ADeadClientIsForgotten) {
     SCOPED_TRACE(rig.world.Describe());
     rig.client.Kill();
     const Endpoint server = rig.endpoint();
-    rig.client.Start([server](sim::SimLoop& loop) { return std::make_unique<BusyClient>(loop, server); });
+    rig.client.Start(
+        [server](sim::SimLoop& loop) { return std::make_unique<BusyClient>(loop, server); });
     rig.world.RunFor(30ms);
     Gauge& connections = rig.service().metrics.GetGauge("moraine_rpc_connections", "");
     EXPECT_EQ(connections.Value(), 1);
@@ -212,7 +222,8 @@ uint64_t RunWithFaults(uint64_t seed, bool* progressed) {
   SCOPED_TRACE(rig.world.Describe());
   rig.client.Kill();
   const Endpoint server = rig.endpoint();
-  rig.client.Start([server](sim::SimLoop& loop) { return std::make_unique<BusyClient>(loop, server); });
+  rig.client.Start(
+      [server](sim::SimLoop& loop) { return std::make_unique<BusyClient>(loop, server); });
   sim::FaultPlan plan(rig.world, {.machines = {&rig.client, &rig.server_machine}, .hurt_max = 2});
   plan.Start();
   rig.world.RunFor(5s);

@@ -75,7 +75,9 @@ Task<int> Converse(Loop* loop, Endpoint server) {
     TaskGroup group(*loop);
     for (int i = 0; i < 50; ++i) {
       group.Spawn(Count(CheckEcho(loop, &channel, i, kPatience), &good));
-      group.Spawn(Count(CheckAppend(loop, &channel, i, static_cast<size_t>(1 + i * 20'000), 100, kPatience), &good));
+      group.Spawn(
+          Count(CheckAppend(loop, &channel, i, static_cast<size_t>(1 + i * 20'000), 100, kPatience),
+                &good));
       group.Spawn(Count(CheckRead(loop, &channel, i, 1 + i * 20'000, kPatience), &good));
     }
     co_await group.Drain();
@@ -117,9 +119,8 @@ TEST(RpcSocket, ALibrarysLoopFromSeveralThreads) {
   std::vector<std::thread> threads;
   std::atomic<int> good = 0;
   for (int i = 0; i < 3; ++i) {
-    threads.emplace_back([&] {
-      good += (*loop)->Block([&] { return Converse(loop->get(), server.endpoint()); });
-    });
+    threads.emplace_back(
+        [&] { good += (*loop)->Block([&] { return Converse(loop->get(), server.endpoint()); }); });
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(good, 3 * kGoodCalls);

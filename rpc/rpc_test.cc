@@ -25,7 +25,8 @@ TEST(Rpc, AnswersAndErrors) {
     EXPECT_EQ(channel.peer().role, idl::Role::kMetaserver);
     EXPECT_EQ(channel.calls_in_flight(), 0u);
   });
-  EXPECT_THAT(rig.service().metrics.PrometheusText(), HasSubstr("moraine_rpc_errors_total{method=\"lookup\"} 1"));
+  EXPECT_THAT(rig.service().metrics.PrometheusText(),
+              HasSubstr("moraine_rpc_errors_total{method=\"lookup\"} 1"));
 }
 
 TEST(Rpc, ManyCallsInFlightAnswerInAnyOrder) {
@@ -80,9 +81,15 @@ TEST(Rpc, BulkAndSmallCallsMixed) {
     for (int i = 0; i < 300; ++i) {
       const auto size = static_cast<int32_t>(1 + random.Uniform(200'000));
       switch (random.Uniform(3)) {
-        case 0: group.Spawn(check(CheckAppend(&rig.loop(), &channel, i, static_cast<size_t>(size), 9, 60s))); break;
-        case 1: group.Spawn(check(CheckRead(&rig.loop(), &channel, i, size, 60s))); break;
-        default: group.Spawn(check(CheckEcho(&rig.loop(), &channel, i, 60s)));
+        case 0:
+          group.Spawn(
+              check(CheckAppend(&rig.loop(), &channel, i, static_cast<size_t>(size), 9, 60s)));
+          break;
+        case 1:
+          group.Spawn(check(CheckRead(&rig.loop(), &channel, i, size, 60s)));
+          break;
+        default:
+          group.Spawn(check(CheckEcho(&rig.loop(), &channel, i, 60s)));
       }
     }
     co_await group.Drain();
@@ -165,7 +172,8 @@ TEST(Rpc, BulkOfACallerThatHasGoneIsDropped) {
     RPC_ASSERT_OK(co_await CheckEcho(&rig.loop(), &channel, 1, 60s));
     int timeouts = 0;
     for (int i = 1; i <= 40; ++i) {
-      const Status status = co_await CheckRead(&rig.loop(), &channel, i, 1 << 20, std::chrono::milliseconds(8 * i));
+      const Status status =
+          co_await CheckRead(&rig.loop(), &channel, i, 1 << 20, std::chrono::milliseconds(8 * i));
       if (status.code() == Code::kTimeout) ++timeouts;
       EXPECT_TRUE(status.ok() || status.code() == Code::kTimeout) << status.ToString();
       RPC_ASSERT_OK(co_await CheckEcho(&rig.loop(), &channel, i, 60s));
@@ -297,14 +305,26 @@ TEST(Rpc, AHandshakeThatIsRefusedNamesTheReason) {
     std::string words;
   };
   const std::vector<Case> cases = {
-      {{idl::Role::kClient, "cluster-b", "c", ServerId()}, {idl::Role::kChunkserver, ServerId(7)},
-       Code::kWrongCluster, "cluster-b"},
-      {{idl::Role::kClient, "cluster-a", "c", ServerId()}, {idl::Role::kChunkserver, ServerId(8)},
-       Code::kWrongRole, "this is chunkserver 7, not 8"},
-      {{idl::Role::kClient, "", "c", ServerId()}, {idl::Role::kMetaserver, ServerId()}, Code::kWrongRole,
+      {{idl::Role::kClient, "cluster-b", "c", ServerId()},
+       {idl::Role::kChunkserver, ServerId(7)},
+       Code::kWrongCluster,
+       "cluster-b"},
+      {{idl::Role::kClient, "cluster-a", "c", ServerId()},
+       {idl::Role::kChunkserver, ServerId(8)},
+       Code::kWrongRole,
+       "this is chunkserver 7, not 8"},
+      {{idl::Role::kClient, "", "c", ServerId()},
+       {idl::Role::kMetaserver, ServerId()},
+       Code::kWrongRole,
        "not the kind of server"},
-      {{idl::Role::kClient, "", "c", ServerId()}, {idl::Role::kChunkserver, ServerId(7)}, Code::kOk, ""},
-      {{idl::Role::kClient, "cluster-a", "c", ServerId()}, {idl::Role::kChunkserver, ServerId()}, Code::kOk, ""},
+      {{idl::Role::kClient, "", "c", ServerId()},
+       {idl::Role::kChunkserver, ServerId(7)},
+       Code::kOk,
+       ""},
+      {{idl::Role::kClient, "cluster-a", "c", ServerId()},
+       {idl::Role::kChunkserver, ServerId()},
+       Code::kOk,
+       ""},
   };
   rig.Run([&]() -> Task<void> {
     for (const Case& c : cases) {
@@ -318,7 +338,8 @@ TEST(Rpc, AHandshakeThatIsRefusedNamesTheReason) {
   });
 }
 
-// All who wait for a connection that cannot be had are told together, not one attempt after another.
+// All who wait for a connection that cannot be had are told together, not one attempt after
+// another.
 TEST(Rpc, AFailedAttemptToConnectFailsAllWhoWaitedForIt) {
   RpcWorld rig(15);
   rig.server_machine.Kill();
@@ -349,7 +370,8 @@ TEST(Rpc, ChannelsAreKeptByEndpointAndServer) {
     const Status wrong = co_await CheckEcho(&rig.loop(), &eight, 1, 5s);
     EXPECT_EQ(wrong.code(), Code::kWrongRole);
     channels.Close();
-    const Status closed = co_await CheckEcho(&rig.loop(), &channels.To(rig.endpoint(), ServerId(9)), 1, 5s);
+    const Status closed =
+        co_await CheckEcho(&rig.loop(), &channels.To(rig.endpoint(), ServerId(9)), 1, 5s);
     EXPECT_EQ(closed.code(), Code::kCanceled);
     co_await channels.Drain();
   });
@@ -364,7 +386,8 @@ TEST(Rpc, AServerThatShutsDownEndsItsConnectionsAndDrains) {
     auto sleep = [&]() -> Task<void> {
       idl::InodeRequest request;
       request.inode = 2000;
-      asleep = (co_await channel.Ask(idl::kSyncMetadata, request, Within(rig.loop(), 60s))).status();
+      asleep =
+          (co_await channel.Ask(idl::kSyncMetadata, request, Within(rig.loop(), 60s))).status();
     };
     group.Spawn(sleep());
     co_await rig.loop().Sleep(100ms);

@@ -50,7 +50,8 @@ void Server::AddMethod(std::string_view name, Runner run, RequestReader read) {
   entry.read = std::move(read);
   const MetricRegistry::Labels labels = {{"method", std::string(name)}};
   entry.calls = &metrics_.GetCounter("moraine_rpc_calls_total", "Calls answered", labels);
-  entry.errors = &metrics_.GetCounter("moraine_rpc_errors_total", "Calls answered with an error", labels);
+  entry.errors =
+      &metrics_.GetCounter("moraine_rpc_errors_total", "Calls answered with an error", labels);
   entry.latency = &metrics_.GetHistogram("moraine_rpc_latency_microseconds",
                                          "From a call's arrival to its answer", labels);
   const auto [at, added] = methods_.emplace(std::string(name), std::move(entry));
@@ -173,10 +174,12 @@ Task<Status> Server::ServeNext(std::shared_ptr<Peer> peer) {
   frame.received = loop_.Now();
   const bool is_handshake = head.name == idl::kHandshake.name;
   if (is_handshake == peer->handshaken) {
-    const Status error(Code::kWrongRole, is_handshake ? "the handshake is done already"
-                                                      : "the first call on a connection is handshake");
+    const Status error(Code::kWrongRole, is_handshake
+                                             ? "the handshake is done already"
+                                             : "the first call on a connection is handshake");
     Refuse(*peer, PrintableName(head.name), frame.number, error);
-    co_return Status(Code::kProtocol, "called " + PrintableName(head.name) + ": " + error.message());
+    co_return Status(Code::kProtocol,
+                     "called " + PrintableName(head.name) + ": " + error.message());
   }
 
   idl::HandshakeRequest handshake;
@@ -207,7 +210,8 @@ Task<Status> Server::ServeNext(std::shared_ptr<Peer> peer) {
   co_return Status();
 }
 
-// Waits for room for the raw bytes that come with the call and with its answer, and reads the former.
+// Waits for room for the raw bytes that come with the call and with its answer, and reads the
+// former.
 Task<Status> Server::AdmitBulk(CallFrame* frame) {
   const idl::RequestHeader& header = frame->context.header;
   if (header.bulk_bytes < 0 || static_cast<uint64_t>(header.bulk_bytes) > limits::kBulkBytesMax ||
@@ -252,10 +256,12 @@ void Server::Begin(CallFrame frame) {
 Status Server::CheckHandshake(const idl::HandshakeRequest& request) const {
   const auto& constants = idl::g_common_constants;
   if (request.version < constants.kProtocolVersionOldest) {
-    return {Code::kWrongVersion,
-            fmt::format("protocol version {} is too old for this server, which understands {} to {}; upgrade {}",
-                        request.version, constants.kProtocolVersionOldest, constants.kProtocolVersion,
-                        request.name.empty() ? "the caller" : PrintableName(request.name))};
+    return {
+        Code::kWrongVersion,
+        fmt::format("protocol version {} is too old for this server, which understands {} to {}; "
+                    "upgrade {}",
+                    request.version, constants.kProtocolVersionOldest, constants.kProtocolVersion,
+                    request.name.empty() ? "the caller" : PrintableName(request.name))};
   }
   if (!ClustersAgree(self_.cluster, request.cluster)) {
     return {Code::kWrongCluster, fmt::format("this server belongs to cluster {}, the caller to {}",
@@ -263,11 +269,13 @@ Status Server::CheckHandshake(const idl::HandshakeRequest& request) const {
   }
   const auto& roles = idl::_Role_VALUES_TO_NAMES;
   if (!roles.contains(request.role)) {
-    return {Code::kWrongRole, fmt::format("this server does not know role {}", static_cast<int>(request.role))};
+    return {Code::kWrongRole,
+            fmt::format("this server does not know role {}", static_cast<int>(request.role))};
   }
   const ServerId expected(static_cast<uint64_t>(request.expect_server_id));
   if (!expected.IsNone() && expected != self_.server) {
-    return {Code::kWrongRole, fmt::format("this is chunkserver {}, not {}", self_.server.value(), expected.value())};
+    return {Code::kWrongRole,
+            fmt::format("this is chunkserver {}, not {}", self_.server.value(), expected.value())};
   }
   return {};
 }
@@ -275,7 +283,8 @@ Status Server::CheckHandshake(const idl::HandshakeRequest& request) const {
 Status Server::AnswerHandshake(const CallFrame& frame, const idl::HandshakeRequest& request) {
   Peer& peer = *frame.peer;
   Connection& connection = *peer.connection;
-  if (frame.context.header.bulk_bytes != 0) return {Code::kProtocol, "raw bytes behind a handshake"};
+  if (frame.context.header.bulk_bytes != 0)
+    return {Code::kProtocol, "raw bytes behind a handshake"};
   const Status status = CheckHandshake(request);
   if (!status.ok()) {
     Refuse(peer, idl::kHandshake.name, frame.number, status);
@@ -304,9 +313,11 @@ void Server::Refuse(Peer& peer, std::string_view name, int32_t number, const Sta
 
 void Server::SendAnswer(CallFrame& frame, std::string encoded) {
   if (encoded.size() > limits::kFrameBytesMax) {
-    SendError(frame, Status(Code::kTooLarge,
-                            fmt::format("the answer of {} bytes does not fit into a frame of {}; ask for less",
-                                        encoded.size(), limits::kFrameBytesMax)));
+    SendError(
+        frame,
+        Status(Code::kTooLarge,
+               fmt::format("the answer of {} bytes does not fit into a frame of {}; ask for less",
+                           encoded.size(), limits::kFrameBytesMax)));
     return;
   }
   frame.method->calls->Add();
@@ -314,7 +325,8 @@ void Server::SendAnswer(CallFrame& frame, std::string encoded) {
   frame.context.bulk_in = Buffer();
   BulkOut& bulk = frame.context.bulk_out;
   // The answer may wait for as long as the peer is slow, and its room is taken until it is sent.
-  if (!bulk.empty() && frame.bulk_units != nullptr) bulk.owners.push_back(std::move(frame.bulk_units));
+  if (!bulk.empty() && frame.bulk_units != nullptr)
+    bulk.owners.push_back(std::move(frame.bulk_units));
   frame.peer->connection->Send(std::move(encoded), std::move(bulk));
 }
 

@@ -6,11 +6,11 @@
 //   MORAINE_RETURN_IF_ERROR(server.Start());
 //
 // Each call runs as its own coroutine on the loop; calls of one connection begin in the order in
-// which they arrived. At the door: connections, calls per connection, frame and bulk lengths, bytes of
-// large frames and of bulk (both ways) per connection and in all, the time for a handshake and for a
-// begun frame. What does not fit waits in the socket (calls, bytes) or is refused (connections,
-// lengths). A peer that breaks the protocol loses its connection, after the error if it asked.
-// Confined to one loop. Shutdown: Close, then Drain; answers not yet written are dropped.
+// which they arrived. At the door: connections, calls per connection, frame and bulk lengths, bytes
+// of large frames and of bulk (both ways) per connection and in all, the time for a handshake and
+// for a begun frame. What does not fit waits in the socket (calls, bytes) or is refused
+// (connections, lengths). A peer that breaks the protocol loses its connection, after the error if
+// it asked. Confined to one loop. Shutdown: Close, then Drain; answers not yet written are dropped.
 #pragma once
 
 #include <functional>
@@ -34,9 +34,9 @@ namespace moraine::rpc {
 struct CallContext {
   idl::RequestHeader header;
   Identity peer;
-  Instant deadline{};      // when the caller stops waiting
-  Buffer bulk_in;          // the request's raw bytes, aligned as the caller asked
-  BulkOut bulk_out;        // the answer's raw bytes; filled by the handler
+  Instant deadline{};  // when the caller stops waiting
+  Buffer bulk_in;      // the request's raw bytes, aligned as the caller asked
+  BulkOut bulk_out;    // the answer's raw bytes; filled by the handler
 };
 
 struct ServerOptions {
@@ -96,7 +96,8 @@ class Server {
     Instant received{};
   };
   using Runner = std::function<Task<void>(CallFrame)>;
-  using RequestReader = std::function<std::shared_ptr<void>(Protocol&, uint64_t* answer_bulk_bytes)>;
+  using RequestReader =
+      std::function<std::shared_ptr<void>(Protocol&, uint64_t* answer_bulk_bytes)>;
   struct MethodEntry {
     std::string_view name;
     Runner run;
@@ -113,8 +114,8 @@ class Server {
     Result<Response> response = co_await handler(frame.context, std::move(request));
     if (response.ok()) {
       const size_t bulk_bytes = frame.context.bulk_out.size();
-      server->SendAnswer(frame, EncoderOf(frame).Answer(frame.method->name, frame.number, *response,
-                                                        bulk_bytes));
+      server->SendAnswer(
+          frame, EncoderOf(frame).Answer(frame.method->name, frame.number, *response, bulk_bytes));
     } else {
       server->SendError(frame, response.status());
     }

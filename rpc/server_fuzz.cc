@@ -1,5 +1,5 @@
-// Any bytes on a server's port, before and after the handshake, in pieces of any size: the server lives,
-// ends that connection when the peer does, and serves others. On virtual time.
+// Any bytes on a server's port, before and after the handshake, in pieces of any size: the server
+// lives, ends that connection when the peer does, and serves others. On virtual time.
 #include <string>
 
 #include "base/check.h"
@@ -11,7 +11,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-Task<void> SendAll(Loop* loop, Endpoint to, std::string bytes, bool greet, size_t piece, bool* ended) {
+Task<void> SendAll(Loop* loop, Endpoint to, std::string bytes, bool greet, size_t piece,
+                   bool* ended) {
   auto peer = greet ? co_await RawPeer::Greet(loop, to) : co_await RawPeer::Connect(loop, to);
   MORAINE_CHECK(peer.ok(), peer.status().ToString());
   for (size_t done = 0; done < bytes.size(); done += piece) {

@@ -20,7 +20,8 @@ inline constexpr uint16_t kTestPort = 7000;
 
 class ServerProcess : public sim::Process {
  public:
-  ServerProcess(sim::SimLoop& loop, Identity self, ServerOptions options) : service(loop, std::move(self), std::move(options)) {
+  ServerProcess(sim::SimLoop& loop, Identity self, ServerOptions options)
+      : service(loop, std::move(self), std::move(options)) {
     const Status started = service.server.Start();
     MORAINE_CHECK(started.ok(), started.ToString());
   }
@@ -32,7 +33,9 @@ class RpcWorld {
  public:
   explicit RpcWorld(uint64_t seed, ServerOptions options = {}, Identity self = MetaserverIdentity(),
                     sim::WorldOptions world_options = {})
-      : world(seed, world_options), server_machine(world.AddMachine("server")), client(world.AddMachine("client")) {
+      : world(seed, world_options),
+        server_machine(world.AddMachine("server")),
+        client(world.AddMachine("client")) {
     options.listen = Endpoint{"server", kTestPort};
     server_machine.Start([self, options](sim::SimLoop& loop) {
       return std::make_unique<ServerProcess>(loop, self, options);
@@ -50,7 +53,9 @@ class RpcWorld {
   }
   // The same with a channel that is closed and drained afterwards.
   void RunWithChannel(std::function<Task<void>(Channel&)> body, Identity self = ClientIdentity()) {
-    Run([this, body = std::move(body), self]() -> Task<void> { return WithChannel(this, body, self); });
+    Run([this, body = std::move(body), self]() -> Task<void> {
+      return WithChannel(this, body, self);
+    });
   }
 
   sim::World world;
@@ -59,8 +64,10 @@ class RpcWorld {
 
  private:
   static Task<void> Call(std::function<Task<void>()> body) { co_await body(); }
-  static Task<void> WithChannel(RpcWorld* self, std::function<Task<void>(Channel&)> body, Identity identity) {
-    Channel channel(self->loop(), self->endpoint(), identity, Expectation{idl::Role::kMetaserver, ServerId()});
+  static Task<void> WithChannel(RpcWorld* self, std::function<Task<void>(Channel&)> body,
+                                Identity identity) {
+    Channel channel(self->loop(), self->endpoint(), identity,
+                    Expectation{idl::Role::kMetaserver, ServerId()});
     co_await body(channel);
     channel.Close();
     co_await channel.Drain();
@@ -92,7 +99,9 @@ class RawPeer {
     if (change) change(request);
     return encoder.Call("handshake", 0, {}, request);
   }
-  std::string GetAttributes(int32_t number) { return encoder.Call("getAttributes", number, {}, idl::InodeRequest()); }
+  std::string GetAttributes(int32_t number) {
+    return encoder.Call("getAttributes", number, {}, idl::InodeRequest());
+  }
 
   Task<Status> Send(std::string bytes) {
     const ConstBytes piece = std::as_bytes(std::span(bytes));
@@ -120,9 +129,8 @@ class RawPeer {
     if (!frame.ok()) co_return frame.status();
     auto head = decoder.Open(std::as_bytes(std::span(*frame)));
     if (!head.ok()) co_return head.status();
-    auto answer = decoder.Answer(head->type, [](Protocol& protocol) {
-      protocol.skip(apache::thrift::protocol::T_STRUCT);
-    });
+    auto answer = decoder.Answer(
+        head->type, [](Protocol& protocol) { protocol.skip(apache::thrift::protocol::T_STRUCT); });
     if (!answer.ok()) co_return answer.status();
     co_return answer->error;
   }
@@ -146,9 +154,9 @@ class RawPeer {
 }  // namespace moraine::rpc
 
 // ASSERT_OK for coroutines, which must not use `return`.
-#define RPC_ASSERT_OK(expression)                                              \
-  do {                                                                         \
-    const ::moraine::Status rpc_assert = (expression);                         \
+#define RPC_ASSERT_OK(expression)                                                 \
+  do {                                                                            \
+    const ::moraine::Status rpc_assert = (expression);                            \
     EXPECT_TRUE(rpc_assert.ok()) << #expression << ": " << rpc_assert.ToString(); \
-    if (!rpc_assert.ok()) co_return;                                           \
+    if (!rpc_assert.ok()) co_return;                                              \
   } while (false)

@@ -1,12 +1,12 @@
-// A server with a few calls whose answers a test can foretell, and what its callers need. Used by the
-// tests of rpc/ over every loop.
+// A server with a few calls whose answers a test can foretell, and what its callers need. Used by
+// the tests of rpc/ over every loop.
 //
 //   getAttributes(n)   inode n
 //   lookup             the error kNotFound with the name in its words
 //   syncMetadata(n)    after n milliseconds
 //   getXattr(n)        a value of n bytes
 //   append             takes raw bytes; held: how many, synced: their hash
-//   read(offset, n)    n raw bytes that depend on the offset
+//   read(offset, n)    n raw bytes that depend on the offset, held for `chunk` milliseconds first
 //   deleteReplica      for metaservers only
 //   acquireDirectory   nobody answers: unknown here
 #pragma once
@@ -74,7 +74,8 @@ class TestService {
  private:
   // Counts a buffer while somebody holds it.
   struct Counted {
-    Counted(Buffer buffer, std::shared_ptr<int64_t> total) : buffer(std::move(buffer)), total(std::move(total)) {
+    Counted(Buffer buffer, std::shared_ptr<int64_t> total)
+        : buffer(std::move(buffer)), total(std::move(total)) {
       *this->total += static_cast<int64_t>(this->buffer.size());
     }
     ~Counted() { *total -= static_cast<int64_t>(buffer.size()); }
@@ -85,33 +86,39 @@ class TestService {
   };
 
   void Register() {
-    server.Handle(idl::kGetAttributes,
-                  [](CallContext&, idl::InodeRequest request) -> Task<Result<idl::AttributesResponse>> {
-                    idl::AttributesResponse response;
-                    response.attributes.inode = request.inode;
-                    co_return response;
-                  });
-    server.Handle(idl::kLookup,
-                  [](CallContext&, idl::EntryRequest request) -> Task<Result<idl::AttributesResponse>> {
-                    co_return Status(Code::kNotFound, "no file '" + request.name + "'");
-                  });
+    server.Handle(
+        idl::kGetAttributes,
+        [](CallContext&, idl::InodeRequest request) -> Task<Result<idl::AttributesResponse>> {
+          idl::AttributesResponse response;
+          response.attributes.inode = request.inode;
+          co_return response;
+        });
+    server.Handle(
+        idl::kLookup,
+        [](CallContext&, idl::EntryRequest request) -> Task<Result<idl::AttributesResponse>> {
+          co_return Status(Code::kNotFound, "no file '" + request.name + "'");
+        });
     server.Handle(idl::kSyncMetadata,
                   [this](CallContext&, idl::InodeRequest request) -> Task<Result<idl::Empty>> {
                     return Sleep(this, request.inode);
                   });
-    server.Handle(idl::kGetXattr,
-                  [](CallContext&, idl::GetXattrRequest request) -> Task<Result<idl::GetXattrResponse>> {
-                    idl::GetXattrResponse response;
-                    response.value.assign(static_cast<size_t>(request.inode), 'v');
-                    co_return response;
-                  });
+    server.Handle(
+        idl::kGetXattr,
+        [](CallContext&, idl::GetXattrRequest request) -> Task<Result<idl::GetXattrResponse>> {
+          idl::GetXattrResponse response;
+          response.value.assign(static_cast<size_t>(request.inode), 'v');
+          co_return response;
+        });
     server.Handle(idl::kAppend,
-                  [this](CallContext& context, idl::AppendRequest request) -> Task<Result<idl::AppendResponse>> {
+                  [this](CallContext& context,
+                         idl::AppendRequest request) -> Task<Result<idl::AppendResponse>> {
                     return Append(this, &context, std::move(request));
                   });
-    server.Handle(idl::kRead, [this](CallContext& context, idl::ReadRequest request) -> Task<Result<idl::ReadResponse>> {
-      return Read(this, &context, std::move(request));
-    });
+    server.Handle(
+        idl::kRead,
+        [this](CallContext& context, idl::ReadRequest request) -> Task<Result<idl::ReadResponse>> {
+          return Read(this, &context, std::move(request));
+        });
     server.Handle(idl::kDeleteReplica,
                   [](CallContext&, idl::DeleteReplicaRequest) -> Task<Result<idl::Nothing>> {
                     co_return idl::Nothing();
@@ -125,7 +132,8 @@ class TestService {
     --self->running;
     co_return idl::Empty();
   }
-  static Task<Result<idl::AppendResponse>> Append(TestService* self, CallContext* context, idl::AppendRequest request) {
+  static Task<Result<idl::AppendResponse>> Append(TestService* self, CallContext* context,
+                                                  idl::AppendRequest request) {
     self->appended.push_back(request.offset);
     const auto address = reinterpret_cast<uintptr_t>(context->bulk_in.data());
     const auto alignment = static_cast<uint64_t>(context->header.bulk_alignment);
@@ -135,11 +143,14 @@ class TestService {
     response.synced = HashOf(context->bulk_in.bytes());
     co_return response;
   }
-  static Task<Result<idl::ReadResponse>> Read(TestService* self, CallContext* context, idl::ReadRequest request) {
+  static Task<Result<idl::ReadResponse>> Read(TestService* self, CallContext* context,
+                                              idl::ReadRequest request) {
     ++self->reads;
     auto counted = std::make_shared<const Counted>(
-        PatternBuffer(static_cast<uint64_t>(request.offset), static_cast<size_t>(request.length)), self->answer_bytes);
+        PatternBuffer(static_cast<uint64_t>(request.offset), static_cast<size_t>(request.length)),
+        self->answer_bytes);
     self->answer_bytes_max = std::max(self->answer_bytes_max, *self->answer_bytes);
+    if (request.chunk > 0) co_await self->loop_.Sleep(std::chrono::milliseconds(request.chunk));
     if (request.length > 0) {
       context->bulk_out.pieces.push_back(counted->buffer.bytes());
       context->bulk_out.owners.push_back(counted);
@@ -150,7 +161,9 @@ class TestService {
   }
 };
 
-inline Identity MetaserverIdentity() { return {idl::Role::kMetaserver, "cluster-a", "server", ServerId()}; }
+inline Identity MetaserverIdentity() {
+  return {idl::Role::kMetaserver, "cluster-a", "server", ServerId()};
+}
 inline Identity ClientIdentity() { return {idl::Role::kClient, "", "client", ServerId()}; }
 
 inline CallOptions Within(Loop& loop, Duration time) {
@@ -159,19 +172,20 @@ inline CallOptions Within(Loop& loop, Duration time) {
   return options;
 }
 
-// What the calls of one conversation must give, whatever carries them; returns the first thing that is
-// not as it must be.
+// What the calls of one conversation must give, whatever carries them; returns the first thing that
+// is not as it must be.
 inline Task<Status> CheckEcho(Loop* loop, Channel* channel, int64_t number, Duration time) {
   idl::InodeRequest request;
   request.inode = number;
   auto response = co_await channel->Ask(idl::kGetAttributes, request, Within(*loop, time));
   if (!response.ok()) co_return response.status();
-  if (response->attributes.inode != number) co_return Status(Code::kInternal, "an answer to another question");
+  if (response->attributes.inode != number)
+    co_return Status(Code::kInternal, "an answer to another question");
   co_return Status();
 }
 
-inline Task<Status> CheckAppend(Loop* loop, Channel* channel, int64_t offset, size_t size, size_t alignment,
-                                Duration time) {
+inline Task<Status> CheckAppend(Loop* loop, Channel* channel, int64_t offset, size_t size,
+                                size_t alignment, Duration time) {
   auto buffer = PatternBuffer(static_cast<uint64_t>(offset), size).Share();
   CallOptions options = Within(*loop, time);
   options.bulk_alignment = alignment;
@@ -182,11 +196,13 @@ inline Task<Status> CheckAppend(Loop* loop, Channel* channel, int64_t offset, si
   request.offset = offset;
   auto response = co_await channel->Ask(idl::kAppend, request, std::move(options));
   if (!response.ok()) co_return response.status();
-  const bool same = response->held == static_cast<int64_t>(size) && response->synced == HashOf(buffer->bytes());
+  const bool same =
+      response->held == static_cast<int64_t>(size) && response->synced == HashOf(buffer->bytes());
   co_return same ? Status() : Status(Code::kCorruption, "the server got other bytes");
 }
 
-inline Task<Status> CheckRead(Loop* loop, Channel* channel, int64_t offset, int32_t length, Duration time) {
+inline Task<Status> CheckRead(Loop* loop, Channel* channel, int64_t offset, int32_t length,
+                              Duration time) {
   idl::ReadRequest request;
   request.offset = offset;
   request.length = length;

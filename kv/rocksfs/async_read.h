@@ -1,8 +1,8 @@
 // One ReadAsync under way: the io_handle that RocksDB holds.
 //
-// The bytes are fetched on the loop and copied into RocksDB's buffer by the thread that polls, which
-// also runs the callback. So an aborted read touches nothing of RocksDB's any more, and AbortIO need
-// not wait. The handle may be deleted at any time.
+// The bytes are fetched on the loop and copied into RocksDB's buffer by the thread that polls,
+// which also runs the callback. So an aborted read touches nothing of RocksDB's any more, and
+// AbortIO need not wait. The handle may be deleted at any time.
 #pragma once
 
 #include <rocksdb/file_system.h>

@@ -104,8 +104,7 @@ Task<Status> ClientCluster::Close(std::shared_ptr<fs::File> file) {
   return client_->Close(std::move(file));
 }
 
-Task<Result<fs::OwnedDirectory>> ClientCluster::AcquireDirectory(InodeId inode,
-                                                                 std::string owner) {
+Task<Result<fs::OwnedDirectory>> ClientCluster::AcquireDirectory(InodeId inode, std::string owner) {
   return client_->AcquireDirectory(inode, std::move(owner));
 }
 

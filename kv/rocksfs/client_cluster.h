@@ -1,5 +1,5 @@
-// The Cluster over fs::Client: a session with a metaserver on a DrivenLoop, so that a call runs on the
-// calling thread.
+// The Cluster over fs::Client: a session with a metaserver on a DrivenLoop, so that a call runs on
+// the calling thread.
 //
 // After a fork() the child must not use it: every call there gives kCanceled.
 #pragma once

@@ -49,7 +49,9 @@ class DatabaseTest : public ::testing::Test {
     return std::unique_ptr<rocksdb::DB>(db);
   }
   static std::string Key(int i) { return "key" + std::to_string(1'000'000 + i); }
-  static std::string Value(int i) { return std::string(100, static_cast<char>('a' + i % 26)) + Key(i); }
+  static std::string Value(int i) {
+    return std::string(100, static_cast<char>('a' + i % 26)) + Key(i);
+  }
   static void Fill(rocksdb::DB& db, int begin, int end, bool sync = false) {
     rocksdb::WriteOptions write;
     write.sync = sync;

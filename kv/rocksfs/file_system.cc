@@ -85,8 +85,8 @@ IOStatus MoraineFileSystem::NewWritableFile(const std::string& path, const FileO
 
 IOStatus MoraineFileSystem::NewInfoLog(const std::string& full,
                                        std::unique_ptr<rocksdb::FSWritableFile>* result) {
-  auto log = std::make_shared<InfoLog>(full, Policy(full),
-                                       volume_->options().gather.waiting_bytes_max);
+  auto log =
+      std::make_shared<InfoLog>(full, Policy(full), volume_->options().gather.waiting_bytes_max);
   const Status begun = log->Begin(*volume_);
   if (!begun.ok() && !IsOwnedElsewhere(begun)) return ToIoStatus(begun, full);
   if (!begun.ok()) volume_->Postpone(full, log);
@@ -150,8 +150,7 @@ IOStatus MoraineFileSystem::NewDirectory(const std::string& path, const IOOption
 
 // ---- Questions
 
-IOStatus MoraineFileSystem::FileExists(const std::string& path, const IOOptions&,
-                                       IODebugContext*) {
+IOStatus MoraineFileSystem::FileExists(const std::string& path, const IOOptions&, IODebugContext*) {
   const std::string full = Full(path);
   if (volume_->Owns(full)) return IOStatus::OK();
   return ToIoStatus(volume_->Stat(full).status(), full, Missing::kAsNotFound);
@@ -168,9 +167,9 @@ IOStatus MoraineFileSystem::GetChildren(const std::string& path, const IOOptions
   return IOStatus::OK();
 }
 
-IOStatus MoraineFileSystem::GetChildrenFileAttributes(
-    const std::string& path, const IOOptions&, std::vector<rocksdb::FileAttributes>* result,
-    IODebugContext*) {
+IOStatus MoraineFileSystem::GetChildrenFileAttributes(const std::string& path, const IOOptions&,
+                                                      std::vector<rocksdb::FileAttributes>* result,
+                                                      IODebugContext*) {
   result->clear();
   const std::string full = Full(path);
   Result<std::vector<fs::DirectoryEntry>> entries = volume_->List(full);
@@ -204,8 +203,8 @@ IOStatus MoraineFileSystem::GetFileModificationTime(const std::string& path, con
   return IOStatus::OK();
 }
 
-IOStatus MoraineFileSystem::NumFileLinks(const std::string& path, const IOOptions&,
-                                         uint64_t* count, IODebugContext*) {
+IOStatus MoraineFileSystem::NumFileLinks(const std::string& path, const IOOptions&, uint64_t* count,
+                                         IODebugContext*) {
   const std::string full = Full(path);
   const Result<uint64_t> links = volume_->LinkCount(full);
   if (!links.ok()) return ToIoStatus(links.status(), full);
@@ -234,8 +233,8 @@ IOStatus MoraineFileSystem::IsDirectory(const std::string& path, const IOOptions
   return IOStatus::OK();
 }
 
-IOStatus MoraineFileSystem::GetFreeSpace(const std::string& path, const IOOptions&,
-                                         uint64_t* bytes, IODebugContext*) {
+IOStatus MoraineFileSystem::GetFreeSpace(const std::string& path, const IOOptions&, uint64_t* bytes,
+                                         IODebugContext*) {
   const Result<uint64_t> free = volume_->FreeBytes();
   if (!free.ok()) return ToIoStatus(free.status(), Full(path));
   *bytes = *free;
@@ -248,16 +247,14 @@ IOStatus MoraineFileSystem::GetAbsolutePath(const std::string& path, const IOOpt
   return IOStatus::OK();
 }
 
-IOStatus MoraineFileSystem::GetTestDirectory(const IOOptions&, std::string* path,
-                                             IODebugContext*) {
+IOStatus MoraineFileSystem::GetTestDirectory(const IOOptions&, std::string* path, IODebugContext*) {
   *path = "/rocksdbtest-" + std::to_string(geteuid());
   return ToIoStatus(volume_->MakeDirectories(Full(*path)), Full(*path));
 }
 
 // ---- Changes of names
 
-IOStatus MoraineFileSystem::DeleteFile(const std::string& path, const IOOptions&,
-                                       IODebugContext*) {
+IOStatus MoraineFileSystem::DeleteFile(const std::string& path, const IOOptions&, IODebugContext*) {
   const std::string full = Full(path);
   return ToIoStatus(volume_->Remove(full), full);
 }
@@ -330,8 +327,7 @@ IOStatus MoraineFileSystem::LockFile(const std::string& path, const IOOptions&,
   return IOStatus::OK();
 }
 
-IOStatus MoraineFileSystem::UnlockFile(rocksdb::FileLock* lock, const IOOptions&,
-                                       IODebugContext*) {
+IOStatus MoraineFileSystem::UnlockFile(rocksdb::FileLock* lock, const IOOptions&, IODebugContext*) {
   const std::unique_ptr<DirectoryLock> held(static_cast<DirectoryLock*>(lock));
   return ToIoStatus(volume_->Unlock(held->directory), held->path);
 }

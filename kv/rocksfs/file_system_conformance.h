@@ -1,5 +1,5 @@
-// What RocksDB expects of a FileSystem, as one suite that runs on any: RocksDB's own for comparison,
-// and ours. Instantiate FileSystemConformance with ConformanceTargets.
+// What RocksDB expects of a FileSystem, as one suite that runs on any: RocksDB's own for
+// comparison, and ours. Instantiate FileSystemConformance with ConformanceTargets.
 #pragma once
 
 #include <gmock/gmock.h>
@@ -519,7 +519,8 @@ TEST_P(FileSystemConformance, RandomChangesAgainstAModel) {
     const std::string name = names[random.Uniform(names.size())];
     const std::string other = names[random.Uniform(names.size())];
     const bool exists = model.contains(name);
-    const std::string bytes = Pattern(random.Next(), random.Uniform(random.OneIn(6) ? 90'000 : 300));
+    const std::string bytes =
+        Pattern(random.Next(), random.Uniform(random.OneIn(6) ? 90'000 : 300));
     SCOPED_TRACE("step " + std::to_string(step) + " on " + name);
     switch (random.Uniform(6)) {
       case 0:

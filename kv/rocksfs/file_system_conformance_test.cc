@@ -1,5 +1,5 @@
-// The suite on RocksDB's own file systems, on ours over a cluster in memory (with the directory owned
-// and not), and on ours over the real cluster that MORAINE_TEST_URI names.
+// The suite on RocksDB's own file systems, on ours over a cluster in memory (with the directory
+// owned and not), and on ours over the real cluster that MORAINE_TEST_URI names.
 #include "kv/rocksfs/file_system_conformance.h"
 
 #include <rocksdb/convenience.h>
@@ -64,10 +64,8 @@ ConformanceFileSystem MakeFromUri(const char* uri) {
 
 std::vector<ConformanceTarget> Targets() {
   std::vector<ConformanceTarget> targets;
-  targets.push_back({.name = "RocksDbPosix",
-                     .make = MakePosix,
-                     .has_async_reads = false,
-                     .has_truncate = false});
+  targets.push_back(
+      {.name = "RocksDbPosix", .make = MakePosix, .has_async_reads = false, .has_truncate = false});
   targets.push_back({.name = "RocksDbMemory",
                      .make = MakeRocksDbMemory,
                      .has_links = false,
@@ -146,8 +144,7 @@ TEST(MoraineFileSystem, ReadsOfNothingAndWithoutABuffer) {
   rocksdb::Slice got("x");
   EXPECT_TRUE(reader->Read(5, 0, rocksdb::IOOptions(), &got, nullptr, nullptr).ok());
   EXPECT_TRUE(got.empty());
-  EXPECT_TRUE(
-      reader->Read(5, 2, rocksdb::IOOptions(), &got, nullptr, nullptr).IsInvalidArgument());
+  EXPECT_TRUE(reader->Read(5, 2, rocksdb::IOOptions(), &got, nullptr, nullptr).IsInvalidArgument());
 }
 
 // Debian's RocksDB ends the process when its logger's file gives an error twice.

@@ -15,8 +15,8 @@ namespace moraine::rocksfs {
 
 using VolumePtr = std::shared_ptr<Volume>;
 
-// Reads in order through a window that doubles up to the read-ahead, so that a WAL's 32 KiB reads do
-// not each cost a call. Bytes written behind the end later are seen. One thread at a time.
+// Reads in order through a window that doubles up to the read-ahead, so that a WAL's 32 KiB reads
+// do not each cost a call. Bytes written behind the end later are seen. One thread at a time.
 class SequentialFile : public rocksdb::FSSequentialFile {
  public:
   SequentialFile(VolumePtr volume, ReadHandle handle, std::string path);
@@ -150,8 +150,7 @@ class RandomRWFile : public rocksdb::FSRandomRWFile {
   ~RandomRWFile() override;
 
   rocksdb::IOStatus Write(uint64_t offset, const rocksdb::Slice& data,
-                          const rocksdb::IOOptions& options,
-                          rocksdb::IODebugContext* dbg) override;
+                          const rocksdb::IOOptions& options, rocksdb::IODebugContext* dbg) override;
   rocksdb::IOStatus Read(uint64_t offset, size_t n, const rocksdb::IOOptions& options,
                          rocksdb::Slice* result, char* scratch,
                          rocksdb::IODebugContext* dbg) const override;

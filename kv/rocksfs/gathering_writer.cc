@@ -91,9 +91,8 @@ void GatheringWriter::After(Gathered gathered) {
 }
 
 void GatheringWriter::StartRounds() {
-  cluster_.loop().Post([self = shared_from_this()] {
-    self->cluster_.loop().Spawn(SendInRounds(self));
-  });
+  cluster_.loop().Post(
+      [self = shared_from_this()] { self->cluster_.loop().Spawn(SendInRounds(self)); });
 }
 
 void GatheringWriter::Push() {

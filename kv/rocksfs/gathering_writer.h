@@ -122,8 +122,8 @@ class GatheringWriter : public std::enable_shared_from_this<GatheringWriter> {
   const std::shared_ptr<GrowingSize> growing_ = std::make_shared<GrowingSize>();
 
   // On the loop.
-  AsyncMutex order_;   // who touches the stream
-  Event hurry_;        // ends the wait of a round
+  AsyncMutex order_;                // who touches the stream
+  Event hurry_;                     // ends the wait of a round
   std::shared_ptr<fs::File> file_;  // none while detached and after Close
   bool unsynced_ = false;
 

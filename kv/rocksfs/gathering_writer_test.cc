@@ -196,11 +196,13 @@ TEST_F(GatheringWriterTest, TruncatesAndRewrites) {
 TEST_F(GatheringWriterTest, DetachClosesAndTheNextPieceOpensAgain) {
   Open({.delay = kNeverByItself});
   ASSERT_TRUE(writer_->Append(Bytes("before ")).ok());
-  ASSERT_TRUE(cluster_.Block([&]() -> Task<Status> {
-    const GatheringWriter::Held held = co_await writer_->DetachAndHold();
-    EXPECT_EQ(cluster_.open_files(), 0);
-    co_return Status::Ok();
-  }).ok());
+  ASSERT_TRUE(cluster_
+                  .Block([&]() -> Task<Status> {
+                    const GatheringWriter::Held held = co_await writer_->DetachAndHold();
+                    EXPECT_EQ(cluster_.open_files(), 0);
+                    co_return Status::Ok();
+                  })
+                  .ok());
   EXPECT_EQ(server_->Find("/f")->synced_bytes, 7u);
   ASSERT_TRUE(writer_->Sync().ok());
   EXPECT_EQ(cluster_.open_files(), 0);  // nothing new to sync

@@ -1,15 +1,15 @@
 // RocksDB's info log (LOG): a file whose writes never fail and never wait.
 //
-// Never fail: Debian's RocksDB has its assertions on, and its logger writes on after an error, which
-// one of them answers by ending the process. A log that can not be written (this process was fenced,
-// the cluster is away) loses its text and says so in our own log.
+// Never fail: Debian's RocksDB has its assertions on, and its logger writes on after an error,
+// which one of them answers by ending the process. A log that can not be written (this process was
+// fenced, the cluster is away) loses its text and says so in our own log.
 //
 // Never wait: RocksDB writes to it with its mutex held. Text beyond the gathering bound is dropped.
 //
 // Postponed: RocksDB begins its LOG before it takes the directory's lock, and while another process
-// owns the directory the metaserver refuses every change there. The text is kept in memory until this
-// process has become the owner (Volume::Lock calls Begin), and is written then. A process that never
-// becomes the owner, a read-only open for example, leaves no log there and the owner's alone.
+// owns the directory the metaserver refuses every change there. The text is kept in memory until
+// this process has become the owner (Volume::Lock calls Begin), and is written then. A process that
+// never becomes the owner, a read-only open for example, leaves no log there and the owner's alone.
 //
 // Any thread.
 #pragma once

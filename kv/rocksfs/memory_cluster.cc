@@ -148,8 +148,7 @@ void MemoryServer::Unlink(InodeId inode) {
   if (gone.attributes.links > 0) --gone.attributes.links;
 }
 
-Status MemoryServer::Remove(Token token, InodeId parent, const std::string& name,
-                            bool directory) {
+Status MemoryServer::Remove(Token token, InodeId parent, const std::string& name, bool directory) {
   MutexLock lock(mutex_);
   const Fault fault = Enter("remove");
   if (!fault.status.ok() && !fault.after) return fault.status;
@@ -168,8 +167,8 @@ Status MemoryServer::Remove(Token token, InodeId parent, const std::string& name
   return fault.status;
 }
 
-Status MemoryServer::Rename(Token token, InodeId parent, const std::string& name,
-                            Token new_token, InodeId new_parent, const std::string& new_name) {
+Status MemoryServer::Rename(Token token, InodeId parent, const std::string& name, Token new_token,
+                            InodeId new_parent, const std::string& new_name) {
   MutexLock lock(mutex_);
   const Fault fault = Enter("rename");
   if (!fault.status.ok() && !fault.after) return fault.status;
@@ -336,8 +335,7 @@ class MemoryFile final : public fs::File {
     inode.attributes.mtime_ns = WallNow();
     return Status::Ok();
   }
-  Result<fs::ReadBytes> ReadNow(uint64_t offset, uint64_t length)
-      MORAINE_EXCLUDES(server_.mutex_) {
+  Result<fs::ReadBytes> ReadNow(uint64_t offset, uint64_t length) MORAINE_EXCLUDES(server_.mutex_) {
     MutexLock lock(server_.mutex_);
     const MemoryServer::Fault fault = server_.Enter("read");
     if (!fault.status.ok()) return fault.status;
@@ -434,7 +432,7 @@ Task<Status> MemoryCluster::Rename(InodeId parent, std::string name, InodeId new
                                    std::string new_name) {
   co_await loop_->Yield();
   co_return server_->Rename(TokenOf(parent), parent, name, TokenOf(new_parent), new_parent,
-                             new_name);
+                            new_name);
 }
 
 Task<Result<fs::Attributes>> MemoryCluster::Link(InodeId inode, InodeId new_parent,

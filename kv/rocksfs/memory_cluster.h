@@ -22,10 +22,10 @@ class MemoryServer {
     size_t synced_bytes = 0;
     std::string policy;
     bool expect_stream = false;
-    InodeId directory;                          // where it was made: whose token rules it
-    std::map<std::string, InodeId> names;       // of a directory
-    Token token;                                // of a directory
-    bool owned = false;                         // a directory
+    InodeId directory;                     // where it was made: whose token rules it
+    std::map<std::string, InodeId> names;  // of a directory
+    Token token;                           // of a directory
+    bool owned = false;                    // a directory
   };
 
   MemoryServer();
@@ -65,7 +65,8 @@ class MemoryServer {
       MORAINE_EXCLUDES(mutex_);
   Status Rename(Token token, InodeId parent, const std::string& name, Token new_token,
                 InodeId new_parent, const std::string& new_name) MORAINE_EXCLUDES(mutex_);
-  Result<fs::Attributes> Link(Token token, InodeId inode, InodeId parent, const std::string& name) MORAINE_EXCLUDES(mutex_);
+  Result<fs::Attributes> Link(Token token, InodeId inode, InodeId parent, const std::string& name)
+      MORAINE_EXCLUDES(mutex_);
   Result<fs::OwnedDirectory> Acquire(InodeId inode) MORAINE_EXCLUDES(mutex_);
   Status Release(Token token, InodeId inode) MORAINE_EXCLUDES(mutex_);
   void Unlink(InodeId inode) MORAINE_REQUIRES(mutex_);

@@ -2,10 +2,10 @@
 // process's own changes. The owner is the only writer, so these answers are as good as the
 // metaserver's, without a call.
 //
-// Made unknowing; Load brings the names, unless a change crossed it. Changes of one name are made one
-// after the other (Claim), so that memory and metaserver change in the same order. When the outcome
-// of a change is unknown, or the ownership is lost, everything is forgotten. While nothing is known
-// the callers ask the metaserver.
+// Made unknowing; Load brings the names, unless a change crossed it. Changes of one name are made
+// one after the other (Claim), so that memory and metaserver change in the same order. When the
+// outcome of a change is unknown, or the ownership is lost, everything is forgotten. While nothing
+// is known the callers ask the metaserver.
 //
 // Any thread. No lock is held across a call: a Claim is a mark on a name, not a lock.
 #pragma once
@@ -50,7 +50,8 @@ class OwnedNames {
   bool acquired() const { return acquired_.load(std::memory_order_acquire); }
 
   // Nothing: ask the metaserver. Else what is there, or kNotFound.
-  std::optional<Result<fs::Attributes>> Find(const std::string& name) const MORAINE_EXCLUDES(mutex_);
+  std::optional<Result<fs::Attributes>> Find(const std::string& name) const
+      MORAINE_EXCLUDES(mutex_);
   std::optional<std::vector<fs::DirectoryEntry>> List() const MORAINE_EXCLUDES(mutex_);
   std::optional<Entry> Get(const std::string& name) const MORAINE_EXCLUDES(mutex_);
 

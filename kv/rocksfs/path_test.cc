@@ -50,16 +50,24 @@ TEST(IsWithin, GoesByWholeNames) {
 TEST(PolicyFor, FollowsRocksDbsFileNames) {
   const PolicyNames policies{.state = "S", .table = "T", .other = "O"};
   const std::pair<const char*, const char*> kCases[] = {
-      {"000004.log", "S"},      {"MANIFEST-000005", "S"},
-      {"CURRENT", "S"},         {"IDENTITY", "S"},
-      {"OPTIONS-000007", "S"},  {"000008.dbtmp", "S"},
-      {"000009.sst", "T"},      {"000010.blob", "T"},
-      {"LOG", "O"},             {"LOG.old.1700000000000000", "O"},
-      {"LOCK", "O"},            {"notes.txt", "O"},
-      {"CURRENT.bak", "O"},     {"sst", "O"},
+      {"000004.log", "S"},
+      {"MANIFEST-000005", "S"},
+      {"CURRENT", "S"},
+      {"IDENTITY", "S"},
+      {"OPTIONS-000007", "S"},
+      {"000008.dbtmp", "S"},
+      {"000009.sst", "T"},
+      {"000010.blob", "T"},
+      {"LOG", "O"},
+      {"LOG.old.1700000000000000", "O"},
+      {"LOCK", "O"},
+      {"notes.txt", "O"},
+      {"CURRENT.bak", "O"},
+      {"sst", "O"},
       {"OPTIONS-000007.dbtmp", "S"},
   };
-  for (const auto& [name, expected] : kCases) EXPECT_EQ(PolicyFor(name, policies), expected) << name;
+  for (const auto& [name, expected] : kCases)
+    EXPECT_EQ(PolicyFor(name, policies), expected) << name;
   EXPECT_EQ(PolicyFor("LOG", PolicyNames()), "");
   EXPECT_EQ(PolicyFor("1.log", PolicyNames()), "log");
   EXPECT_EQ(PolicyFor("1.sst", PolicyNames()), "immutable");
@@ -69,7 +77,8 @@ TEST(GrowsAsStream, IsTrueForLogsAndTablesOnly) {
   for (const char* name : {"000004.log", "MANIFEST-000005", "000009.sst", "000010.blob"}) {
     EXPECT_TRUE(GrowsAsStream(name)) << name;
   }
-  for (const char* name : {"CURRENT", "IDENTITY", "OPTIONS-000007", "000008.dbtmp", "LOG", "LOCK"}) {
+  for (const char* name :
+       {"CURRENT", "IDENTITY", "OPTIONS-000007", "000008.dbtmp", "LOG", "LOCK"}) {
     EXPECT_FALSE(GrowsAsStream(name)) << name;
   }
 }

@@ -144,8 +144,7 @@ IOStatus RandomAccessFile::MultiRead(FSReadRequest* requests, size_t count, cons
     if (requests[i].scratch == nullptr && requests[i].len > 0) return NoBuffer(path_);
     ranges.push_back({requests[i].offset, requests[i].len});
   }
-  const Result<std::vector<fs::ReadBytes>> read =
-      volume_->ReadRanges(handle_, std::move(ranges));
+  const Result<std::vector<fs::ReadBytes>> read = volume_->ReadRanges(handle_, std::move(ranges));
   if (!read.ok()) {
     // One damaged block must not take the other requests along; any other failure is of all.
     for (size_t i = 0; i < count; ++i) {
@@ -169,8 +168,8 @@ IOStatus RandomAccessFile::ReadAsync(FSReadRequest& request, const IOOptions&,
                                      void* callback_argument, void** io_handle,
                                      rocksdb::IOHandleDeleter* deleter, IODebugContext*) {
   if (request.scratch == nullptr && request.len > 0) return NoBuffer(path_);
-  *io_handle = AsyncRead::Start(volume_, handle_, path_, request, std::move(callback),
-                                callback_argument);
+  *io_handle =
+      AsyncRead::Start(volume_, handle_, path_, request, std::move(callback), callback_argument);
   *deleter = [](void* handle) { delete static_cast<AsyncRead*>(handle); };
   return IOStatus::OK();
 }

@@ -28,8 +28,7 @@ Status SetBytes(std::string_view option, std::string_view value, uint64_t min, u
   return Status::Ok();
 }
 
-Status SetName(std::string_view option, std::string_view value, bool empty_ok,
-               std::string* field) {
+Status SetName(std::string_view option, std::string_view value, bool empty_ok, std::string* field) {
   if ((value.empty() && !empty_ok) || value.size() > limits::kNameBytesMax) {
     return Bad(option, value,
                fmt::format("must be a name of 1 to {} bytes", limits::kNameBytesMax));
@@ -69,9 +68,9 @@ Status SetOption(std::string_view option, std::string_view value, Uri* uri) {
     uri->log = *level;
     return Status::Ok();
   }
-  return Status(Code::kInvalidArgument,
-                fmt::format("the moraine URI has no option '{}'; there are {}", option,
-                            kOptionNames));
+  return Status(
+      Code::kInvalidArgument,
+      fmt::format("the moraine URI has no option '{}'; there are {}", option, kOptionNames));
 }
 
 Status SetOptions(std::string_view text, Uri* uri) {
@@ -99,9 +98,9 @@ std::string Uri::ConnectionKey() const {
 
 Result<Uri> ParseUri(std::string_view text, const char* default_metaserver) {
   if (!text.starts_with(kScheme)) {
-    return Status(Code::kInvalidArgument,
-                  fmt::format("'{}' is no moraine URI: moraine://HOST:PORT[/path][?option=value]",
-                              text));
+    return Status(
+        Code::kInvalidArgument,
+        fmt::format("'{}' is no moraine URI: moraine://HOST:PORT[/path][?option=value]", text));
   }
   std::string_view rest = text.substr(kScheme.size());
   const size_t question = std::min(rest.find('?'), rest.size());
@@ -113,7 +112,8 @@ Result<Uri> ParseUri(std::string_view text, const char* default_metaserver) {
     if (default_metaserver == nullptr || *default_metaserver == '\0') {
       return Status(Code::kInvalidArgument,
                     fmt::format("'{}' names no metaserver, and MORAINE_METASERVER is not set: "
-                                "moraine://HOST:PORT[/path]", text));
+                                "moraine://HOST:PORT[/path]",
+                                text));
     }
     host = default_metaserver;
   }

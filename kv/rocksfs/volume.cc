@@ -126,9 +126,8 @@ Task<Result<std::vector<fs::DirectoryEntry>>> Volume::ListTask(std::string path)
   std::vector<fs::DirectoryEntry> entries;
   std::string after;
   for (bool more = true; more;) {
-    MORAINE_CO_ASSIGN_OR_RETURN(
-        fs::DirectoryPage page,
-        co_await cluster_->ReadDirectory(directory, after, kListPageEntries));
+    MORAINE_CO_ASSIGN_OR_RETURN(fs::DirectoryPage page, co_await cluster_->ReadDirectory(
+                                                            directory, after, kListPageEntries));
     more = page.more && !page.entries.empty();
     if (more) after = page.entries.back().name;
     for (fs::DirectoryEntry& entry : page.entries) entries.push_back(std::move(entry));
@@ -196,8 +195,8 @@ Task<Result<fs::Attributes>> Volume::MakeDirectoryTask(Place place) {
   fs::NewEntry entry;
   entry.type = fs::FileType::kDirectory;
   entry.mode = kDirectoryMode;
-  MORAINE_CO_ASSIGN_OR_RETURN(fs::Created created, co_await cluster_->Create(
-                                                       parent, place.name, std::move(entry), false));
+  MORAINE_CO_ASSIGN_OR_RETURN(
+      fs::Created created, co_await cluster_->Create(parent, place.name, std::move(entry), false));
   co_return std::move(created.attributes);
 }
 
@@ -227,8 +226,7 @@ Status Volume::MakeDirectories(const std::string& path) {
 Task<Result<std::optional<fs::Attributes>>> Volume::RenameTask(Place from, Place to, bool want) {
   MORAINE_CO_ASSIGN_OR_RETURN(const InodeId parent, co_await DirectoryOf(from));
   MORAINE_CO_ASSIGN_OR_RETURN(const InodeId new_parent, co_await DirectoryOf(to));
-  MORAINE_CO_RETURN_IF_ERROR(
-      co_await cluster_->Rename(parent, from.name, new_parent, to.name));
+  MORAINE_CO_RETURN_IF_ERROR(co_await cluster_->Rename(parent, from.name, new_parent, to.name));
   if (!want) co_return std::optional<fs::Attributes>();
   Result<fs::Attributes> attributes = co_await cluster_->Lookup(new_parent, to.name);
   // The rename is done; without the attributes memory is unsure, which is no error of the rename.
@@ -243,8 +241,8 @@ Status Volume::Rename(const std::string& from, const std::string& to) {
   std::optional<OwnedNames::Entry> entry;
   if (source.owned != nullptr) entry = source.owned->Get(source.name);
   const bool want = target.owned != nullptr && !entry.has_value();
-  const Result<std::optional<fs::Attributes>> renamed = cluster_->Block(
-      [this, &source, &target, want] { return RenameTask(source, target, want); });
+  const Result<std::optional<fs::Attributes>> renamed =
+      cluster_->Block([this, &source, &target, want] { return RenameTask(source, target, want); });
   Doubt(source.owned, renamed.status());
   Doubt(target.owned, renamed.status());
   if (!renamed.ok()) return renamed.status();

@@ -39,9 +39,9 @@ struct ReadHandle {
 };
 
 struct VolumeOptions {
-  Duration timeout = std::chrono::seconds(30);        // the client's; Stop waits a little longer
+  Duration timeout = std::chrono::seconds(30);  // the client's; Stop waits a little longer
   uint64_t read_ahead_bytes = 4 << 20;
-  std::string owner = "rocksdb";                      // for people, beside a directory's token
+  std::string owner = "rocksdb";  // for people, beside a directory's token
   GatherOptions gather;
 };
 
@@ -52,9 +52,9 @@ class Volume {
   ~Volume();
 
   // ---- Names
-  Result<fs::Attributes> Stat(const std::string& path);                      // (memory)
-  Result<InodeId> OpenDirectory(const std::string& path);                    // (memory)
-  Result<std::vector<fs::DirectoryEntry>> List(const std::string& path);     // (memory)
+  Result<fs::Attributes> Stat(const std::string& path);                   // (memory)
+  Result<InodeId> OpenDirectory(const std::string& path);                 // (memory)
+  Result<std::vector<fs::DirectoryEntry>> List(const std::string& path);  // (memory)
   Status Remove(const std::string& path);
   Status MakeDirectory(const std::string& path);
   // With all directories above; those that exist are fine.

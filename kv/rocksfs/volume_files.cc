@@ -32,8 +32,8 @@ struct Stopped {
 };
 
 Task<Result<Stopped>> StopWithin(Cluster* cluster,
-                                std::vector<std::shared_ptr<GatheringWriter>> writers,
-                                Duration bound) {
+                                 std::vector<std::shared_ptr<GatheringWriter>> writers,
+                                 Duration bound) {
   Loop& loop = cluster->loop();
   auto done = std::make_shared<OneShot<Status>>(loop);
   loop.Spawn(RunStop(cluster, std::move(writers), done));
@@ -47,9 +47,7 @@ Status CheckRegular(const fs::Attributes& attributes, const std::string& path) {
   return Status(Code::kIsDirectory, path + " is no regular file");
 }
 
-Task<Result<uint64_t>> CountMetadataCalls(Cluster* cluster) {
-  co_return cluster->metadata_calls();
-}
+Task<Result<uint64_t>> CountMetadataCalls(Cluster* cluster) { co_return cluster->metadata_calls(); }
 
 }  // namespace
 
@@ -154,8 +152,7 @@ Status Volume::Close(std::shared_ptr<GatheringWriter> writer) {
   return closed;
 }
 
-Task<Result<fs::Attributes>> Volume::TruncateTask(Place place, InodeId inode,
-                                                  uint64_t size) {
+Task<Result<fs::Attributes>> Volume::TruncateTask(Place place, InodeId inode, uint64_t size) {
   MORAINE_CO_RETURN_IF_ERROR(CheckToken(place.owned));
   MORAINE_CO_ASSIGN_OR_RETURN(std::shared_ptr<fs::File> file,
                               co_await cluster_->Open(inode, fs::Client::OpenMode::kWrite));
@@ -190,16 +187,16 @@ Task<Result<ReadHandle>> Volume::OpenTask(std::string path,
                                           std::optional<OwnedNames::Entry> known) {
   ReadHandle handle;
   if (known.has_value() && known->layout != nullptr) {
-    MORAINE_CO_ASSIGN_OR_RETURN(
-        handle.file, co_await cluster_->OpenOwned(known->attributes, *known->layout));
+    MORAINE_CO_ASSIGN_OR_RETURN(handle.file,
+                                co_await cluster_->OpenOwned(known->attributes, *known->layout));
   } else {
     if (!known.has_value()) {
       known.emplace();
       MORAINE_CO_ASSIGN_OR_RETURN(known->attributes, co_await cluster_->Resolve(path));
       MORAINE_CO_RETURN_IF_ERROR(CheckRegular(known->attributes, path));
     }
-    MORAINE_CO_ASSIGN_OR_RETURN(handle.file, co_await cluster_->Open(known->attributes.inode,
-                                                                     fs::Client::OpenMode::kRead));
+    MORAINE_CO_ASSIGN_OR_RETURN(
+        handle.file, co_await cluster_->Open(known->attributes.inode, fs::Client::OpenMode::kRead));
   }
   handle.writer = FindWriter(known->attributes.inode);
   handle.size_at_open = handle.file->size();
@@ -231,8 +228,9 @@ Result<fs::ReadBytes> Volume::Read(const ReadHandle& handle, uint64_t offset, ui
 
 Result<std::vector<fs::ReadBytes>> Volume::ReadRanges(const ReadHandle& handle,
                                                       std::vector<fs::File::Range> ranges) {
-  const auto read = [](ReadHandle from, std::vector<fs::File::Range> wanted)
-      -> Task<Result<std::vector<fs::ReadBytes>>> {
+  const auto read =
+      [](ReadHandle from,
+         std::vector<fs::File::Range> wanted) -> Task<Result<std::vector<fs::ReadBytes>>> {
     if (const std::shared_ptr<GatheringWriter> writer = from.writer.lock()) {
       (co_await writer->Drain()).Ignore();
     }
@@ -259,7 +257,7 @@ Task<Volume::HeldWriters> Volume::DetachWriters(InodeId directory) {
 }
 
 Task<Result<fs::OwnedDirectory>> Volume::LockTask(std::shared_ptr<OwnedNames> names,
-                                                 std::string name) {
+                                                  std::string name) {
   const InodeId directory = names->directory();
   // Acquiring fences what is open in the directory, our own files too (RocksDB writes its LOG there
   // before it locks): they are sealed in good order and opened again under the token.
@@ -272,8 +270,7 @@ Task<Result<fs::OwnedDirectory>> Volume::LockTask(std::shared_ptr<OwnedNames> na
   }
   fs::NewEntry entry;
   entry.exclusive = false;
-  Result<fs::Created> created =
-      co_await cluster_->Create(directory, name, std::move(entry), false);
+  Result<fs::Created> created = co_await cluster_->Create(directory, name, std::move(entry), false);
   if (!created.ok()) {
     (co_await cluster_->ReleaseDirectory(directory)).Ignore();
     co_return created.status();
@@ -314,8 +311,8 @@ Result<InodeId> Volume::Lock(const std::string& lock_file_path) {
   if (!BeginOwning(directory, split.directory, names)) {
     return Status(Code::kBusy, "lock hold by current process: it owns " + split.directory);
   }
-  Result<fs::OwnedDirectory> owned = cluster_->Block(
-      [this, &names, &split] { return LockTask(names, split.name); });
+  Result<fs::OwnedDirectory> owned =
+      cluster_->Block([this, &names, &split] { return LockTask(names, split.name); });
   if (!owned.ok()) {
     EndOwning(directory);
     return owned.status();
@@ -368,8 +365,7 @@ Task<Status> Volume::UnlockTask(InodeId directory) {
 
 Status Volume::Unlock(InodeId directory) {
   ForgetNames(directory);
-  const Status released =
-      cluster_->Block([this, directory] { return UnlockTask(directory); });
+  const Status released = cluster_->Block([this, directory] { return UnlockTask(directory); });
   EndOwning(directory);
   return released;
 }
@@ -383,8 +379,8 @@ bool Volume::Stop(Duration bound) {
     stopped_ = true;
   }
   metadata_calls_at_stop_ = MetadataCalls();
-  const Result<Stopped> stopped = cluster_->Block(
-      [this, bound] { return StopWithin(cluster_.get(), Writers(), bound); });
+  const Result<Stopped> stopped =
+      cluster_->Block([this, bound] { return StopWithin(cluster_.get(), Writers(), bound); });
   cluster_->Refuse();
   if (!stopped.ok()) {
     LogWarning("the connection to the cluster was left open: {}", stopped.status().ToString());

@@ -46,8 +46,7 @@ IOStatus WritableFile::PositionedAppend(const Slice& data, uint64_t offset, cons
 
 IOStatus WritableFile::PositionedAppend(const Slice& data, uint64_t offset,
                                         const IOOptions& options,
-                                        const rocksdb::DataVerificationInfo&,
-                                        IODebugContext* dbg) {
+                                        const rocksdb::DataVerificationInfo&, IODebugContext* dbg) {
   return PositionedAppend(data, offset, options, dbg);
 }
 
@@ -90,8 +89,7 @@ size_t WritableFile::GetUniqueId(char* id, size_t max_size) const {
 
 // ---- InfoLogFile
 
-InfoLogFile::InfoLogFile(VolumePtr volume, std::shared_ptr<InfoLog> log,
-                                   std::string path)
+InfoLogFile::InfoLogFile(VolumePtr volume, std::shared_ptr<InfoLog> log, std::string path)
     : volume_(std::move(volume)), log_(std::move(log)), path_(std::move(path)) {}
 
 InfoLogFile::~InfoLogFile() {

@@ -154,6 +154,7 @@ def fio(mount, name, *words, timeout=200):
             "--bs=16k",
             "--verify=xxhash",
             "--verify_fatal=1",
+            "--verify_state_save=0",
             "--fallocate=none",
             "--ioengine=psync",
             *words,

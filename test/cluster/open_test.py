@@ -40,8 +40,7 @@ def main():
         calls = cluster.metadata_calls() - calls
         say(
             "closed database of %d SSTs: opened elsewhere in %.1f ms, first read %.2f ms later, "
-            "%d metadata calls"
-            % (times[2], times[0], times[1], calls)
+            "%d metadata calls" % (times[2], times[0], times[1], calls)
         )
         assert times[2] >= 100, "the database has too few SSTs to mean anything"
 
@@ -67,8 +66,7 @@ def main():
         assert owner.returncode == 3 and "fenced=1" in output, output
         say(
             "taken from a living writer (now fenced): opened in %.1f ms, first read %.2f ms later, "
-            "%d metadata calls"
-            % (times[0], times[1], calls)
+            "%d metadata calls" % (times[0], times[1], calls)
         )
         say(cluster.oracle("verify_subset", "/db", live_note, "--start", str(KEYS)).stdout.strip())
         after = stored_bytes(cluster)

@@ -1,5 +1,5 @@
-// A server with a few fixed answers for clients made by Thrift's own compiler. Prints its port on the
-// first line and ends when its standard input does.
+// A server with a few fixed answers for clients made by Thrift's own compiler. Prints its port on
+// the first line and ends when its standard input does.
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -48,14 +48,18 @@ Task<Result<idl::ReadResponse>> Read(rpc::CallContext* context) {
 
 void Register(rpc::Server& server) {
   server.Handle(idl::kClusterStatus,
-                [](rpc::CallContext&, idl::Empty) -> Task<Result<idl::ClusterStatus>> { return ClusterStatus(); });
-  server.Handle(idl::kGetAttributes,
-                [](rpc::CallContext&, idl::InodeRequest request) -> Task<Result<idl::AttributesResponse>> {
-                  return GetAttributes(request.inode);
+                [](rpc::CallContext&, idl::Empty) -> Task<Result<idl::ClusterStatus>> {
+                  return ClusterStatus();
                 });
-  server.Handle(idl::kRead, [](rpc::CallContext& context, idl::ReadRequest) -> Task<Result<idl::ReadResponse>> {
-    return Read(&context);
-  });
+  server.Handle(
+      idl::kGetAttributes,
+      [](rpc::CallContext&, idl::InodeRequest request) -> Task<Result<idl::AttributesResponse>> {
+        return GetAttributes(request.inode);
+      });
+  server.Handle(idl::kRead,
+                [](rpc::CallContext& context, idl::ReadRequest) -> Task<Result<idl::ReadResponse>> {
+                  return Read(&context);
+                });
 }
 
 Task<void> StopWhenInputEnds(UringLoop* loop, rpc::Server* server) {
@@ -78,7 +82,8 @@ int Main() {
   MetricRegistry metrics;
   rpc::ServerOptions options;
   options.listen = {"127.0.0.1", 0};
-  rpc::Server server(**loop, {idl::Role::kMetaserver, "stock", "stock server", ServerId()}, options, metrics);
+  rpc::Server server(**loop, {idl::Role::kMetaserver, "stock", "stock server", ServerId()}, options,
+                     metrics);
   Register(server);
   if (const Status started = server.Start(); !started.ok()) {
     fmt::print(stderr, "{}\n", started.ToString());
