@@ -268,7 +268,7 @@ TEST(RpcDoor, SmallAnswersThatNobodyReadsAreBounded) {
 // others hold while they wait.
 TEST(RpcDoor, RoomForBulkBothWaysDoesNotLock) {
   RpcWorld rig(12);
-  constexpr int kPeers = 80;
+  constexpr int kPeers = 160;
   static_assert(kPeers * limits::kBulkBytesMax > limits::kServerBulkBytesMax);
   const std::string quarter(limits::kBulkBytesMax / 4, 'x');
   int done = 0;
