@@ -69,7 +69,8 @@ Result<ChunkHeader> DecodeChunkHeader(ConstBytes page) {
   }
   const uint32_t version = LoadLittle32(at + 8);
   if (version != kVersion) {
-    return {Code::kWrongVersion, fmt::format("chunk file of version {}, this program knows {}", version, kVersion)};
+    return {Code::kWrongVersion,
+            fmt::format("chunk file of version {}, this program knows {}", version, kVersion)};
   }
   const uint32_t state = LoadLittle32(at + 12);
   ChunkHeader header;

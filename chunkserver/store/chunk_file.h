@@ -18,8 +18,12 @@ inline constexpr uint64_t kGroupBlocks = kPageBytes / sizeof(uint64_t);  // of o
 inline constexpr uint64_t kGroupBytes = kGroupBlocks * limits::kBlockBytes;
 inline constexpr size_t kNameTextMax = 64;  // of a policy's name and of a cluster id in a header
 
-constexpr uint64_t BlockFloor(uint64_t offset) { return offset / limits::kBlockBytes * limits::kBlockBytes; }
-constexpr uint64_t BlockCeil(uint64_t offset) { return BlockFloor(offset + limits::kBlockBytes - 1); }
+constexpr uint64_t BlockFloor(uint64_t offset) {
+  return offset / limits::kBlockBytes * limits::kBlockBytes;
+}
+constexpr uint64_t BlockCeil(uint64_t offset) {
+  return BlockFloor(offset + limits::kBlockBytes - 1);
+}
 // Blocks that bytes [0, length) touch.
 constexpr uint64_t BlocksOf(uint64_t length) { return BlockCeil(length) / limits::kBlockBytes; }
 

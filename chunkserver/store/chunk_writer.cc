@@ -26,12 +26,14 @@ void ChunkWriter::SetChecksum(uint64_t block, uint64_t checksum) {
   } else {
     checksums_[block] = checksum;
     clean_blocks_ = std::min(clean_blocks_, block);
+    ++changes_;
   }
 }
 
 void ChunkWriter::CutChecksums(uint64_t blocks) {
   if (blocks >= checksums_.size()) return;
   checksums_.resize(blocks);
+  ++changes_;
   clean_blocks_ = std::min(clean_blocks_, blocks);
 }
 
@@ -70,8 +72,10 @@ Task<Status> ChunkWriter::WriteChecksums(uint64_t blocks) {
       StoreLittle64(page.data() + (block - first) * sizeof(uint64_t), checksums_[block]);
     }
     const ConstBytes piece = page.bytes();
+    const uint64_t changes = changes_;
     MORAINE_CO_RETURN_IF_ERROR(
         co_await file_->WriteAt(ChecksumPageOffset(group), std::span(&piece, 1)));
+    if (changes != changes_) break;  // a seal cut meanwhile; it writes the page again
     clean_blocks_ = std::max(clean_blocks_, end);
   }
   co_return Status::Ok();
@@ -119,8 +123,9 @@ Task<Status> ReadChunkBlocks(std::shared_ptr<File> file, uint64_t chunk_offset, 
     MORAINE_CO_ASSIGN_OR_RETURN(const size_t size,
                                 co_await file->ReadAt(FileOffsetOf(chunk_offset), piece));
     if (size < piece.size()) {
-      co_return Status(Code::kCorruption,
-                       fmt::format("the chunk's file ends inside the block at {}", chunk_offset + size));
+      co_return Status(
+          Code::kCorruption,
+          fmt::format("the chunk's file ends inside the block at {}", chunk_offset + size));
     }
     out = out.subspan(piece.size());
     chunk_offset += piece.size();

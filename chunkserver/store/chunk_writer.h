@@ -54,6 +54,7 @@ class ChunkWriter {
   std::shared_ptr<File> file_;
   std::vector<uint64_t> checksums_;
   uint64_t clean_blocks_ = 0;
+  uint64_t changes_ = 0;  // of checksums that were there: a write under way no longer counts
   bool name_durable_ = false;
 };
 

@@ -62,10 +62,12 @@ Journal::Journal(Loop& loop, std::unique_ptr<File> file, const JournalScan& scan
 Journal::~Journal() = default;
 
 void Journal::Start(std::function<uint64_t()> oldest_needed, std::function<void()> on_pressure,
-                    std::function<void(const Status&)> on_failure) {
+                    std::function<void(const Status&)> on_failure,
+                    std::function<Status()> may_wait) {
   oldest_needed_ = std::move(oldest_needed);
   on_pressure_ = std::move(on_pressure);
   on_failure_ = std::move(on_failure);
+  may_wait_ = std::move(may_wait);
   tasks_.Spawn(RunWriter());
 }
 
@@ -96,6 +98,7 @@ Task<Result<Journal::Admission>> Journal::Admit(uint64_t bytes) {
          used_bytes() + admitted_bytes_ + need > admitted_limit()) {
     if (!failure_.ok()) co_return failure_;
     if (closing_) co_return Status(Code::kCanceled, "the store is closing");
+    MORAINE_CO_RETURN_IF_ERROR(may_wait_());
     on_pressure_();
     co_await space_.Wait();
   }

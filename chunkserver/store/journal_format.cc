@@ -80,12 +80,14 @@ Result<JournalHeader> DecodeJournalHeader(ConstBytes page) {
       std::memcmp(page.data(), kJournalMagic, sizeof(kJournalMagic)) != 0) {
     return {Code::kCorruption, "not a journal"};
   }
-  if (BlockChecksum(page.first(kHeaderChecksumAt)) != LoadLittle64(page.data() + kHeaderChecksumAt)) {
+  if (BlockChecksum(page.first(kHeaderChecksumAt)) !=
+      LoadLittle64(page.data() + kHeaderChecksumAt)) {
     return {Code::kCorruption, "the journal's header does not match its checksum"};
   }
   const uint32_t version = LoadLittle32(page.data() + 8);
   if (version != kVersion) {
-    return {Code::kWrongVersion, fmt::format("journal of version {}, this program knows {}", version, kVersion)};
+    return {Code::kWrongVersion,
+            fmt::format("journal of version {}, this program knows {}", version, kVersion)};
   }
   JournalHeader header{LoadLittle64(page.data() + 16), LoadLittle64(page.data() + 24)};
   if (header.region_bytes % kPageBytes != 0 || header.region_bytes < kJournalRegionBytesMin) {
@@ -164,14 +166,16 @@ std::optional<FrameHeader> PeekFrameHeader(ConstBytes bytes, uint64_t journal_id
 }
 
 Status CheckFrame(const FrameHeader& header, MutableBytes frame) {
-  if (frame.size() != header.frame_bytes) return {Code::kCorruption, "a journal frame is cut short"};
+  if (frame.size() != header.frame_bytes)
+    return {Code::kCorruption, "a journal frame is cut short"};
   std::byte* at = frame.data();
   const uint64_t said = LoadLittle64(at + kFrameChecksumAt);
   StoreLittle64(at + kFrameChecksumAt, 0);
   const bool match = BlockChecksum(frame) == said;
   StoreLittle64(at + kFrameChecksumAt, said);
   if (!match || LoadLittle64(at + 24) != header.sequence) {
-    return {Code::kCorruption, fmt::format("journal frame {} does not match its checksum", header.sequence)};
+    return {Code::kCorruption,
+            fmt::format("journal frame {} does not match its checksum", header.sequence)};
   }
   return Status::Ok();
 }
@@ -182,7 +186,8 @@ Result<std::vector<DecodedRecord>> DecodeRecords(const FrameHeader& header, Cons
   }
   Reader reader(frame.subspan(kFrameHeaderBytes, header.payload_bytes));
   std::vector<DecodedRecord> records;
-  for (uint32_t i = 0; i < header.records && reader.ok(); ++i) records.push_back(DecodeRecord(reader));
+  for (uint32_t i = 0; i < header.records && reader.ok(); ++i)
+    records.push_back(DecodeRecord(reader));
   MORAINE_RETURN_IF_ERROR(reader.Finish("journal frame"));
   return records;
 }

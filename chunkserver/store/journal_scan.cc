@@ -13,7 +13,8 @@ namespace {
 
 constexpr uint64_t kScanBytes = 1ULL << 20;
 
-Task<Result<Buffer>> ReadFrame(File& file, const JournalHeader& journal, const FrameHeader& header) {
+Task<Result<Buffer>> ReadFrame(File& file, const JournalHeader& journal,
+                               const FrameHeader& header) {
   Buffer frame = Buffer::Allocate(header.frame_bytes);
   const uint64_t at = kJournalPrefixBytes + header.position % journal.region_bytes;
   MORAINE_CO_ASSIGN_OR_RETURN(const size_t size, co_await file.ReadAt(at, frame.bytes()));
@@ -30,7 +31,8 @@ Task<Result<std::multimap<uint64_t, FrameHeader>>> ReadHeaders(File& file, Journ
     const uint64_t want = std::min(kScanBytes, journal.region_bytes - at);
     auto size = co_await file.ReadAt(kJournalPrefixBytes + at, piece.bytes().first(want));
     if (!size.ok()) co_return size.status();
-    if (*size < want) co_return Status(Code::kCorruption, "the journal is shorter than its header says");
+    if (*size < want)
+      co_return Status(Code::kCorruption, "the journal is shorter than its header says");
     for (uint64_t page = 0; page < want; page += kPageBytes) {
       const auto header = PeekFrameHeader(piece.bytes().subspan(page, kPageBytes), journal.id);
       if (!header || header->position % journal.region_bytes != at + page) continue;

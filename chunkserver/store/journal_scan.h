@@ -13,11 +13,12 @@ namespace moraine::chunkserver {
 
 struct JournalScan {
   JournalHeader header;
-  std::vector<FrameHeader> live;  // from the tail to the newest, in order; damaged ones are left out
+  std::vector<FrameHeader>
+      live;  // from the tail to the newest, in order; damaged ones are left out
   uint64_t next_sequence = 1;
   uint64_t next_position = 0;
-  bool damaged = false;           // a frame that was acknowledged is missing or bad
-  uint64_t damaged_until = 0;     // then: the highest sequence that is missing
+  bool damaged = false;        // a frame that was acknowledged is missing or bad
+  uint64_t damaged_until = 0;  // then: the highest sequence that is missing
 };
 
 // Reads the headers of the whole file, one MiB at a time. Errors: kCorruption or kWrongVersion of

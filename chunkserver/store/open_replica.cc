@@ -13,15 +13,16 @@ namespace moraine::chunkserver {
 Status CheckPieces(uint64_t offset, ConstBytes bytes, std::span<const uint64_t> checksums) {
   if (bytes.empty()) return Status::Ok();
   if (checksums.size() != BlocksOf(offset + bytes.size()) - offset / limits::kBlockBytes) {
-    return {Code::kInvalidArgument, fmt::format("{} checksums for {} bytes at {}", checksums.size(),
-                                                bytes.size(), offset)};
+    return {Code::kInvalidArgument,
+            fmt::format("{} checksums for {} bytes at {}", checksums.size(), bytes.size(), offset)};
   }
   size_t index = 0;
   while (!bytes.empty()) {
     const uint64_t room = limits::kBlockBytes - offset % limits::kBlockBytes;
     const ConstBytes piece = bytes.first(std::min<uint64_t>(room, bytes.size()));
     if (BlockChecksum(piece) != checksums[index]) {
-      return {Code::kCorruption, fmt::format("the bytes at {} do not match their checksum", offset)};
+      return {Code::kCorruption,
+              fmt::format("the bytes at {} do not match their checksum", offset)};
     }
     ++index;
     offset += piece.size();
@@ -69,8 +70,10 @@ OpenReplica::~OpenReplica() {
 }
 
 Status OpenReplica::CheckWritable() const {
-  if (retired_) return {Code::kUnknownChunk, fmt::format("chunk {} was deleted here", chunk_.value())};
-  if (damaged_) return {Code::kCorruption, fmt::format("the replica of chunk {} is damaged", chunk_.value())};
+  if (retired_)
+    return {Code::kUnknownChunk, fmt::format("chunk {} was deleted here", chunk_.value())};
+  if (damaged_)
+    return {Code::kCorruption, fmt::format("the replica of chunk {} is damaged", chunk_.value())};
   return context_.CheckWritable();
 }
 
@@ -82,7 +85,8 @@ Task<Result<Semaphore::Units>> OpenReplica::TakeTurn() {
 }
 
 JournalRecord OpenReplica::RecordOf(RecordKind kind, uint64_t number) const {
-  return {kind, chunk_, writer_.header().incarnation, rules_.epoch(), number, writer_.header().origin};
+  return {kind,           chunk_, writer_.header().incarnation,
+          rules_.epoch(), number, writer_.header().origin};
 }
 
 void OpenReplica::QueueCreation() {
@@ -101,7 +105,8 @@ Task<Status> OpenReplica::Created() {
 // The checksums of the blocks that are whole now. A block that came as one piece has the one that
 // was verified on arrival; one made of several appends is hashed here.
 void OpenReplica::NoteBlocks(uint64_t from, const AppendCall& call) {
-  for (uint64_t block = writer_.blocks(); block < pending_.full_end() / limits::kBlockBytes; ++block) {
+  for (uint64_t block = writer_.blocks(); block < pending_.full_end() / limits::kBlockBytes;
+       ++block) {
     const uint64_t begin = block * limits::kBlockBytes;
     const bool whole = !call.checksums.empty() && begin >= from;
     writer_.SetChecksum(block, whole ? call.checksums[block - from / limits::kBlockBytes]
@@ -132,8 +137,9 @@ Task<Result<AppendResult>> OpenReplica::Append(AppendCall call, bool copy) {
     MORAINE_CO_ASSIGN_OR_RETURN(admission, co_await context_.journal->Admit(bytes));
   }
   MORAINE_CO_RETURN_IF_ERROR(CheckWritable());
-  const auto verdict = copy ? rules_.Copy(call.epoch, call.offset, size)
-                            : rules_.Append({call.epoch, call.offset, size, call.sync, call.committed});
+  const auto verdict =
+      copy ? rules_.Copy(call.epoch, call.offset, size)
+           : rules_.Append({call.epoch, call.offset, size, call.sync, call.committed});
   if (!verdict.ok()) co_return verdict.status();
   if (*verdict == protocol::AppendVerdict::kWrite) {
     TakeBytes(call);
@@ -221,9 +227,11 @@ Task<Result<ReplicaInfo>> OpenReplica::Seal(Epoch epoch, uint64_t length) {
     if (!seal_block_.empty()) writer_.SetChecksum(writer_.blocks(), BlockChecksum(seal_block_));
     seal_frame_ = context_.journal->Enqueue(RecordOf(RecordKind::kSeal, length), seal_block_);
     turn.Release();
-    MORAINE_CO_RETURN_IF_ERROR(context_.NoteWrite(co_await context_.journal->Committed(seal_frame_)));
+    MORAINE_CO_RETURN_IF_ERROR(
+        context_.NoteWrite(co_await context_.journal->Committed(seal_frame_)));
   } else if (seal_frame_ != 0) {
-    MORAINE_CO_RETURN_IF_ERROR(context_.NoteWrite(co_await context_.journal->Committed(seal_frame_)));
+    MORAINE_CO_RETURN_IF_ERROR(
+        context_.NoteWrite(co_await context_.journal->Committed(seal_frame_)));
   }
   rules_.OnSynced(length);
   co_return Info();

@@ -1,8 +1,8 @@
 // A replica that is not (or not yet visibly in its file) sealed: it takes appends and makes them
 // durable, through the journal when they are small and through its file when they are large.
 //
-// Owns the bytes that are not in the file, the file while it is written, and the rules of the append
-// protocol (protocol/append_replica.h) for this chunk. Lengths, each at most the one before:
+// Owns the bytes that are not in the file, the file while it is written, and the rules of the
+// append protocol (protocol/append_replica.h) for this chunk. Lengths, each at most the one before:
 //
 //   held          accepted, in memory or in the file
 //   journal_end   below it, bytes are in journal records that are queued, or in durable blocks
@@ -127,16 +127,16 @@ class OpenReplica : public std::enable_shared_from_this<OpenReplica> {
   uint64_t creation_frame_ = 0;
   uint64_t seal_frame_ = 0;
   std::vector<std::byte> seal_block_;
-  uint64_t cuts_ = 0;           // counts seals, for reads that run beside one
-  int file_syncs_ = 0;          // syncs wait for it instead of using the journal
+  uint64_t cuts_ = 0;   // counts seals, for reads that run beside one
+  int file_syncs_ = 0;  // syncs wait for it instead of using the journal
   bool flushing_behind_ = false;
   bool damaged_ = false;
   bool retired_ = false;
   bool finalized_ = false;
   Condition synced_changed_;
-  Semaphore turns_;             // one call at a time, in order of arrival
-  AsyncMutex file_;             // checkpoint, sync through the file, finalize
-  AsyncMutex flush_;            // one write of blocks at a time
+  Semaphore turns_;   // one call at a time, in order of arrival
+  AsyncMutex file_;   // checkpoint, sync through the file, finalize
+  AsyncMutex flush_;  // one write of blocks at a time
 };
 
 // Checks bytes of a chunk against one checksum per piece between multiples of 4 KiB.

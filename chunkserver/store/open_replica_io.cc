@@ -26,7 +26,8 @@ Task<Status> OpenReplica::MakeDurable(uint64_t end) {
   while (rules_.synced() < end) {
     MORAINE_CO_RETURN_IF_ERROR(CheckWritable());
     if (rules_.held() < end) {
-      co_return Status(Code::kSealed, fmt::format("chunk {} was cut at {}", chunk_.value(), rules_.held()));
+      co_return Status(Code::kSealed,
+                       fmt::format("chunk {} was cut at {}", chunk_.value(), rules_.held()));
     }
     if (file_syncs_ > 0) {
       co_await synced_changed_.Wait();
@@ -43,7 +44,8 @@ Task<Status> OpenReplica::MakeDurable(uint64_t end) {
       journal_end_ = held;
     }
     const uint64_t covered = journal_end_;
-    MORAINE_CO_RETURN_IF_ERROR(context_.NoteWrite(co_await context_.journal->Committed(journal_frame_)));
+    MORAINE_CO_RETURN_IF_ERROR(
+        context_.NoteWrite(co_await context_.journal->Committed(journal_frame_)));
     rules_.OnSynced(covered);
   }
   co_return Status::Ok();
@@ -90,15 +92,16 @@ Task<Status> OpenReplica::FlushTo(uint64_t end) {
     MORAINE_CO_RETURN_IF_ERROR(CheckWritable());
     const uint64_t from = pending_.begin();
     const uint64_t group_end = (from / kGroupBytes + 1) * kGroupBytes;
-    const uint64_t to = std::min({end, pending_.full_end(), group_end,
-                                  from + context_.options.flush_piece_bytes});
+    const uint64_t to =
+        std::min({end, pending_.full_end(), group_end, from + context_.options.flush_piece_bytes});
     MORAINE_CO_RETURN_IF_ERROR(
         context_.NoteWrite(co_await writer_.WriteBlocks(from, pending_.SliceOf(from, to))));
     pending_.DropBefore(to);
     context_.AddDirty(-static_cast<int64_t>(to - from));
     context_.metrics.flush_bytes.Add(to - from);
     if (to == group_end) {
-      const uint64_t blocks = std::min(to / limits::kBlockBytes, writer_.blocks());  // a seal may cut
+      const uint64_t blocks =
+          std::min(to / limits::kBlockBytes, writer_.blocks());  // a seal may cut
       MORAINE_CO_RETURN_IF_ERROR(context_.NoteWrite(co_await writer_.WriteChecksums(blocks)));
     }
   }
@@ -151,7 +154,8 @@ Task<bool> OpenReplica::TryRestate(bool last) {
       pending_.CopyOut(file_end, tail);
     }
     if (tail.size() == carry) {
-      const uint64_t frame = context_.journal->Enqueue(RecordOf(RecordKind::kState, file_end), tail);
+      const uint64_t frame =
+          context_.journal->Enqueue(RecordOf(RecordKind::kState, file_end), tail);
       journal_end_ = std::max(journal_end_, file_end);
       journal_frame_ = frame;
       const uint64_t covered = std::max(file_end, rules_.synced());
@@ -237,6 +241,9 @@ Task<Status> OpenReplica::Finalize() {
 Task<Status> OpenReplica::SyncAll() {
   if (rules_.sealed()) co_return co_await Finalize();
   MORAINE_CO_RETURN_IF_ERROR(co_await Created());
+  if (rules_.synced() == rules_.held()) co_return Status::Ok();
+  MORAINE_CO_ASSIGN_OR_RETURN(auto admission,
+                              co_await context_.journal->Admit(limits::kJournalAppendBytesMax));
   co_return co_await MakeDurable(rules_.held());
 }
 
@@ -253,9 +260,10 @@ OpenReplica::ReadPlan OpenReplica::PlanRead(uint64_t offset, uint64_t length,
   plan.cuts = cuts_;
   // Blocks from here on are not taken from the file or from pending bytes, which may be longer.
   const uint64_t whole_end = rules_.sealed() ? BlockFloor(rules_.held()) : UINT64_MAX;
-  plan.file_end = std::clamp(std::min(pending_.begin(), whole_end), plan.begin, BlockCeil(plan.end));
-  plan.memory_end = std::clamp(std::min(plan.end, whole_end), plan.file_end,
-                               std::max(plan.file_end, plan.end));
+  plan.file_end =
+      std::clamp(std::min(pending_.begin(), whole_end), plan.begin, BlockCeil(plan.end));
+  plan.memory_end =
+      std::clamp(std::min(plan.end, whole_end), plan.file_end, std::max(plan.file_end, plan.end));
   for (uint64_t at = plan.begin; at < plan.file_end; at += limits::kBlockBytes) {
     plan.checksums.push_back(writer_.checksum(at / limits::kBlockBytes));
   }

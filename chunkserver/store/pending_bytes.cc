@@ -49,7 +49,8 @@ void PendingBytes::AppendShared(std::shared_ptr<const Buffer> owner, ConstBytes 
   Append(bytes.first(head));
   // The last run is full up to its last block: it takes no more, the shared bytes come next.
   if (!runs_.empty()) runs_.back().capacity = 0;
-  runs_.push_back(Run{end_, whole, const_cast<std::byte*>(bytes.data() + head), 0, std::move(owner)});
+  runs_.push_back(
+      Run{end_, whole, const_cast<std::byte*>(bytes.data() + head), 0, std::move(owner)});
   end_ += whole;
   Append(bytes.subspan(head + whole));
 }

@@ -1,8 +1,8 @@
 // The end of an open replica that is not in its file: bytes [begin, end), begin a block boundary.
 //
-// Small appends are copied behind each other; whole blocks of a large one are kept where the network
-// put them, at an address that O_DIRECT can write from. Blocks never straddle two pieces of memory.
-// Confined to one loop.
+// Small appends are copied behind each other; whole blocks of a large one are kept where the
+// network put them, at an address that O_DIRECT can write from. Blocks never straddle two pieces of
+// memory. Confined to one loop.
 #pragma once
 
 #include <cstdint>

@@ -35,14 +35,16 @@ Task<Result<Verified>> VerifyBlocks(File& file, uint64_t file_bytes, uint64_t li
     const uint64_t at = FileOffsetOf(verified.end);
     const uint64_t group_left = kGroupBytes - verified.end % kGroupBytes;
     const uint64_t there = file_bytes > at ? file_bytes - at : 0;
-    const uint64_t want = BlockFloor(std::min({kVerifyBytes, group_left, there, limit - verified.end}));
+    const uint64_t want =
+        BlockFloor(std::min({kVerifyBytes, group_left, there, limit - verified.end}));
     if (want == 0) break;
     MORAINE_CO_ASSIGN_OR_RETURN(const size_t size,
                                 co_await file.ReadAt(at, data.bytes().first(want)));
     for (uint64_t done = 0; done + limits::kBlockBytes <= size; done += limits::kBlockBytes) {
       const uint64_t index = verified.end / limits::kBlockBytes % kGroupBlocks;
       const uint64_t checksum = LoadLittle64(page.data() + index * sizeof(uint64_t));
-      if (BlockChecksum(data.bytes().subspan(done, limits::kBlockBytes)) != checksum) co_return verified;
+      if (BlockChecksum(data.bytes().subspan(done, limits::kBlockBytes)) != checksum)
+        co_return verified;
       verified.checksums.push_back(checksum);
       verified.end += limits::kBlockBytes;
     }
@@ -77,7 +79,8 @@ void JournalReplay::Apply(uint64_t sequence, const DecodedRecord& record) {
       }
       const uint64_t known = replica.end() - record.number;
       if (record.bytes.size() <= known) return;
-      replica.bytes.insert(replica.bytes.end(), record.bytes.begin() + static_cast<ptrdiff_t>(known),
+      replica.bytes.insert(replica.bytes.end(),
+                           record.bytes.begin() + static_cast<ptrdiff_t>(known),
                            record.bytes.end());
       return;
     }
@@ -196,12 +199,13 @@ Task<Result<OpenReplica::Found>> RecoverReplica(StoreContext& context, ReplayedR
   }
   const uint64_t end = std::min(std::max(found.flushed, replayed.end()), whole);
   if (end > found.flushed) {
-    const auto from = replayed.bytes.begin() + static_cast<ptrdiff_t>(found.flushed - replayed.file_length);
+    const auto from =
+        replayed.bytes.begin() + static_cast<ptrdiff_t>(found.flushed - replayed.file_length);
     found.tail.assign(from, from + static_cast<ptrdiff_t>(end - found.flushed));
   }
   found.seal_block = std::move(replayed.seal_block);
-  found.rules = protocol::AppendReplica::Reopened(
-      replayed.chunk, replayed.epoch, sealed ? replayed.sealed_length : end, seal);
+  found.rules = protocol::AppendReplica::Reopened(replayed.chunk, replayed.epoch,
+                                                  sealed ? replayed.sealed_length : end, seal);
   co_return found;
 }
 

@@ -26,9 +26,9 @@ struct ReplayedReplica {
   bool deleted = false;
   bool tombstone = false;
   bool done = false;
-  bool gap = false;            // bytes are missing between two records
-  uint64_t first_frame = 0;    // the oldest one it needs
-  uint64_t state_frame = 0;    // of its last STATE or TOMBSTONE
+  bool gap = false;          // bytes are missing between two records
+  uint64_t first_frame = 0;  // the oldest one it needs
+  uint64_t state_frame = 0;  // of its last STATE or TOMBSTONE
 
   uint64_t end() const { return file_length + bytes.size(); }
 };

@@ -88,8 +88,7 @@ Task<Result<ReadResult>> SealedReader::Read(SealedReplica replica, uint64_t offs
   MORAINE_CO_RETURN_IF_ERROR(co_await ReadChunkBlocks(file, result.offset, result.bytes.bytes()));
   result.bytes.Shrink(end - result.offset);
   if (context_.options.verify_reads) {
-    MORAINE_CO_RETURN_IF_ERROR(
-        CheckPieces(result.offset, result.bytes.bytes(), result.checksums));
+    MORAINE_CO_RETURN_IF_ERROR(CheckPieces(result.offset, result.bytes.bytes(), result.checksums));
   }
   co_return result;
 }
@@ -99,7 +98,8 @@ Task<Status> SealedReader::Verify(SealedReplica replica, uint64_t offset, uint64
   if (offset >= end) co_return Status::Ok();
   OpenOptions options;
   options.direct = true;
-  auto opened = co_await context_.loop.disk().Open(context_.PathOf(ChunkPath(replica.chunk)), options);
+  auto opened =
+      co_await context_.loop.disk().Open(context_.PathOf(ChunkPath(replica.chunk)), options);
   if (!opened.ok()) co_return opened.status();
   std::shared_ptr<File> file = std::move(*opened);
   // Its own look at the checksum page too, not the cache's.
@@ -124,7 +124,8 @@ Task<Status> SealedReader::Verify(SealedReplica replica, uint64_t offset, uint64
 void SealedReader::Forget(const SealedReplica& replica) {
   const FileKey key{replica.chunk, replica.incarnation};
   files_.Erase(key);
-  for (uint64_t group = 0; group * kGroupBytes < replica.length; ++group) pages_.Erase({key, group});
+  for (uint64_t group = 0; group * kGroupBytes < replica.length; ++group)
+    pages_.Erase({key, group});
 }
 
 }  // namespace moraine::chunkserver

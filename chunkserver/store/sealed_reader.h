@@ -1,5 +1,5 @@
-// Reads and verifies sealed replicas. Keeps the files and checksum pages that were used last, so that
-// a read costs one disk read, or none from the page cache. Confined to one loop.
+// Reads and verifies sealed replicas. Keeps the files and checksum pages that were used last, so
+// that a read costs one disk read, or none from the page cache. Confined to one loop.
 #pragma once
 
 #include <array>
@@ -31,16 +31,16 @@ class SealedReader {
   // Whole blocks around [offset, offset + length), cut at the chunk's length. kCorruption: the
   // replica is damaged.
   Task<Result<ReadResult>> Read(SealedReplica replica, uint64_t offset, uint64_t length);
-  // Verifies the blocks from `offset` on, at most `bytes`, by direct reads that leave the page cache
-  // alone.
+  // Verifies the blocks from `offset` on, at most `bytes`, by direct reads that leave the page
+  // cache alone.
   Task<Status> Verify(SealedReplica replica, uint64_t offset, uint64_t bytes);
   // Its file is gone or another one now.
   void Forget(const SealedReplica& replica);
 
  private:
   using ChecksumPage = std::array<uint64_t, kGroupBlocks>;
-  using FileKey = std::pair<ChunkId, uint64_t>;                  // with the incarnation
-  using PageKey = std::pair<FileKey, uint64_t>;                  // with the group
+  using FileKey = std::pair<ChunkId, uint64_t>;  // with the incarnation
+  using PageKey = std::pair<FileKey, uint64_t>;  // with the group
 
   Task<Result<std::shared_ptr<File>>> FileOf(SealedReplica replica);
   Task<Result<std::shared_ptr<const ChecksumPage>>> PageOf(SealedReplica replica,

@@ -35,14 +35,18 @@ Store::Store(Loop& loop, StoreOptions options, MetricRegistry& metrics)
   context_->on_changed = [this](ChunkId chunk) { NoteChanged(chunk); };
 }
 
-Store::~Store() = default;
+Store::~Store() {
+  // Replicas that go with the index have nobody to tell.
+  context_->on_pressure = [] {};
+  context_->on_changed = [](ChunkId) {};
+}
 
 Result<std::shared_ptr<OpenReplica>> Store::FindOpen(ChunkId chunk) const {
   const auto found = index_.find(chunk);
   if (found == index_.end()) return Unknown(chunk);
   if (found->second.open == nullptr) {
-    return {Code::kSealed, fmt::format("chunk {} is sealed at {}", chunk.value(),
-                                       found->second.sealed.length)};
+    return {Code::kSealed,
+            fmt::format("chunk {} is sealed at {}", chunk.value(), found->second.sealed.length)};
   }
   return found->second.open;
 }
@@ -103,7 +107,8 @@ Task<Result<AppendResult>> Store::AppendTo(AppendCall call, bool copy) {
   const auto pass = calls_.Enter();
   if (!pass) co_return Closing();
   if (call.bytes.size() > limits::kAppendBytesMax) {
-    co_return Status(Code::kTooLarge, "an append of more than " + FormatBytes(limits::kAppendBytesMax));
+    co_return Status(Code::kTooLarge,
+                     "an append of more than " + FormatBytes(limits::kAppendBytesMax));
   }
   const Instant begin = loop_.Now();
   const bool sync = call.sync;
@@ -118,7 +123,9 @@ Task<Result<AppendResult>> Store::AppendTo(AppendCall call, bool copy) {
   co_return result;
 }
 
-Task<Result<AppendResult>> Store::Append(AppendCall call) { return AppendTo(std::move(call), false); }
+Task<Result<AppendResult>> Store::Append(AppendCall call) {
+  return AppendTo(std::move(call), false);
+}
 Task<Result<AppendResult>> Store::AppendCopied(AppendCall call) {
   return AppendTo(std::move(call), true);
 }
@@ -172,8 +179,8 @@ Task<Result<ReplicaInfo>> Store::FenceUnknown(ChunkId chunk, Epoch epoch) {
                          std::forward_as_tuple(context_->needs, loop_.random().Next(), epoch))
                 .first;
   } else if (epoch < found->second.epoch) {
-    co_return Status(Code::kFenced, fmt::format("epoch {} of chunk {} is over", epoch.value(),
-                                                chunk.value()));
+    co_return Status(Code::kFenced,
+                     fmt::format("epoch {} of chunk {} is over", epoch.value(), chunk.value()));
   }
   found->second.epoch = epoch;
   const uint64_t frame = context_->journal->Enqueue(
@@ -230,14 +237,13 @@ Task<Result<ReplicaInfo>> Store::Seal(ChunkId chunk, Epoch epoch, uint64_t lengt
 }
 
 void Store::SpawnFinalize(std::shared_ptr<OpenReplica> replica) {
-  context_->background.Spawn(
-      [](Store* store, std::shared_ptr<OpenReplica> sealed) -> Task<void> {
-        const Status status = co_await store->FinalizeAndIndex(sealed);
-        if (!status.ok() && status.code() != Code::kUnknownChunk) {
-          MORAINE_LOG_SOMETIMES(LogLevel::kWarning, "chunk {}: its file is not complete yet: {}",
-                                sealed->header().chunk.value(), status.ToString());
-        }
-      }(this, std::move(replica)));
+  context_->background.Spawn([](Store* store, std::shared_ptr<OpenReplica> sealed) -> Task<void> {
+    const Status status = co_await store->FinalizeAndIndex(sealed);
+    if (!status.ok() && status.code() != Code::kUnknownChunk) {
+      MORAINE_LOG_SOMETIMES(LogLevel::kWarning, "chunk {}: its file is not complete yet: {}",
+                            sealed->header().chunk.value(), status.ToString());
+    }
+  }(this, std::move(replica)));
 }
 
 // The replica's file shows the seal; from then on only the index knows it.
@@ -246,7 +252,7 @@ Task<Status> Store::FinalizeAndIndex(std::shared_ptr<OpenReplica> replica) {
   const ChunkHeader& header = replica->header();
   const auto found = index_.find(header.chunk);
   if (found == index_.end() || found->second.open != replica) co_return Status::Ok();
-  found->second.sealed = {header.chunk,        header.incarnation,        header.epoch,
+  found->second.sealed = {header.chunk,         header.incarnation,  header.epoch,
                           header.sealed_length, header.origin.inode, header.origin.file_offset,
                           replica->damaged()};
   found->second.open = nullptr;
@@ -293,7 +299,8 @@ Task<Status> Store::Delete(ChunkId chunk, Epoch epoch) {
     NoteGone(chunk);
     SpawnDiscard(chunk, incarnation, open, ChunkPath(chunk), frame);
   } else {
-    frame = context_->journal->Enqueue({RecordKind::kDone, chunk, stone->second.incarnation, epoch, 0, {}});
+    frame = context_->journal->Enqueue(
+        {RecordKind::kDone, chunk, stone->second.incarnation, epoch, 0, {}});
     tombstones_.erase(stone);
   }
   co_return context_->NoteWrite(co_await context_->journal->Committed(frame));
@@ -345,8 +352,8 @@ std::vector<ReplicaInfo> Store::List(ChunkId after, size_t count_max) const {
   auto entry = index_.upper_bound(after);
   auto stone = tombstones_.upper_bound(after);
   while (list.size() < count_max && (entry != index_.end() || stone != tombstones_.end())) {
-    const bool take_entry = stone == tombstones_.end() ||
-                            (entry != index_.end() && entry->first < stone->first);
+    const bool take_entry =
+        stone == tombstones_.end() || (entry != index_.end() && entry->first < stone->first);
     if (take_entry) {
       list.push_back(entry++->second.Info());
     } else {

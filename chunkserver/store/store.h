@@ -5,8 +5,9 @@
 //   DIR/incoming/   copies under way             DIR/trash/    deleted replicas, for a grace time
 //
 // Owns everything below DIR. What a call promises is durable when it returns, as said at each.
-// Every call may also fail with kQuarantined (the disk has failed; reads go on), kCanceled (closing)
-// and kIo. Confined to one loop. Life: Open, calls, Close; a killed process just drops it.
+// Every call may also fail with kQuarantined (the disk has failed; reads go on), kCanceled
+// (closing) and kIo. Confined to one loop. Life: Open, calls, Close; a killed process just drops
+// it.
 #pragma once
 
 #include <map>
@@ -24,14 +25,15 @@ class IncomingReplica;
 class Store {
  public:
   // Opens the store in options.dir, or makes one in a directory that is empty or missing. On return
-  // the journal has been replayed. Errors, each one line for an operator: kBusy (another process has
-  // it), kWrongVersion, kWrongCluster, kCorruption (not a store, or partly missing), kNoSpace, kIo.
+  // the journal has been replayed. Errors, each one line for an operator: kBusy (another process
+  // has it), kWrongVersion, kWrongCluster, kCorruption (not a store, or partly missing), kNoSpace,
+  // kIo.
   static Task<Result<std::unique_ptr<Store>>> Open(Loop& loop, StoreOptions options,
                                                    MetricRegistry& metrics);
   ~Store();
 
-  // Accepts, and makes durable if `sync` says so; otherwise the bytes are in memory. A chunk that is
-  // not known is created if the call says from what. Errors: protocol::AppendReplica::Append;
+  // Accepts, and makes durable if `sync` says so; otherwise the bytes are in memory. A chunk that
+  // is not known is created if the call says from what. Errors: protocol::AppendReplica::Append;
   // kCorruption (the bytes do not match), kUnknownChunk, kNoSpace, kOverloaded.
   Task<Result<AppendResult>> Append(AppendCall call);
   // The same on the word of recovery, for bytes copied from another replica.
@@ -39,7 +41,8 @@ class Store {
   // Whole blocks around [offset, offset + length), cut at what is visible: the sealed length, or of
   // an open chunk what the writer told or `committed` says. Errors: kUnknownChunk, kNotCommitted,
   // kCorruption (then the replica is damaged), kTooLarge.
-  Task<Result<ReadResult>> Read(ChunkId chunk, uint64_t offset, uint64_t length, uint64_t committed);
+  Task<Result<ReadResult>> Read(ChunkId chunk, uint64_t offset, uint64_t length,
+                                uint64_t committed);
   Result<ReplicaInfo> Stat(ChunkId chunk) const;
   // Learns the epoch, durably. kUnknownChunk: there is no such replica, and from now on, durably,
   // no append below this epoch can make one.
@@ -174,8 +177,8 @@ class Store {
 class IncomingReplica {
  public:
   IncomingReplica(StoreContext& context, ChunkHeader header, std::string path);
-  // The next bytes, in order: whole blocks, except at the end. Verified against `checksums` (one per
-  // block). kCorruption: ask another source.
+  // The next bytes, in order: whole blocks, except at the end. Verified against `checksums` (one
+  // per block). kCorruption: ask another source.
   Task<Status> Write(uint64_t offset, std::shared_ptr<const Buffer> bytes,
                      std::vector<uint64_t> checksums);
   uint64_t written() const { return written_; }

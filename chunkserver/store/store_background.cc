@@ -78,8 +78,8 @@ Task<void> Store::RelieveJournal() {
   std::vector<Job> jobs;
   for (auto& [needed, replica] : oldest) {
     jobs.push_back([this, replica]() -> Task<void> {
-      const Status status = replica->sealed() ? co_await FinalizeAndIndex(replica)
-                                              : co_await replica->Checkpoint();
+      const Status status =
+          replica->sealed() ? co_await FinalizeAndIndex(replica) : co_await replica->Checkpoint();
       if (!status.ok() && status.code() != Code::kUnknownChunk) {
         MORAINE_LOG_SOMETIMES(LogLevel::kWarning, "chunk {}: cannot leave the journal: {}",
                               replica->header().chunk.value(), status.ToString());
@@ -161,7 +161,8 @@ Task<void> Store::ScrubOnce() {
   ChunkId last;
   while (!closing_.is_set()) {
     auto next = index_.upper_bound(last);
-    while (next != index_.end() && (next->second.open != nullptr || next->second.sealed.damaged)) ++next;
+    while (next != index_.end() && (next->second.open != nullptr || next->second.sealed.damaged))
+      ++next;
     if (next == index_.end()) co_return;
     last = next->first;
     const SealedReplica replica = next->second.sealed;
@@ -170,7 +171,8 @@ Task<void> Store::ScrubOnce() {
     const bool same = now != index_.end() && now->second.open == nullptr &&
                       now->second.sealed.incarnation == replica.incarnation;
     if (status.ok() || status.code() == Code::kCanceled || !same) continue;
-    LogError("chunk {}: the scrubber found its replica damaged: {}", last.value(), status.message());
+    LogError("chunk {}: the scrubber found its replica damaged: {}", last.value(),
+             status.message());
     context_->metrics.checksum_failures.Add();
     now->second.sealed.damaged = true;
     reader_.Forget(replica);

@@ -18,7 +18,8 @@ StoreMetrics::StoreMetrics(MetricRegistry& r)
       read_bytes(r.GetCounter("moraine_read_bytes_total", "Bytes of reads.")),
       checksum_failures(r.GetCounter("moraine_checksum_failures_total",
                                      "Blocks that did not match their checksum.")),
-      scrubbed_bytes(r.GetCounter("moraine_scrubbed_bytes_total", "Bytes verified in the background.")),
+      scrubbed_bytes(
+          r.GetCounter("moraine_scrubbed_bytes_total", "Bytes verified in the background.")),
       dirty_bytes(r.GetGauge("moraine_dirty_bytes", "Bytes held in memory, not in a chunk file.")),
       open_replicas(r.GetGauge("moraine_open_replicas", "Replicas that are open.")),
       replicas(r.GetGauge("moraine_replicas", "Replicas.")),
@@ -36,12 +37,25 @@ void StoreContext::Quarantine(const Status& why) {
   quarantine = why;
   LogError("store {}: {}; in quarantine, reads only", options.dir, why.ToString());
   room.NotifyAll();
+  if (journal != nullptr) journal->Recheck();
+}
+
+Status StoreContext::CheckMayWait() const {
+  MORAINE_RETURN_IF_ERROR(CheckWritable());
+  if (disk_full) return {Code::kNoSpace, "the disk is full"};
+  return Status::Ok();
 }
 
 Status StoreContext::NoteWrite(Status status) {
   switch (status.code()) {
     case Code::kOk:
+      disk_full = false;
+      break;
     case Code::kNoSpace:
+      disk_full = true;
+      room.NotifyAll();
+      if (journal != nullptr) journal->Recheck();
+      break;
     case Code::kCanceled:
     case Code::kCorruption:
     case Code::kUnknownChunk:
@@ -58,14 +72,14 @@ void StoreContext::AddDirty(int64_t bytes) {
   metrics.dirty_bytes.Set(static_cast<int64_t>(dirty_bytes));
   if (bytes < 0) {
     room.NotifyAll();
-  } else if (DirtyPressure()) {
+  } else if (bytes > 0 && DirtyPressure()) {
     on_pressure();
   }
 }
 
 Task<Status> StoreContext::WaitForRoom(uint64_t bytes) {
   while (dirty_bytes + bytes > options.dirty_bytes_max && dirty_bytes > 0) {
-    MORAINE_CO_RETURN_IF_ERROR(CheckWritable());
+    MORAINE_CO_RETURN_IF_ERROR(CheckMayWait());
     on_pressure();
     co_await room.Wait();
   }

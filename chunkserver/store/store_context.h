@@ -18,16 +18,16 @@ namespace moraine::chunkserver {
 
 struct StoreOptions {
   std::string dir;
-  std::string cluster;                        // empty: any, or not known yet
-  uint64_t journal_bytes = 256_MiB;           // when the store is made
-  uint64_t reserve_bytes = 1_GiB;             // free space below which no replica is created
-  uint64_t dirty_bytes_max = 256_MiB;         // acknowledged bytes that are only in memory
-  uint64_t pending_flush_bytes = 256_KiB;     // of a replica: then they go to its file
-  uint64_t flush_piece_bytes = 1_MiB;         // one write
-  size_t open_files_max = 512;                // of sealed replicas
-  size_t checksum_pages_max = 16384;          // in memory, 4 KiB each
+  std::string cluster;                     // empty: any, or not known yet
+  uint64_t journal_bytes = 256_MiB;        // when the store is made
+  uint64_t reserve_bytes = 1_GiB;          // free space below which no replica is created
+  uint64_t dirty_bytes_max = 256_MiB;      // acknowledged bytes that are only in memory
+  uint64_t pending_flush_bytes = 256_KiB;  // of a replica: then they go to its file
+  uint64_t flush_piece_bytes = 1_MiB;      // one write
+  size_t open_files_max = 512;             // of sealed replicas
+  size_t checksum_pages_max = 16384;       // in memory, 4 KiB each
   bool verify_reads = true;
-  uint64_t scrub_bytes_per_second = 16_MiB;   // 0: off
+  uint64_t scrub_bytes_per_second = 16_MiB;      // 0: off
   Duration scrub_pause = std::chrono::hours(1);  // between two passes
   Duration trash_grace = std::chrono::minutes(10);
   Duration retry_delay = std::chrono::seconds(1);  // after "no space" in background work
@@ -57,17 +57,16 @@ struct StoreMetrics {
 class StoreContext {
  public:
   StoreContext(Loop& loop, StoreOptions options, MetricRegistry& registry)
-      : loop(loop),
-        options(std::move(options)),
-        metrics(registry),
-        room(loop),
-        background(loop) {}
+      : loop(loop), options(std::move(options)), metrics(registry), room(loop), background(loop) {}
 
   // kQuarantined after the first I/O error of a write.
   Status CheckWritable() const;
   // The disk has failed: reads only, from now on. The first reason stays.
   void Quarantine(const Status& why);
   bool quarantined() const { return !quarantine.ok(); }
+  // Why nobody should wait for a flush to make room: quarantine, or a full disk. A caller that
+  // comes later finds out by trying.
+  Status CheckMayWait() const;
   // Takes note of the outcome of a write: an error that the disk gave is its end; kNoSpace and
   // refusals of our own pass.
   Status NoteWrite(Status status);
@@ -81,10 +80,11 @@ class StoreContext {
   Loop& loop;
   const StoreOptions options;
   StoreMetrics metrics;
-  std::string cluster;            // of the superblock; may be empty
+  std::string cluster;  // of the superblock; may be empty
   std::unique_ptr<Journal> journal;
   JournalNeeds needs;
   Status quarantine;
+  bool disk_full = false;  // as the last write to a chunk file said
   uint64_t dirty_bytes = 0;
   Condition room;
   TaskGroup background;  // flushes, checkpoints, finalizing, moves to the trash

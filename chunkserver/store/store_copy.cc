@@ -15,8 +15,7 @@ IncomingReplica::IncomingReplica(StoreContext& context, ChunkHeader header, std:
 Task<Status> IncomingReplica::Write(uint64_t offset, std::shared_ptr<const Buffer> bytes,
                                     std::vector<uint64_t> checksums) {
   const uint64_t end = offset + bytes->size();
-  if (offset != written_ || end > length() ||
-      (end % limits::kBlockBytes != 0 && end != length())) {
+  if (offset != written_ || end > length() || (end % limits::kBlockBytes != 0 && end != length())) {
     co_return Status(Code::kWrongOffset, fmt::format("[{}, {}) of a copy of {} bytes at {}", offset,
                                                      end, length(), written_));
   }
@@ -50,19 +49,22 @@ Task<Status> IncomingReplica::Complete() {
 Status Store::CheckReplaceable(ChunkId chunk, Epoch epoch, uint64_t length) const {
   const auto stone = tombstones_.find(chunk);
   if (stone != tombstones_.end() && stone->second.epoch > epoch) {
-    return {Code::kFenced, fmt::format("epoch {} of chunk {} is over", epoch.value(), chunk.value())};
+    return {Code::kFenced,
+            fmt::format("epoch {} of chunk {} is over", epoch.value(), chunk.value())};
   }
   const auto found = index_.find(chunk);
   if (found == index_.end()) return Status::Ok();
   const ReplicaInfo info = found->second.Info();
   if (info.epoch > epoch) {
-    return {Code::kFenced, fmt::format("epoch {} of chunk {} is over", epoch.value(), chunk.value())};
+    return {Code::kFenced,
+            fmt::format("epoch {} of chunk {} is over", epoch.value(), chunk.value())};
   }
   if (!info.sealed || info.damaged) return Status::Ok();
   if (info.held == length) {
     return {Code::kAlreadyExists, fmt::format("chunk {} is here already", chunk.value())};
   }
-  return {Code::kSealed, fmt::format("chunk {} is sealed at {}, not {}", chunk.value(), info.held, length)};
+  return {Code::kSealed,
+          fmt::format("chunk {} is sealed at {}, not {}", chunk.value(), info.held, length)};
 }
 
 Task<Result<std::unique_ptr<IncomingReplica>>> Store::BeginCopy(ChunkId chunk, Epoch epoch,
@@ -76,8 +78,9 @@ Task<Result<std::unique_ptr<IncomingReplica>>> Store::BeginCopy(ChunkId chunk, E
   MORAINE_CO_RETURN_IF_ERROR(CheckReplaceable(chunk, epoch, length));
   RefreshSpace();
   if (space_.free_bytes < context_->options.reserve_bytes + ChunkFileBytes(length)) {
-    co_return Status(Code::kNoSpace, fmt::format("{} are free, a copy of {} does not fit above the reserve",
-                                                 FormatBytes(space_.free_bytes), FormatBytes(length)));
+    co_return Status(Code::kNoSpace,
+                     fmt::format("{} are free, a copy of {} does not fit above the reserve",
+                                 FormatBytes(space_.free_bytes), FormatBytes(length)));
   }
   ChunkHeader header;
   header.cluster = superblock_.cluster;
@@ -107,9 +110,9 @@ void Store::Replace(const ChunkHeader& header) {
     tombstones_.erase(stone);
   }
   Erase(header.chunk);
-  index_[header.chunk].sealed = {header.chunk,         header.incarnation,  header.epoch,
-                                 header.sealed_length, header.origin.inode, header.origin.file_offset,
-                                 false};
+  index_[header.chunk].sealed = {
+      header.chunk,        header.incarnation,        header.epoch, header.sealed_length,
+      header.origin.inode, header.origin.file_offset, false};
   gone_.erase(header.chunk);
   NoteChanged(header.chunk);
   UpdateGauges();

@@ -68,17 +68,19 @@ Task<Status> Store::CheckParts(const std::vector<DirectoryEntry>& entries) {
   if (has("superblock")) {
     for (const std::string_view part : {"journal", "chunks"}) {
       if (!has(part)) {
-        co_return Status(Code::kCorruption, fmt::format("{} is a store whose {} is missing", dir, part));
+        co_return Status(Code::kCorruption,
+                         fmt::format("{} is a store whose {} is missing", dir, part));
       }
     }
     co_return Status::Ok();
   }
-  constexpr std::string_view kOurs[] = {"LOCK", "journal", "chunks", kIncoming, kTrash,
-                                        "superblock.new", "lost+found"};
+  constexpr std::string_view kOurs[] = {"LOCK", "journal",        "chunks",    kIncoming,
+                                        kTrash, "superblock.new", "lost+found"};
   for (const DirectoryEntry& entry : entries) {
     if (std::find(std::begin(kOurs), std::end(kOurs), entry.name) == std::end(kOurs)) {
-      co_return Status(Code::kCorruption, fmt::format("{} is not empty and not a store: it has '{}'",
-                                                      dir, entry.name));
+      co_return Status(
+          Code::kCorruption,
+          fmt::format("{} is not empty and not a store: it has '{}'", dir, entry.name));
     }
   }
   if (!has("chunks")) co_return Status::Ok();
@@ -86,7 +88,8 @@ Task<Status> Store::CheckParts(const std::vector<DirectoryEntry>& entries) {
   for (unsigned i = 0; i < kChunkDirectories; ++i) {
     auto chunks = co_await loop_.disk().List(context_->PathOf(ChunkDirectory(ChunkId(i))));
     if (chunks.ok() && !chunks->empty()) {
-      co_return Status(Code::kCorruption, fmt::format("{} has chunks, but its superblock is missing", dir));
+      co_return Status(Code::kCorruption,
+                       fmt::format("{} has chunks, but its superblock is missing", dir));
     }
   }
   co_return Status::Ok();
@@ -100,8 +103,8 @@ Task<Status> Store::Format(bool journal_there) {
         co_await MakeDirectoryIfMissing(loop_, context_->PathOf(std::string(part))));
   }
   for (unsigned i = 0; i < kChunkDirectories; ++i) {
-    MORAINE_CO_RETURN_IF_ERROR(co_await MakeDirectoryIfMissing(
-        loop_, context_->PathOf(ChunkDirectory(ChunkId(i)))));
+    MORAINE_CO_RETURN_IF_ERROR(
+        co_await MakeDirectoryIfMissing(loop_, context_->PathOf(ChunkDirectory(ChunkId(i)))));
   }
   MORAINE_CO_RETURN_IF_ERROR(co_await loop_.disk().SyncDirectory(context_->PathOf("chunks")));
   const std::string journal = context_->PathOf("journal");
@@ -120,7 +123,9 @@ Task<Status> Store::OpenDirectory() {
   const Status made = co_await loop_.disk().MakeDirectory(options.dir);
   if (made.ok()) {
     const size_t slash = options.dir.rfind('/');
-    const std::string parent = slash == std::string::npos ? "." : slash == 0 ? "/" : options.dir.substr(0, slash);
+    const std::string parent = slash == std::string::npos ? "."
+                               : slash == 0               ? "/"
+                                                          : options.dir.substr(0, slash);
     MORAINE_CO_RETURN_IF_ERROR(co_await loop_.disk().SyncDirectory(parent));
   } else if (made.code() != Code::kAlreadyExists) {
     co_return made.Prefixed("cannot make the store");
@@ -150,8 +155,9 @@ Task<Status> Store::OpenDirectory() {
   }
   if (!options.cluster.empty() && !superblock_.cluster.empty() &&
       options.cluster != superblock_.cluster) {
-    co_return Status(Code::kWrongCluster, fmt::format("{} belongs to cluster {}, not {}", options.dir,
-                                                      superblock_.cluster, options.cluster));
+    co_return Status(Code::kWrongCluster,
+                     fmt::format("{} belongs to cluster {}, not {}", options.dir,
+                                 superblock_.cluster, options.cluster));
   }
   context_->cluster = superblock_.cluster;
   RefreshSpace();
@@ -170,7 +176,8 @@ Task<Status> Store::OpenJournalAndRecover() {
   if (!scan.ok()) co_return scan.status().Prefixed(context_->PathOf("journal"));
   recovery.scan = std::move(*scan);
   if (recovery.scan.header.id != superblock_.journal_id) {
-    co_return Status(Code::kCorruption, context_->PathOf("journal") + " is the journal of another store");
+    co_return Status(Code::kCorruption,
+                     context_->PathOf("journal") + " is the journal of another store");
   }
   // Shared: the visitor is called from a coroutine and must not refer to this frame's locals.
   auto replay = std::make_shared<JournalReplay>();
@@ -180,7 +187,8 @@ Task<Status> Store::OpenJournalAndRecover() {
         replay->Visit(sequence, records);
       }));
   recovery.replayed = replay->Take();
-  MORAINE_CO_ASSIGN_OR_RETURN(const std::vector<ChunkId> chunks, co_await ListChunkFiles(*context_));
+  MORAINE_CO_ASSIGN_OR_RETURN(const std::vector<ChunkId> chunks,
+                              co_await ListChunkFiles(*context_));
   std::vector<Job> jobs;
   for (const ChunkId chunk : chunks) {
     jobs.push_back([this, chunk, found = &recovery]() -> Task<void> {
@@ -215,12 +223,13 @@ void Store::AdoptFile(ChunkId chunk, Recovery& recovery) {
   const bool foreign = usable && !file.header.cluster.empty() && !superblock_.cluster.empty() &&
                        file.header.cluster != superblock_.cluster;
   if (foreign) {
-    LogError("chunk {}: its file belongs to cluster {}; it is left alone", chunk.value(), file.header.cluster);
+    LogError("chunk {}: its file belongs to cluster {}; it is left alone", chunk.value(),
+             file.header.cluster);
     return;
   }
   if (replayed != recovery.replayed.end()) {
-    const bool other = usable && file.header.sealed &&
-                       file.header.incarnation != replayed->second.incarnation;
+    const bool other =
+        usable && file.header.sealed && file.header.incarnation != replayed->second.incarnation;
     if (!other) return;  // the journal decides
     if (replayed->second.deleted) {
       recovery.discard.push_back({replayed->second, /*has_file=*/false});
@@ -300,11 +309,12 @@ Task<Status> Store::FinishRecovery(Recovery& recovery) {
                                                 recovery.scan, context_->metrics.registry);
   Journal* journal = context_->journal.get();
   journal->Start([this, journal] { return context_->needs.Oldest(journal->next_sequence()); },
-                 [this] { wake_.Set(); },
-                 [this](const Status& why) { context_->Quarantine(why); });
+                 [this] { wake_.Set(); }, [this](const Status& why) { context_->Quarantine(why); },
+                 [this] { return context_->CheckMayWait(); });
   UpdateGauges();
   if (recovery.scan.damaged) {
-    context_->Quarantine(Status(Code::kCorruption, "the journal has lost records that were acknowledged"));
+    context_->Quarantine(
+        Status(Code::kCorruption, "the journal has lost records that were acknowledged"));
     co_return Status::Ok();
   }
   MORAINE_CO_RETURN_IF_ERROR(co_await EmptyIncoming());
@@ -317,7 +327,8 @@ Task<Status> Store::FinishRecovery(Recovery& recovery) {
       SpawnDiscard(replica.chunk, replica.incarnation, nullptr, ChunkPath(replica.chunk),
                    replica.first_frame);
     } else {
-      journal->Enqueue({RecordKind::kDone, replica.chunk, replica.incarnation, replica.epoch, 0, {}});
+      journal->Enqueue(
+          {RecordKind::kDone, replica.chunk, replica.incarnation, replica.epoch, 0, {}});
     }
   }
   std::vector<Job> jobs;
@@ -325,7 +336,8 @@ Task<Status> Store::FinishRecovery(Recovery& recovery) {
     jobs.push_back([replica]() -> Task<void> { (co_await replica->Checkpoint()).Ignore(); });
   }
   for (const auto& replica : recovery.finalize) {
-    jobs.push_back([this, replica]() -> Task<void> { (co_await FinalizeAndIndex(replica)).Ignore(); });
+    jobs.push_back(
+        [this, replica]() -> Task<void> { (co_await FinalizeAndIndex(replica)).Ignore(); });
   }
   // Failures here are the disk's: they end in quarantine, or are tried again by the keeper.
   co_await RunBounded(loop_, context_->background, std::move(jobs), kRecoveryWidth);
@@ -353,8 +365,9 @@ Task<Status> Store::ListTrash() {
 
 Task<Status> Store::Join(std::string cluster, ServerId server) {
   if (!superblock_.cluster.empty() && superblock_.cluster != cluster) {
-    co_return Status(Code::kWrongCluster, fmt::format("{} belongs to cluster {}, not {}",
-                                                      context_->options.dir, superblock_.cluster, cluster));
+    co_return Status(Code::kWrongCluster,
+                     fmt::format("{} belongs to cluster {}, not {}", context_->options.dir,
+                                 superblock_.cluster, cluster));
   }
   if (superblock_.cluster == cluster && superblock_.server == server) co_return Status::Ok();
   Superblock joined = superblock_;
@@ -368,11 +381,8 @@ Task<Status> Store::Join(std::string cluster, ServerId server) {
 }
 
 Task<Status> Store::Close() {
+  // While calls end and the rest is made durable, the keeper goes on making room for them.
   calls_.Close();
-  closing_.Set();
-  wake_.Set();
-  loops_.Close();
-  co_await loops_.Drain();
   co_await calls_.Drain();
   std::vector<Job> jobs;
   auto failure = std::make_shared<Status>();
@@ -384,6 +394,10 @@ Task<Status> Store::Close() {
     });
   }
   co_await RunBounded(loop_, context_->background, std::move(jobs), kRecoveryWidth);
+  closing_.Set();
+  wake_.Set();
+  loops_.Close();
+  co_await loops_.Drain();
   context_->background.Close();
   co_await context_->background.Drain();
   co_await context_->journal->Close();

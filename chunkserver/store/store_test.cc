@@ -134,7 +134,8 @@ TEST_F(StoreTest, SealCutsInsideABlockThatIsInTheFile) {
 TEST_F(StoreTest, FullChunkOverManyGroups) {
   FillAndSeal(kChunk, limits::kChunkBytesMax);
   ExpectAllReadable(kChunk, limits::kChunkBytesMax);
-  EXPECT_EQ(sim.Append(ChunkId(3), kOne, 0, limits::kAppendBytesMax + 1, false).code(), Code::kTooLarge);
+  EXPECT_EQ(sim.Append(ChunkId(3), kOne, 0, limits::kAppendBytesMax + 1, false).code(),
+            Code::kTooLarge);
   ASSERT_TRUE(sim.Stop().ok());
   ASSERT_TRUE(sim.Start().ok());
   ExpectAllReadable(kChunk, limits::kChunkBytesMax);

@@ -21,8 +21,7 @@ inline Buffer BytesOf(ChunkId chunk, uint64_t offset, uint64_t size) {
   for (uint64_t i = 0; i < size;) {
     const uint64_t in_word = (offset + i) % 8;
     const uint64_t count = std::min(8 - in_word, size - i);
-    const uint64_t word =
-        MixBits(chunk.value() * 0x10001 + (offset + i) / 8) >> (in_word * 8);
+    const uint64_t word = MixBits(chunk.value() * 0x10001 + (offset + i) / 8) >> (in_word * 8);
     std::memcpy(bytes.data() + i, &word, count);
     i += count;
   }
@@ -92,7 +91,9 @@ class StoreWorld {
  public:
   explicit StoreWorld(uint64_t seed, sim::WorldOptions world_options = {},
                       StoreOptions options = SmallOptions())
-      : world(seed, world_options), machine(world.AddMachine("one")), options_(std::move(options)) {}
+      : world(seed, world_options),
+        machine(world.AddMachine("one")),
+        options_(std::move(options)) {}
 
   // Opens the store; the status of that. A process must not be running.
   Status Start() {
@@ -131,7 +132,8 @@ class StoreWorld {
     EXPECT_TRUE(value.has_value()) << "nothing came back: " << world.Describe();
     return std::move(*value);
   }
-  Result<AppendResult> Append(ChunkId chunk, Epoch epoch, uint64_t offset, uint64_t size, bool sync) {
+  Result<AppendResult> Append(ChunkId chunk, Epoch epoch, uint64_t offset, uint64_t size,
+                              bool sync) {
     return Await(store->Append(CallOf(chunk, epoch, offset, size, sync)));
   }
   StoreOptions& options() { return options_; }

@@ -64,8 +64,7 @@ Task<Status> WriteSuperblock(Loop& loop, std::string dir, Superblock superblock)
   std::memcpy(page.data() + kPayloadAt, payload.data(), payload.size());
   StoreLittle32(page.data() + 8, kVersion);
   StoreLittle32(page.data() + 12, static_cast<uint32_t>(payload.size()));
-  StoreLittle64(page.data() + 16,
-                BlockChecksum(page.bytes().subspan(kPayloadAt, payload.size())));
+  StoreLittle64(page.data() + 16, BlockChecksum(page.bytes().subspan(kPayloadAt, payload.size())));
 
   const std::string path = dir + std::string(kName);
   const std::string temporary = path + ".new";
