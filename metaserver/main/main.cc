@@ -41,13 +41,13 @@ void Describe(OptionTable& table, ProgramOptions& options) {
                     "Where /metrics and /healthz are; port 0 takes a free one.");
   table.AddString("cluster", &meta.cluster,
                   "Id of the cluster that the directory must belong to; empty: any.");
-  table.AddDuration("session-ttl", &meta.session_ttl, 1s, 1h,
+  table.AddDuration("session-ttl", &meta.session_ttl, 500ms, 1h,
                     "A client that is silent for so long loses its leases and directories.",
                     {.reload = ReloadClass::kRestart});
   table.AddDuration("alive-for", &meta.registry.alive_for, 500ms, 1h,
                     "A chunkserver that is silent for longer gets no new chunks.");
   table.AddDuration(
-      "repair-grace", &meta.registry.repair_grace, 1s, 24h * 30,
+      "repair-grace", &meta.registry.repair_grace, 100ms, 24h * 30,
       "A chunkserver that is silent for longer is dead: its replicas are made anew elsewhere.");
   table.AddBytes("server-reserve-bytes", &meta.registry.reserve_bytes, 0, 1ULL << 50,
                  "A chunkserver with less free space gets no new chunks.");
@@ -132,6 +132,10 @@ Result<Descriptor> CatchSignals() {
 Status Serve(Program& program, ProgramOptions& options) {
   MORAINE_ASSIGN_OR_RETURN(options.metaserver.listen, ParseEndpoint(options.listen, true));
   MORAINE_ASSIGN_OR_RETURN(const Endpoint http, ParseEndpoint(options.http, true));
+  // A port that is taken must be known before anything is made on the disk.
+  for (const Endpoint& endpoint : {options.metaserver.listen, http}) {
+    MORAINE_RETURN_IF_ERROR(program.loop.Listen(endpoint).status());
+  }
   MORAINE_ASSIGN_OR_RETURN(program.metaserver,
                            Metaserver::Open(program.loop, options.metaserver, ProcessMetrics()));
   program.http =

@@ -31,7 +31,13 @@ Caretaker::Caretaker(Loop& loop, Store& store, Registry& registry, ChunkserverCa
       freed_(metrics.GetCounter("moraine_meta_orphans_freed_total",
                                 "Inodes freed after their last name and handle.")) {}
 
-void Caretaker::Start() { tasks_.Spawn(RunTicks()); }
+void Caretaker::Start() {
+  // A death may have been declared without all of its replicas being marked.
+  for (const ServerId server : registry_.All()) {
+    if (registry_.IsDead(server)) StartMarking(server);
+  }
+  tasks_.Spawn(RunTicks());
+}
 
 void Caretaker::Close() {
   closing_ = true;
@@ -241,8 +247,12 @@ void Caretaker::WatchServers() {
       continue;
     }
     registry_.DeclaredDead(server);
-    if (marking_.insert(server).second && !tasks_.Spawn(RunMarking(server))) marking_.erase(server);
+    StartMarking(server);
   }
+}
+
+void Caretaker::StartMarking(ServerId server) {
+  if (marking_.insert(server).second && !tasks_.Spawn(RunMarking(server))) marking_.erase(server);
 }
 
 Task<void> Caretaker::RunMarking(ServerId server) {
@@ -270,7 +280,10 @@ Result<size_t> Caretaker::MarkMissing(ServerId server, ChunkId* after) {
     MORAINE_ASSIGN_OR_RETURN(ChunkRecord record, GetChunk(transaction, chunk));
     ReplicaRecord* replica = record.FindReplica(server);
     // An unsealed chunk is the sealer's business, which asks the server itself.
-    if (record.state != ChunkState::kSealed || replica == nullptr) continue;
+    if (record.state != ChunkState::kSealed || replica == nullptr ||
+        replica->state == ReplicaState::kMissing) {
+      continue;
+    }
     replica->state = ReplicaState::kMissing;
     MORAINE_RETURN_IF_ERROR(PutChunk(transaction, chunk, record));
   }

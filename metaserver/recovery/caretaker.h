@@ -64,6 +64,7 @@ class Caretaker {
   Task<void> RunOrphans();
   Task<Status> FreeOrphans();
   void WatchServers();
+  void StartMarking(ServerId server);
   Task<void> RunMarking(ServerId server);
   Result<size_t> MarkMissing(ServerId server, ChunkId* after);
 

@@ -33,7 +33,7 @@ struct SealerOptions {
   Duration fence_deadline = std::chrono::milliseconds(700);  // enough answers decide from then on
   Duration patience = std::chrono::seconds(3);               // then silent ones count as dead
   Duration retry_pause = std::chrono::milliseconds(200);     // between attempts, doubled up to:
-  Duration retry_pause_max = std::chrono::seconds(5);
+  Duration retry_pause_max = std::chrono::seconds(3);
   Duration tick = std::chrono::seconds(1);
   size_t jobs_max = 256;  // started by Wake
 };

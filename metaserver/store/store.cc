@@ -13,6 +13,7 @@
 
 #include "base/encoding.h"
 #include "base/log.h"
+#include "base/mutex.h"
 #include "metaserver/store/transaction.h"
 
 namespace moraine::metaserver {
@@ -28,7 +29,8 @@ Status Translate(const rocksdb::Status& status, std::string_view what) {
   return FromRocksdb(static_cast<int>(status.code()), status.ToString(), what);
 }
 
-// RocksDB's own warnings go into our log instead of a file of theirs.
+// RocksDB's own warnings go into our log instead of a file of theirs. While the database is being
+// opened they wait: if that fails, the error says it all, in one line.
 class ForwardingLogger : public rocksdb::Logger {
  public:
   ForwardingLogger() : rocksdb::Logger(rocksdb::InfoLogLevel::WARN_LEVEL) {}
@@ -36,16 +38,34 @@ class ForwardingLogger : public rocksdb::Logger {
   void Logv(const char* format, va_list arguments) override {
     char text[1024];
     vsnprintf(text, sizeof text, format, arguments);
-    LogWarning("rocksdb: {}", text);
+    MutexLock lock(mutex_);
+    if (opened_) {
+      LogWarning("rocksdb: {}", text);
+    } else if (waiting_.size() < kWaitingMax) {
+      waiting_.emplace_back(text);
+    }
   }
+  void Opened() {
+    MutexLock lock(mutex_);
+    opened_ = true;
+    for (const std::string& text : waiting_) LogWarning("rocksdb: {}", text);
+    waiting_.clear();
+  }
+
+ private:
+  static constexpr size_t kWaitingMax = 100;
+  Mutex mutex_;
+  bool opened_ MORAINE_GUARDED_BY(mutex_) = false;
+  std::vector<std::string> waiting_ MORAINE_GUARDED_BY(mutex_);
 };
 
-rocksdb::Options DatabaseOptions(const StoreOptions& ours) {
+rocksdb::Options DatabaseOptions(const StoreOptions& ours,
+                                 std::shared_ptr<ForwardingLogger> logger) {
   rocksdb::Options options;
   if (ours.env != nullptr) options.env = ours.env;
   options.create_if_missing = true;
   options.create_missing_column_families = true;
-  options.info_log = std::make_shared<ForwardingLogger>();
+  options.info_log = std::move(logger);
   options.max_open_files = kOpenFilesMax;
   options.max_background_jobs = kBackgroundJobs;
   options.db_write_buffer_size = ours.write_buffer_bytes;
@@ -63,7 +83,7 @@ rocksdb::Options DatabaseOptions(const StoreOptions& ours) {
 }
 
 std::string RandomClusterId(Random& random) {
-  return fmt::format("{:016x}{:016x}", random.Next(), EntropySeed());
+  return fmt::format("{:016x}{:016x}", random.Next(), random.Next());
 }
 
 }  // namespace
@@ -147,7 +167,8 @@ Status Store::OpenDatabase() {
   }
   const rocksdb::Status made = env->CreateDirIfMissing(directory);
   if (!made.ok()) return Translate(made, fmt::format("cannot make {}", directory));
-  const rocksdb::Options options = DatabaseOptions(options_);
+  const auto logger = std::make_shared<ForwardingLogger>();
+  const rocksdb::Options options = DatabaseOptions(options_, logger);
   std::vector<rocksdb::ColumnFamilyDescriptor> families;
   for (const std::string_view name : kFamilyNames) {
     families.emplace_back(std::string(name), rocksdb::ColumnFamilyOptions(options));
@@ -168,6 +189,7 @@ Status Store::OpenDatabase() {
     return Translate(status, fmt::format("cannot open {}", directory));
   }
   db_.reset(db);
+  logger->Opened();
   std::ranges::copy(handles, handles_.begin());
   return Status::Ok();
 }
