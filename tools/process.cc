@@ -15,8 +15,14 @@
 #include <sstream>
 #include <thread>
 
+#include "base/random.h"
+
 namespace moraine::tools {
 namespace {
+
+constexpr uint16_t kPortMin = 12000;
+constexpr uint16_t kPortMax = 32000;  // Linux gives 32768 and above to outgoing connections
+constexpr int kPortAttempts = 1000;
 
 struct ProcStat {
   char state = 0;
@@ -128,18 +134,20 @@ std::string LastLine(const std::string& log) {
 }
 
 Result<uint16_t> FreePort() {
-  const int socket_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (socket_fd < 0) return StatusFromErrno(errno, "socket");
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  const bool ok = bind(socket_fd, reinterpret_cast<sockaddr*>(&address), size) == 0 &&
-                  getsockname(socket_fd, reinterpret_cast<sockaddr*>(&address), &size) == 0;
-  const int error = errno;
-  close(socket_fd);
-  if (!ok) return StatusFromErrno(error, "find a free port");
-  return ntohs(address.sin_port);
+  Random random(EntropySeed());
+  for (int attempt = 0; attempt < kPortAttempts; ++attempt) {
+    const auto port = static_cast<uint16_t>(random.Between(kPortMin, kPortMax));
+    const int socket_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (socket_fd < 0) return StatusFromErrno(errno, "socket");
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons(port);
+    const bool free = bind(socket_fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+    close(socket_fd);
+    if (free) return port;
+  }
+  return Status(Code::kBusy, fmt::format("no free port between {} and {}", kPortMin, kPortMax));
 }
 
 }  // namespace moraine::tools

@@ -30,7 +30,8 @@ Status Signal(const ProcessId& process, int signal);
 bool WaitUntilGone(const ProcessId& process, Duration limit);
 // The last line of a log that says something, for "it did not start because".
 std::string LastLine(const std::string& log);
-// A TCP port of 127.0.0.1 that is free now.
+// A TCP port of 127.0.0.1 that is free now, and that no outgoing connection gets while a server
+// that was killed is away: below the range of local ports.
 Result<uint16_t> FreePort();
 
 }  // namespace moraine::tools

@@ -6,11 +6,16 @@
 #include <netinet/tcp.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <memory>
+#include <thread>
 
 namespace moraine {
 namespace {
+
+constexpr auto kBusyPortPatience = std::chrono::milliseconds(300);
+constexpr auto kBusyPortPause = std::chrono::milliseconds(5);
 
 constexpr int kBacklog = 1024;
 
@@ -95,7 +100,15 @@ Result<Descriptor> MakeListeningSocket(const Endpoint& at, bool nonblocking) {
   MORAINE_ASSIGN_OR_RETURN(Descriptor fd, MakeStreamSocket(*address, nonblocking));
   const int on = 1;
   setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-  if (bind(fd.get(), address->get(), address->length) != 0 || listen(fd.get(), kBacklog) != 0) {
+  // The kernel lets go of the port of a process that was killed some 20 ms after its death.
+  const auto patience = std::chrono::steady_clock::now() + kBusyPortPatience;
+  while (bind(fd.get(), address->get(), address->length) != 0) {
+    if (errno != EADDRINUSE || std::chrono::steady_clock::now() >= patience) {
+      return StatusFromErrno(errno, "listen on " + at.ToString());
+    }
+    std::this_thread::sleep_for(kBusyPortPause);
+  }
+  if (listen(fd.get(), kBacklog) != 0) {
     return StatusFromErrno(errno, "listen on " + at.ToString());
   }
   return fd;

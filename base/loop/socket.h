@@ -29,6 +29,7 @@ Result<std::vector<SocketAddress>> Resolve(const Endpoint& endpoint);
 // A TCP socket with TCP_NODELAY, not yet connected.
 Result<Descriptor> MakeStreamSocket(const SocketAddress& address, bool nonblocking);
 // A bound, listening socket with SO_REUSEADDR. kBusy: the port is taken. May look the host up.
+// Blocks for some 0.3 s before it gives kBusy: a killed process keeps its port for a moment.
 Result<Descriptor> MakeListeningSocket(const Endpoint& at, bool nonblocking);
 void DisableNagle(int fd);
 Endpoint LocalEndpoint(int fd);
