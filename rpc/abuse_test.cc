@@ -330,7 +330,7 @@ bool Until(F done, Duration time) {
 
 TEST(RpcAbuse, AServerSurvivesAndServesOthers) {
   RaiseDescriptorLimit();
-  const uint64_t seed = SeedFromEnvironment();
+  const uint64_t seed = AnnouncedSeed();
   SCOPED_TRACE("MORAINE_SEED=" + std::to_string(seed));
   Random random(seed);
   const Recording recording;

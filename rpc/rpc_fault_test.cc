@@ -236,7 +236,7 @@ uint64_t RunWithFaults(uint64_t seed, bool* progressed) {
 }
 
 TEST(RpcFault, CallsGoOnWhenFaultsEnd) {
-  const uint64_t first = SeedFromEnvironment();
+  const uint64_t first = AnnouncedSeed();
   for (uint64_t i = 0; i < 8; ++i) {
     SCOPED_TRACE("MORAINE_SEED=" + std::to_string(first + i));
     bool progressed = false;

@@ -11,7 +11,10 @@
 //   acquireDirectory   nobody answers: unknown here
 #pragma once
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <cstdio>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -48,6 +51,14 @@ inline bool SameBytes(ConstBytes a, ConstBytes b) {
 }
 inline int64_t HashOf(ConstBytes bytes) { return static_cast<int64_t>(BlockChecksum(bytes)); }
 
+// The seed of a random test, told at once: an abort would swallow a trace.
+inline uint64_t AnnouncedSeed() {
+  const uint64_t seed = SeedFromEnvironment();
+  fmt::print("MORAINE_SEED={}\n", seed);
+  std::fflush(stdout);
+  return seed;
+}
+
 class TestService {
  public:
   TestService(Loop& loop, Identity self, ServerOptions options)
@@ -72,6 +83,12 @@ class TestService {
   size_t misaligned = 0;
 
  private:
+  // What a request may ask for: its numbers may come from anywhere.
+  static constexpr uint64_t kSleepMax = 60'000;  // milliseconds
+  static constexpr uint64_t kValueBytesMax = 2 * limits::kFrameBytesMax;
+  static bool InBounds(int64_t number, uint64_t max) {
+    return number >= 0 && static_cast<uint64_t>(number) <= max;
+  }
   // Counts a buffer while somebody holds it.
   struct Counted {
     Counted(Buffer buffer, std::shared_ptr<int64_t> total)
@@ -105,6 +122,9 @@ class TestService {
     server.Handle(
         idl::kGetXattr,
         [](CallContext&, idl::GetXattrRequest request) -> Task<Result<idl::GetXattrResponse>> {
+          if (!InBounds(request.inode, kValueBytesMax)) {
+            co_return Status(Code::kTooLarge, "a long value");
+          }
           idl::GetXattrResponse response;
           response.value.assign(static_cast<size_t>(request.inode), 'v');
           co_return response;
@@ -127,6 +147,7 @@ class TestService {
   }
 
   static Task<Result<idl::Empty>> Sleep(TestService* self, int64_t milliseconds) {
+    if (!InBounds(milliseconds, kSleepMax)) co_return Status(Code::kTooLarge, "a long sleep");
     self->running_max = std::max(self->running_max, ++self->running);
     co_await self->loop_.Sleep(std::chrono::milliseconds(milliseconds));
     --self->running;
@@ -145,6 +166,9 @@ class TestService {
   }
   static Task<Result<idl::ReadResponse>> Read(TestService* self, CallContext* context,
                                               idl::ReadRequest request) {
+    if (!InBounds(request.length, limits::kReadBytesMax) || !InBounds(request.chunk, kSleepMax)) {
+      co_return Status(Code::kTooLarge, "a read out of bounds");
+    }
     ++self->reads;
     auto counted = std::make_shared<const Counted>(
         PatternBuffer(static_cast<uint64_t>(request.offset), static_cast<size_t>(request.length)),
