@@ -12,8 +12,10 @@
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "base/loop/loop.h"
+#include "base/mutex.h"
 #include "fs/client/client.h"
 
 namespace moraine::rocksfs {
@@ -31,13 +33,16 @@ class Cluster {
     using Value = typename TaskValue<std::invoke_result_t<Make&>>::type;
     std::optional<Value> value;
     if (!refusing_.load(std::memory_order_acquire)) {
-      Drive([&make, &value] { return Store(make, value); });
+      Drive([this, &make, &value] { return Store(make, value); });
     }
     if (!value.has_value()) {
       value.emplace(Status(Code::kCanceled, "the connection to the cluster is closed"));
     }
     return *std::move(value);
   }
+  // Gives an opening for reading back with the next Block, without waiting for the answer. No thread
+  // is woken for it; only many at once are sent by themselves.
+  void CloseLater(std::shared_ptr<fs::File> file) MORAINE_EXCLUDES(closing_mutex_);
   // From now on Block refuses everything.
   void Refuse() { refusing_.store(true, std::memory_order_release); }
 
@@ -82,11 +87,17 @@ class Cluster {
   };
   // Both references live in Block, which waits.
   template <class Make, class Value>
-  static Task<void> Store(Make& make, std::optional<Value>& value) {
+  Task<void> Store(Make& make, std::optional<Value>& value) {
+    StartCloses();
     value.emplace(co_await make());
   }
+  // On the loop.
+  void StartCloses() MORAINE_EXCLUDES(closing_mutex_);
 
   std::atomic<bool> refusing_{false};
+  std::atomic<bool> any_closing_{false};
+  Mutex closing_mutex_;
+  std::vector<std::shared_ptr<fs::File>> closing_ MORAINE_GUARDED_BY(closing_mutex_);
 };
 
 }  // namespace moraine::rocksfs

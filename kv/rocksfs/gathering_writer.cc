@@ -168,6 +168,14 @@ bool GatheringWriter::EndRounds(bool rested) {
 
 // ---- On the loop
 
+void GatheringWriter::Start() {
+  {
+    MutexLock lock(mutex_);
+    if (std::exchange(rounds_on_, true)) return;
+  }
+  cluster_.loop().Spawn(SendInRounds(shared_from_this()));
+}
+
 Task<void> GatheringWriter::SendInRounds(std::shared_ptr<GatheringWriter> self) {
   int idle_rounds = 0;
   while (!self->EndRounds(idle_rounds >= self->options_.idle_rounds)) {

@@ -35,7 +35,7 @@ struct GatherOptions {
   uint64_t piece_bytes = 64 << 10;
   uint64_t waiting_bytes_max = 1 << 20;
   Duration delay = std::chrono::milliseconds(1);
-  int idle_rounds = 64;  // of `delay`, after which the file's timer rests until the next Append
+  int idle_rounds = 16;  // of `delay`, after which the file's timer rests until the next Append
 };
 
 class GatheringWriter : public std::enable_shared_from_this<GatheringWriter> {
@@ -69,6 +69,8 @@ class GatheringWriter : public std::enable_shared_from_this<GatheringWriter> {
   void set_owned(std::weak_ptr<OwnedNames> owned) MORAINE_EXCLUDES(mutex_);
 
   // ---- On the loop
+  // Starts the timer ahead of the first Append, which would have to wake a thread for it.
+  void Start() MORAINE_EXCLUDES(mutex_);
   // What was gathered before this call is in the client's stream, and so seen by its readers.
   Task<Status> Drain();
   // Sends, syncs and closes the file. While the result lives nothing is sent; the next piece after

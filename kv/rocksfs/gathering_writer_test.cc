@@ -21,7 +21,10 @@ class GatheringWriterTest : public ::testing::Test {
           entry.exclusive = false;
           MORAINE_CO_ASSIGN_OR_RETURN(fs::Created created,
                                       co_await cluster_.Create(kRootInode, "f", entry, true));
-          co_return std::make_shared<GatheringWriter>(cluster_, kRootInode, created.file, options);
+          auto writer =
+              std::make_shared<GatheringWriter>(cluster_, kRootInode, created.file, options);
+          if (started_) writer->Start();
+          co_return writer;
         });
     ASSERT_TRUE(made.ok()) << made.status().ToString();
     writer_ = *made;
@@ -38,6 +41,7 @@ class GatheringWriterTest : public ::testing::Test {
 
   std::shared_ptr<MemoryServer> server_ = std::make_shared<MemoryServer>();
   MemoryCluster cluster_{server_};
+  bool started_ = true;
   std::shared_ptr<GatheringWriter> writer_;
 };
 
@@ -67,6 +71,14 @@ TEST_F(GatheringWriterTest, SendsByItselfAfterTheDelay) {
     expected += "next";
     ASSERT_EQ(StoredWhenSize(expected.size()), expected);
   }
+  ASSERT_TRUE(writer_->Close().ok());
+}
+
+TEST_F(GatheringWriterTest, TheFirstAppendStartsTheTimerWhenNobodyHas) {
+  started_ = false;
+  Open();
+  ASSERT_TRUE(writer_->Append(Bytes("first")).ok());
+  EXPECT_EQ(StoredWhenSize(5), "first");
   ASSERT_TRUE(writer_->Close().ok());
 }
 

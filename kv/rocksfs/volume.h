@@ -79,8 +79,8 @@ class Volume {
                                                 std::vector<fs::File::Range> ranges);
   // The same as Read, as a coroutine on the loop.
   static Task<Result<fs::ReadBytes>> ReadTask(ReadHandle handle, uint64_t offset, uint64_t length);
-  // Gives an opening for reading back, without waiting.
-  void CloseLater(std::shared_ptr<fs::File> file);
+  // Gives an opening for reading back, without waiting; with the next call at the earliest.
+  void CloseLater(std::shared_ptr<fs::File> file) { cluster_->CloseLater(std::move(file)); }
   Status Close(std::shared_ptr<GatheringWriter> writer);
   Status Truncate(const std::string& path, uint64_t size);
 

@@ -10,11 +10,6 @@ namespace {
 constexpr int kReplaceAttempts = 8;  // while somebody else makes the same name again
 constexpr Duration kStopSlack = std::chrono::seconds(5);  // beyond the client's own timeout
 
-Task<void> CloseFile(Cluster* cluster, std::shared_ptr<fs::File> file) {
-  const Status closed = co_await cluster->Close(std::move(file));
-  if (!closed.ok()) LogDebug("closing a file that was read: {}", closed.ToString());
-}
-
 // Refers to nothing that may end before it.
 Task<void> RunStop(Cluster* cluster, std::vector<std::shared_ptr<GatheringWriter>> writers,
                    std::shared_ptr<OneShot<Status>> done) {
@@ -103,6 +98,7 @@ Task<Result<Volume::OpenedWriter>> Volume::CreateTask(Place place, std::string p
       MORAINE_CHECK(created->file != nullptr, "a file that is created open comes with its File");
       auto writer = std::make_shared<GatheringWriter>(*cluster_, directory,
                                                       std::move(created->file), options_.gather);
+      writer->Start();
       co_return OpenedWriter{std::move(writer), std::move(created->attributes)};
     }
     if (!replace || created.code() != Code::kAlreadyExists) co_return created.status();
@@ -237,13 +233,6 @@ Result<std::vector<fs::ReadBytes>> Volume::ReadRanges(const ReadHandle& handle,
     co_return co_await from.file->ReadRanges(std::move(wanted));
   };
   return cluster_->Block([&] { return read(handle, std::move(ranges)); });
-}
-
-void Volume::CloseLater(std::shared_ptr<fs::File> file) {
-  Cluster* cluster = cluster_.get();
-  cluster->loop().Post([cluster, file = std::move(file)]() mutable {
-    cluster->loop().Spawn(CloseFile(cluster, std::move(file)));
-  });
 }
 
 // ---- Ownership
