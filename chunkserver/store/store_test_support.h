@@ -18,12 +18,18 @@ namespace moraine::chunkserver::testing {
 // The bytes of a chunk at an offset: every chunk's differ, and blocks of one chunk do too.
 inline Buffer BytesOf(ChunkId chunk, uint64_t offset, uint64_t size) {
   Buffer bytes = Buffer::Allocate(size, offset % limits::kBlockBytes);
-  for (uint64_t i = 0; i < size;) {
-    const uint64_t in_word = (offset + i) % 8;
-    const uint64_t count = std::min(8 - in_word, size - i);
-    const uint64_t word = MixBits(chunk.value() * 0x10001 + (offset + i) / 8) >> (in_word * 8);
-    std::memcpy(bytes.data() + i, &word, count);
-    i += count;
+  const uint64_t base = MixBits(chunk.value());
+  std::byte* out = bytes.data();
+  for (uint64_t at = offset; at < offset + size;) {
+    const uint64_t word = (base + at / 8) * 0x9E3779B97F4A7C15;  // odd: words differ
+    if (at % 8 == 0 && offset + size - at >= 8) {
+      std::memcpy(out, &word, 8);
+      out += 8;
+      at += 8;
+    } else {
+      *out++ = static_cast<std::byte>(word >> (at % 8 * 8));
+      ++at;
+    }
   }
   return bytes;
 }
