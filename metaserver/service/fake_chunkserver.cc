@@ -120,6 +120,12 @@ Task<Result<idl::ReplicaInfo>> FakeChunkserver::Copy(idl::CopyRequest request) {
       disk_.replicas.emplace(
           chunk, FakeReplica{protocol::AppendReplica::Reopened(chunk, epoch, length, length)});
     } else {
+      // The tombstone keeps writers out, not the recovery that has set it.
+      const auto stone = disk_.tombstones.find(chunk);
+      if (stone != disk_.tombstones.end() && stone->second <= epoch) {
+        disk_.tombstones.erase(stone);
+        disk_.replicas.emplace(chunk, FakeReplica{protocol::AppendReplica(chunk, epoch)});
+      }
       MORAINE_CO_ASSIGN_OR_RETURN(FakeReplica * replica, Find(chunk));
       const uint64_t from = replica->state.held();
       MORAINE_CO_RETURN_IF_ERROR(replica->state.Copy(epoch, from, length - from).status());
