@@ -49,14 +49,16 @@ Task<Status> Chunkserver::StartServing() {
     MORAINE_CO_ASSIGN_OR_RETURN(http.listen, ParseEndpoint(options_.http, true));
     http_ = std::make_unique<HttpStatusServer>(loop_, http);
     http_->ServeMetrics(metrics_);
-    http_->ServeHealth([this]() -> Status {
-      if (store_->GetStatus().quarantined) return {Code::kQuarantined, "the disk has failed"};
-      return registration_->health();
-    });
+    http_->ServeHealth([this] { return health(); });
     MORAINE_CO_RETURN_IF_ERROR(http_->Start().Prefixed("http on " + options_.http));
   }
   LogInfo("serving on {}", server_->local().ToString());
   co_return Status();
+}
+
+Status Chunkserver::health() const {
+  if (store_->GetStatus().quarantined) return {Code::kQuarantined, "the disk has failed"};
+  return registration_->health();
 }
 
 Task<Status> Chunkserver::Stop() {

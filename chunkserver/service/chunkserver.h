@@ -27,6 +27,8 @@ class Chunkserver {
   Task<Status> Stop();
 
   Endpoint endpoint() const { return server_->local(); }
+  // For /healthz: ok, or why this server is not of full use. Only after Start.
+  Status health() const;
   Store& store() { return *store_; }
 
  private:

@@ -95,6 +95,8 @@ Task<Result<ReplicaInfo>> Copier::CopyWhole(ChunkId chunk, Epoch epoch, uint64_t
                                             ReplicaOrigin origin, std::vector<CopySource> sources,
                                             Instant deadline) {
   auto incoming = co_await store_.BeginCopy(chunk, epoch, length, std::move(origin));
+  // A repeat of a copy whose answer was lost.
+  if (incoming.code() == Code::kAlreadyExists) co_return store_.Stat(chunk);
   if (!incoming.ok()) co_return incoming.status();
   const Status filled = co_await Fill(**incoming, chunk, std::move(sources), deadline);
   if (!filled.ok()) {

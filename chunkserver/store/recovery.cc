@@ -203,6 +203,12 @@ Task<Result<OpenReplica::Found>> RecoverReplica(StoreContext& context, ReplayedR
         replayed.bytes.begin() + static_cast<ptrdiff_t>(found.flushed - replayed.file_length);
     found.tail.assign(from, from + static_cast<ptrdiff_t>(end - found.flushed));
   }
+  // Blocks behind the first bad one would come back to life when the replica grows again. (A sealed
+  // file is cut when it is completed.)
+  const uint64_t file_bytes = ChunkFileBytes(found.flushed);
+  if (!sealed && found.file != nullptr && file->bytes > file_bytes) {
+    context.NoteWrite(co_await found.file->Truncate(file_bytes)).Ignore();
+  }
   found.seal_block = std::move(replayed.seal_block);
   found.rules = protocol::AppendReplica::Reopened(replayed.chunk, replayed.epoch,
                                                   sealed ? replayed.sealed_length : end, seal);
