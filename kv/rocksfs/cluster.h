@@ -40,7 +40,7 @@ class Cluster {
     }
     return *std::move(value);
   }
-  // Gives an opening for reading back with the next Block, without waiting for the answer. No thread
+  // Gives an opening for reading back with the next Block, without waiting for the answer. Nobody
   // is woken for it; only many at once are sent by themselves.
   void CloseLater(std::shared_ptr<fs::File> file) MORAINE_EXCLUDES(closing_mutex_);
   // From now on Block refuses everything.
