@@ -36,11 +36,11 @@ else()
 endif()
 add_link_options(-fuse-ld=lld-19 -Wl,-z,relro,-z,now)
 
-# Paths inside the build directory do not count, so that several build directories share one cache.
+# Paths inside the tree do not count, so that build directories and clones share one cache.
 find_program(MORAINE_CCACHE ccache)
 find_program(MORAINE_ENV env)
 if(MORAINE_CCACHE AND MORAINE_ENV)
-  set(launcher "${MORAINE_ENV}" CCACHE_NOHASHDIR=1 "CCACHE_BASEDIR=${CMAKE_BINARY_DIR}"
+  set(launcher "${MORAINE_ENV}" CCACHE_NOHASHDIR=1 "CCACHE_BASEDIR=${CMAKE_SOURCE_DIR}"
     "${MORAINE_CCACHE}")
   set(CMAKE_C_COMPILER_LAUNCHER "${launcher}")
   set(CMAKE_CXX_COMPILER_LAUNCHER "${launcher}")
