@@ -69,13 +69,6 @@ void MoveQueueEntry(Transaction& transaction, const std::optional<std::string>& 
   }
 }
 
-void QueueDeletion(Transaction& transaction, ServerId server, ChunkId chunk, Epoch epoch) {
-  std::string value;
-  moraine::Writer(&value).Id(epoch);
-  transaction.Put(Family::kQueues, DeletionKey(server, chunk), value);
-  transaction.effects().queued = true;
-}
-
 Result<std::vector<ChunkId>> ScanChunks(Transaction& transaction, Family family,
                                         std::string_view prefix, std::string_view from,
                                         size_t offset, size_t limit) {
@@ -212,6 +205,13 @@ Result<std::vector<QueuedDeletion>> QueuedDeletions(Transaction& transaction, Se
   }
   MORAINE_RETURN_IF_ERROR(cursor.status());
   return deletions;
+}
+
+void QueueDeletion(Transaction& transaction, ServerId server, ChunkId chunk, Epoch epoch) {
+  std::string value;
+  moraine::Writer(&value).Id(epoch);
+  transaction.Put(Family::kQueues, DeletionKey(server, chunk), value);
+  transaction.effects().deletions.emplace_back(server, chunk);
 }
 
 Result<bool> IsDeletionQueued(Transaction& transaction, ServerId server, ChunkId chunk) {

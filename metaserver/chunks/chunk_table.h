@@ -41,6 +41,7 @@ struct QueuedDeletion {
 };
 Result<std::vector<QueuedDeletion>> QueuedDeletions(Transaction& transaction, ServerId server,
                                                     ChunkId after, size_t limit);
+void QueueDeletion(Transaction& transaction, ServerId server, ChunkId chunk, Epoch epoch);
 Result<bool> IsDeletionQueued(Transaction& transaction, ServerId server, ChunkId chunk);
 
 // Sealed chunks with too few good copies but at least one, fewest first.

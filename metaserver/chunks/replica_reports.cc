@@ -2,7 +2,6 @@
 
 #include <unordered_set>
 
-#include "base/encoding.h"
 #include "metaserver/chunks/chunk_table.h"
 #include "metaserver/store/store.h"
 
@@ -15,13 +14,6 @@ bool Matches(const ReplicaReport& report, const ChunkRecord& record) {
   return report.sealed && !report.damaged && report.length == record.length;
 }
 
-void QueueForDeletion(Transaction& transaction, ServerId server, ChunkId chunk, Epoch epoch) {
-  std::string value;
-  moraine::Writer(&value).Id(epoch);
-  transaction.Put(Family::kQueues, DeletionKey(server, chunk), value);
-  transaction.effects().queued = true;
-}
-
 // A replica on a server that the record does not name.
 Status ApplySurplus(Transaction& transaction, ServerId server, const ReplicaReport& report,
                     ChunkRecord& record) {
@@ -32,7 +24,7 @@ Status ApplySurplus(Transaction& transaction, ServerId server, const ReplicaRepo
     record.replicas.push_back({server, ReplicaState::kGood, 0});
     return PutChunk(transaction, report.chunk, record);
   }
-  QueueForDeletion(transaction, server, report.chunk, record.epoch);
+  QueueDeletion(transaction, server, report.chunk, record.epoch);
   return Status::Ok();
 }
 
@@ -63,7 +55,7 @@ Result<ReportOutcome> ApplyReports(Transaction& transaction, ServerId server,
       outcome.unknown.push_back(report.chunk);
       // An id that was never given out is from a future that this store has lost: hands off.
       if (transaction.store().WasGiven(report.chunk)) {
-        QueueForDeletion(transaction, server, report.chunk, report.epoch);
+        QueueDeletion(transaction, server, report.chunk, report.epoch);
       }
       continue;
     }

@@ -1,6 +1,7 @@
 #include "metaserver/recovery/caretaker.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/log.h"
 #include "metaserver/chunks/chunk_table.h"
@@ -35,6 +36,7 @@ void Caretaker::Start() {
   // A death may have been declared without all of its replicas being marked.
   for (const ServerId server : registry_.All()) {
     if (registry_.IsDead(server)) StartMarking(server);
+    deletions_after_[server] = ChunkId();
   }
   tasks_.Spawn(RunTicks());
 }
@@ -49,10 +51,15 @@ Task<void> Caretaker::RunTicks() {
   while (!closing_) {
     wake_.Reset();
     WatchServers();
-    for (const Status& status : {StartRepairs(), StartDeletions()}) {
-      if (!status.ok()) LogError("care of chunks: {}", status.ToString());
+    const Status repairs = StartRepairs();
+    if (!repairs.ok()) LogError("repair of chunks: {}", repairs.ToString());
+    StartDeletions();
+    if (orphans_open_ && loop_.Now() - orphans_walked_ >= options_.orphans_walk) {
+      walk_orphans_ = true;
     }
-    if (!freeing_) freeing_ = tasks_.Spawn(RunOrphans());
+    if (!freeing_ && (walk_orphans_ || !orphans_noted_.empty())) {
+      freeing_ = tasks_.Spawn(RunOrphans());
+    }
     if (!closing_) co_await wake_.Wait(loop_.After(options_.tick));
   }
 }
@@ -60,6 +67,7 @@ Task<void> Caretaker::RunTicks() {
 // ---- Repair
 
 Status Caretaker::StartRepairs() {
+  if (store_.counters().under_replicated_chunks == 0) return Status::Ok();
   if (copying_.size() >= static_cast<size_t>(options_.repair.copies_max)) return Status::Ok();
   Transaction transaction(store_);
   MORAINE_ASSIGN_OR_RETURN(const auto queued,
@@ -144,6 +152,7 @@ Status Caretaker::NoteCopied(ChunkId chunk, ServerId target, uint64_t length, Ti
     // It was deleted meanwhile: so is what has just been made.
     if (record.has_value()) MORAINE_RETURN_IF_ERROR(DropReplica(transaction, chunk, target));
     MORAINE_ASSIGN_OR_RETURN(*ticket, store_.Commit(transaction));
+    committed_(transaction.effects());
     return Status::Ok();
   }
   if (ReplicaRecord* replica = record->FindReplica(target)) {
@@ -154,79 +163,158 @@ Status Caretaker::NoteCopied(ChunkId chunk, ServerId target, uint64_t length, Ti
   MORAINE_RETURN_IF_ERROR(PutChunk(transaction, chunk, *record));
   MORAINE_RETURN_IF_ERROR(DropSurplus(transaction, chunk));
   MORAINE_ASSIGN_OR_RETURN(*ticket, store_.Commit(transaction));
+  committed_(transaction.effects());
   return Status::Ok();
 }
 
 // ---- Deletion
 
-Status Caretaker::StartDeletions() {
-  for (const ServerId server : registry_.All()) {
-    if (!registry_.IsAlive(server) || deleting_.contains(server)) continue;
-    Transaction transaction(store_);
-    MORAINE_ASSIGN_OR_RETURN(const auto queued, QueuedDeletions(transaction, server, ChunkId(), 1));
-    if (queued.empty()) continue;
-    deleting_.insert(server);
-    if (!tasks_.Spawn(RunDeletions(server))) deleting_.erase(server);
-  }
-  return Status::Ok();
+void Caretaker::NoteDeletion(ServerId server, ChunkId chunk) {
+  const ChunkId before(chunk.value() - 1);
+  const auto [mark, fresh] = deletions_after_.try_emplace(server, before);
+  if (!fresh) mark->second = std::min(mark->second, before);
+  wake_.Set();
 }
 
-Task<void> Caretaker::RunDeletions(ServerId server) {
-  std::vector<QueuedDeletion> queued;
-  {
-    Transaction transaction(store_);
-    auto found = QueuedDeletions(transaction, server, ChunkId(), options_.deletions_per_server);
-    if (found.ok()) queued = std::move(*found);
+void Caretaker::StartDeletions() {
+  std::vector<std::pair<ServerId, ChunkId>> due;
+  for (const auto& [server, after] : deletions_after_) {
+    if (registry_.IsAlive(server) && !deleting_.contains(server)) due.emplace_back(server, after);
   }
-  for (const QueuedDeletion& deletion : queued) {
-    if (closing_) break;
-    const Status status = co_await calls_.Delete(server, deletion.chunk, deletion.epoch,
-                                                 loop_.After(options_.delete_timeout));
-    if (status.code() == Code::kFenced) {
-      LogWarning("server {} keeps its replica of chunk {}: {}", server.value(),
-                 deletion.chunk.value(), status.ToString());
-    } else if (!status.ok() && status.code() != Code::kUnknownChunk) {
-      MORAINE_LOG_SOMETIMES(LogLevel::kWarning, "deleting from server {}: {}", server.value(),
-                            status.ToString());
-      break;  // tried again at a later tick
-    }
-    Transaction transaction(store_);
-    Status done = FinishDeletion(transaction, server, deletion.chunk);
-    if (done.ok()) done = store_.Commit(transaction).status();
-    if (!done.ok()) {
-      LogError("deleting from server {}: {}", server.value(), done.ToString());
-      break;
-    }
-    deleted_.Add();
+  for (const auto& [server, after] : due) {
+    deleting_.insert(server);
+    if (!tasks_.Spawn(RunDeletions(server, after))) deleting_.erase(server);
   }
+}
+
+Task<void> Caretaker::RunDeletions(ServerId server, ChunkId after) {
+  // What is queued from now on sets a mark of its own.
+  deletions_after_.erase(server);
+  const Deleted deleted = co_await DeleteQueued(server, after);
+  if (!deleted.all) NoteDeletion(server, deleted.after.Next());
   deleting_.erase(server);
-  if (queued.size() == options_.deletions_per_server) wake_.Set();
+}
+
+Task<Caretaker::Deleted> Caretaker::DeleteQueued(ServerId server, ChunkId after) {
+  Deleted deleted{after};
+  while (!closing_) {
+    std::vector<QueuedDeletion> queued;
+    {
+      Transaction transaction(store_);
+      auto found =
+          QueuedDeletions(transaction, server, deleted.after, options_.deletions_per_server);
+      if (!found.ok()) {
+        LogError("reading the deletions of server {}: {}", server.value(),
+                 found.status().ToString());
+        co_return deleted;
+      }
+      queued = std::move(*found);
+    }
+    for (const QueuedDeletion& deletion : queued) {
+      if (closing_) co_return deleted;
+      const Status status = co_await calls_.Delete(server, deletion.chunk, deletion.epoch,
+                                                   loop_.After(options_.delete_timeout));
+      if (status.code() == Code::kFenced) {
+        LogWarning("server {} keeps its replica of chunk {}: {}", server.value(),
+                   deletion.chunk.value(), status.ToString());
+      } else if (!status.ok() && status.code() != Code::kUnknownChunk) {
+        MORAINE_LOG_SOMETIMES(LogLevel::kWarning, "deleting from server {}: {}", server.value(),
+                              status.ToString());
+        if (!closing_) co_await loop_.Sleep(options_.tick);
+        co_return deleted;
+      }
+      Transaction transaction(store_);
+      Status done = FinishDeletion(transaction, server, deletion.chunk);
+      if (done.ok()) done = store_.Commit(transaction).status();
+      if (!done.ok()) {
+        LogError("deleting from server {}: {}", server.value(), done.ToString());
+        co_return deleted;
+      }
+      deleted.after = deletion.chunk;
+      deleted_.Add();
+    }
+    if (queued.size() < options_.deletions_per_server) {
+      deleted.all = true;
+      co_return deleted;
+    }
+  }
+  co_return deleted;
 }
 
 // ---- Orphans
 
+void Caretaker::NoteOrphan(InodeId inode) {
+  if (orphans_noted_.size() < options_.orphans_noted) {
+    orphans_noted_.insert(inode);
+  } else {
+    walk_orphans_ = true;
+  }
+  wake_.Set();
+}
+
+void Caretaker::NoteClosed(InodeId inode) {
+  if (orphans_open_) NoteOrphan(inode);
+}
+
+void Caretaker::NoteClosedAll() {
+  walk_orphans_ = walk_orphans_ || orphans_open_;
+  wake_.Set();
+}
+
 Task<void> Caretaker::RunOrphans() {
-  const Status status = co_await FreeOrphans();
+  Status status = std::exchange(walk_orphans_, false) ? co_await WalkOrphans() : Status::Ok();
+  if (status.ok()) status = co_await FreeNoted();
   if (!status.ok()) LogError("freeing inodes: {}", status.ToString());
   freeing_ = false;
 }
 
-Task<Status> Caretaker::FreeOrphans() {
+Task<Status> Caretaker::WalkOrphans() {
+  orphans_open_ = false;
+  orphans_walked_ = loop_.Now();
   std::string from;
   while (!closing_) {
     InodeId inode;
     {
       Transaction transaction(store_);
       Cursor cursor = transaction.Scan(Family::kOrphans, {}, from);
-      while (cursor.Valid() && is_open_(InodeId(NumberInKey(cursor.key(), 0)))) cursor.Next();
+      for (; cursor.Valid() && is_open_(InodeId(NumberInKey(cursor.key(), 0))); cursor.Next()) {
+        orphans_open_ = true;
+      }
       MORAINE_CO_RETURN_IF_ERROR(cursor.status());
       if (!cursor.Valid()) co_return Status::Ok();
       from = cursor.key();
       inode = InodeId(NumberInKey(cursor.key(), 0));
     }
+    MORAINE_CO_RETURN_IF_ERROR(co_await FreeOne(inode));
+  }
+  co_return Status::Ok();
+}
+
+Task<Status> Caretaker::FreeNoted() {
+  while (!closing_ && !orphans_noted_.empty()) {
+    const InodeId inode = *orphans_noted_.begin();
+    orphans_noted_.erase(orphans_noted_.begin());
+    {
+      Transaction transaction(store_);
+      MORAINE_CO_ASSIGN_OR_RETURN(const auto orphan,
+                                  transaction.Get(Family::kOrphans, InodeKey(inode)));
+      if (!orphan.has_value()) continue;
+    }
+    if (is_open_(inode)) {
+      orphans_open_ = true;  // noted again when it is closed
+      continue;
+    }
+    MORAINE_CO_RETURN_IF_ERROR(co_await FreeOne(inode));
+  }
+  co_return Status::Ok();
+}
+
+// In as many transactions as its extents need.
+Task<Status> Caretaker::FreeOne(InodeId inode) {
+  bool done = false;
+  while (!done && !closing_) {
     Transaction transaction(store_, SessionId(), loop_.WallNanoseconds());
-    MORAINE_CO_ASSIGN_OR_RETURN(const bool done,
-                                FreeOrphan(transaction, inode, options_.orphan_extents));
+    MORAINE_CO_ASSIGN_OR_RETURN(done, FreeOrphan(transaction, inode, options_.orphan_extents));
     MORAINE_CO_RETURN_IF_ERROR(store_.Commit(transaction).status());
     if (done) freed_.Add();
     committed_(transaction.effects());

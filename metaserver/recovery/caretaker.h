@@ -2,8 +2,9 @@
 // servers that have died. Plans are pure (chunks/repair_plan.h); this carries them out.
 //
 // All of its work is found in the store, so nothing is lost by a restart, and every step is durable
-// before the next relies on it. Bounded by the options. Confined to the loop. Shutdown: Close,
-// Drain.
+// before the next relies on it. In memory it only keeps marks of where there may be work: what is
+// done leaves a tombstone in the store, and nobody should walk over those at each step. Bounded by
+// the options. Confined to the loop. Shutdown: Close, Drain.
 #pragma once
 
 #include <functional>
@@ -26,6 +27,8 @@ struct CaretakerOptions {
   Duration delete_timeout = std::chrono::seconds(5);
   size_t deletions_per_server = 64;  // at each tick
   size_t orphan_extents = 512;       // in one transaction
+  size_t orphans_noted = 1 << 16;    // in memory; with more, the queue is walked
+  Duration orphans_walk = std::chrono::seconds(2);  // how often, while some are still open
   size_t marks = 512;                // replicas marked missing in one transaction
 };
 
@@ -37,7 +40,14 @@ class Caretaker {
             Sealer::Committed committed);
 
   void Start();
+  // There may be something to copy.
   void Wake() { wake_.Set(); }
+  void NoteDeletion(ServerId server, ChunkId chunk);
+  // The inode has lost its last name.
+  void NoteOrphan(InodeId inode);
+  // Somebody has closed the inode, or everything that a session had open.
+  void NoteClosed(InodeId inode);
+  void NoteClosedAll();
   // A copy to this server is under way: what it reports of the chunk is not surplus.
   bool IsTarget(ChunkId chunk, ServerId server) const {
     const auto it = copying_.find(chunk);
@@ -59,10 +69,18 @@ class Caretaker {
   Task<void> RunCopy(PlannedCopy plan);
   Task<Status> CopyOne(PlannedCopy plan);
   Status NoteCopied(ChunkId chunk, ServerId target, uint64_t length, Ticket* ticket);
-  Status StartDeletions();
-  Task<void> RunDeletions(ServerId server);
+  void StartDeletions();
+  Task<void> RunDeletions(ServerId server, ChunkId after);
+  // Deletes in order; how far that went, and whether nothing is left.
+  struct Deleted {
+    ChunkId after;
+    bool all = false;
+  };
+  Task<Deleted> DeleteQueued(ServerId server, ChunkId after);
   Task<void> RunOrphans();
-  Task<Status> FreeOrphans();
+  Task<Status> WalkOrphans();
+  Task<Status> FreeNoted();
+  Task<Status> FreeOne(InodeId inode);
   void WatchServers();
   void StartMarking(ServerId server);
   Task<void> RunMarking(ServerId server);
@@ -81,7 +99,12 @@ class Caretaker {
   Event wake_;
   bool closing_ = false;
   bool freeing_ = false;
+  std::set<InodeId> orphans_noted_;
+  bool orphans_open_ = false;     // some were open when they were looked at
+  bool walk_orphans_ = true;      // there may be others than those noted
+  Instant orphans_walked_{};
   std::map<ChunkId, Copying> copying_;
+  std::map<ServerId, ChunkId> deletions_after_;  // nothing is queued up to there; none: at all
   std::set<ServerId> deleting_;
   std::set<ServerId> marking_;
   TaskGroup tasks_;

@@ -430,7 +430,9 @@ Status Sealer::NoteGood(ChunkId chunk, ServerId server, uint64_t length) {
   replica->state = ReplicaState::kGood;
   MORAINE_RETURN_IF_ERROR(PutChunk(transaction, chunk, *record));
   MORAINE_RETURN_IF_ERROR(DropSurplus(transaction, chunk));
-  return store_.Commit(transaction).status();
+  MORAINE_RETURN_IF_ERROR(store_.Commit(transaction).status());
+  committed_(transaction.effects());
+  return Status::Ok();
 }
 
 }  // namespace moraine::metaserver

@@ -38,7 +38,7 @@ Task<Result<idl::Empty>> CloseCall(Core& core, rpc::CallContext& context,
   // A lease may go back while handles stay: then the renewals tell when the last one is closed.
   if (answer.ok()) {
     core.sessions.NoteClose(core.SessionOf(context), inode, !request.release_lease);
-    core.caretaker.Wake();
+    core.caretaker.NoteClosed(inode);
   }
   co_return answer;
 }

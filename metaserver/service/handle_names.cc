@@ -25,8 +25,11 @@ Result<idl::CreateResponse> CreateAll(Core& core, Transaction& transaction,
   const InodeId inode = created.inode.id;
   const bool writing = created.inode.record.type == FileType::kRegular && request.open_for_write;
   if (writing) {
+    const bool durable = transaction.effects().durable;
     const OpenArgs open{inode, true, false, args.token};
     MORAINE_RETURN_IF_ERROR(Open(transaction, open).status());
+    // A lease that comes with a new file can be lost only together with it.
+    if (created.created) transaction.effects().durable = durable;
   }
   if (writing && request.want_chunk && created.created) {
     AllocateChunkArgs allocate;

@@ -36,8 +36,11 @@ void Core::Act(const Effects& effects, SessionId session, bool committed) {
   for (const InodeId inode : effects.opened) sessions.NoteOpen(session, inode);
   for (const InodeId inode : effects.changed) sessions.NoteChanged(inode, session);
   for (const auto& [loser, inode] : effects.lost) sessions.NoteLost(loser, inode);
-  if (effects.queued) sealer.Wake();
-  if (effects.queued || !effects.orphans.empty()) caretaker.Wake();
+  for (const auto& [server, chunk] : effects.deletions) caretaker.NoteDeletion(server, chunk);
+  for (const InodeId inode : effects.orphans) caretaker.NoteOrphan(inode);
+  if (!effects.queued) return;
+  sealer.Wake();
+  caretaker.Wake();
 }
 
 Status EndSessionNow(Core& core, SessionId session) {
@@ -47,7 +50,7 @@ Status EndSessionNow(Core& core, SessionId session) {
   core.sessions.Remove(session);
   core.answers.Forget(session);
   core.Act(transaction.effects(), session, true);
-  core.caretaker.Wake();  // what only this session had open may be freed
+  core.caretaker.NoteClosedAll();
   return Status::Ok();
 }
 

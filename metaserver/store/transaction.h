@@ -34,7 +34,8 @@ struct Effects {
   std::vector<InodeId> orphans;     // inodes that have lost their last name
   std::vector<InodeId> opened;      // inodes that the session has open from now on
   std::vector<std::pair<SessionId, InodeId>> lost;  // leases and directories taken from others
-  bool queued = false;                              // work for the executors of chunks/
+  std::vector<std::pair<ServerId, ChunkId>> deletions;  // replicas queued for deletion
+  bool queued = false;                              // chunks queued for sealing or repair
   bool durable = false;                             // the answer must wait for the disk
 };
 
