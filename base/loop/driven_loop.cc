@@ -16,7 +16,6 @@ namespace moraine {
 namespace {
 
 constexpr int kEventsMax = 64;  // taken from epoll at once
-constexpr int kSpinCreditMax = 8;
 constexpr int kSamplesBeforeParking = 8;  // of one and the same drive
 constexpr int kGracesBetweenSamplesMax = 4;
 
@@ -58,7 +57,8 @@ Result<std::unique_ptr<DrivenLoop>> DrivenLoop::Create(Options options) {
 DrivenLoop::DrivenLoop(const Options& options)
     : options_(options),
       pool_(std::make_unique<BlockingPool>(options.blocking_threads)),
-      random_(options.seed != 0 ? options.seed : EntropySeed()) {}
+      random_(options.seed != 0 ? options.seed : EntropySeed()),
+      spin_(options.spin) {}
 
 DrivenLoop::~DrivenLoop() {
   {
@@ -133,18 +133,14 @@ void DrivenLoop::TakeInbox() {
   for (std::function<void()>& item : work) item();
 }
 
-// Spinning is for answers that come sooner than a sleeping thread wakes up. Whether that is so
-// shows in how long the last waits took.
 void DrivenLoop::WaitForEvents() {
   const Instant start = Now();
   const Instant timer = timers().Earliest().value_or(kNever);
   if (timer <= start) return;
-  if (spin_credit_ > 0) {
-    if (Spin(std::min(timer, start + options_.spin))) {
-      spin_credit_ = std::min(spin_credit_ + 1, kSpinCreditMax);
-      return;
-    }
-    --spin_credit_;
+  if (spin_.IsWorthIt()) {
+    const bool paid = Spin(std::min(timer, start + spin_.spin()));
+    spin_.NoteSpin(paid);
+    if (paid) return;
   }
   sleeping_.store(true, std::memory_order_seq_cst);
   if (posted_.load(std::memory_order_seq_cst)) {
@@ -152,10 +148,7 @@ void DrivenLoop::WaitForEvents() {
   } else {
     const bool some =
         PollEvents(timer == kNever ? std::nullopt : std::optional<Duration>(timer - Now())) > 0;
-    // Half of such a short sleep was the waking up.
-    if (some && Now() - start < 2 * options_.spin) {
-      spin_credit_ = std::min(spin_credit_ + 1, kSpinCreditMax);
-    }
+    if (some) spin_.NoteSleep(Now() - start);
   }
   sleeping_.store(false, std::memory_order_relaxed);
 }

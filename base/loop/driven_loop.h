@@ -30,6 +30,7 @@
 #include "base/loop/blocking_pool.h"
 #include "base/loop/descriptor.h"
 #include "base/loop/loop.h"
+#include "base/loop/spin_credit.h"
 #include "base/mutex.h"
 
 namespace moraine {
@@ -167,7 +168,7 @@ class DrivenLoop : public Loop {
   Random random_;
   size_t watched_ = 0;
   Call* own_call_ = nullptr;
-  int spin_credit_ = 0;  // how well spinning has paid off lately
+  SpinCredit spin_;
   bool precise_sleep_ = true;
 
   // As in UringLoop: who posts and then sees `sleeping_` writes to the eventfd.

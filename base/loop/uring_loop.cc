@@ -33,7 +33,8 @@ Result<std::unique_ptr<UringLoop>> UringLoop::Create(Options options) {
 UringLoop::UringLoop(const Options& options)
     : options_(options),
       pool_(std::make_unique<BlockingPool>(options.blocking_threads)),
-      random_(options.seed != 0 ? options.seed : EntropySeed()) {}
+      random_(options.seed != 0 ? options.seed : EntropySeed()),
+      spin_(options.spin) {}
 
 UringLoop::~UringLoop() {
   DestroySpawned();
@@ -64,20 +65,23 @@ void UringLoop::RunUntil(const std::function<bool()>& done) {
 
 void UringLoop::SleepUntilWork(const std::function<bool()>& done) {
   const std::optional<Instant> timer = timers().Earliest();
-  const Instant now = timer || options_.spin > Duration::zero() ? Now() : Instant{};
+  const Instant now = Now();
   if (ring_->HasCompletions() || (timer && *timer <= now)) {
     ring_->Poll();
     return;
   }
-  if (options_.spin > Duration::zero()) {
-    const Instant spin_until = now + options_.spin;
-    if (SpinForWork(timer ? std::min(*timer, spin_until) : spin_until)) return;
+  if (spin_.IsWorthIt()) {
+    const Instant spin_until = now + spin_.spin();
+    const bool paid = SpinForWork(timer ? std::min(*timer, spin_until) : spin_until);
+    spin_.NoteSpin(paid);
+    if (paid) return;
   }
   sleeping_.store(true, std::memory_order_seq_cst);
   if (posted_.load(std::memory_order_seq_cst) || done()) {
     ring_->Poll();
   } else {
     ring_->Wait(timer ? std::optional<Duration>(*timer - Now()) : std::nullopt);
+    if (HasReady()) spin_.NoteSleep(Now() - now);
   }
   sleeping_.store(false, std::memory_order_relaxed);
 }

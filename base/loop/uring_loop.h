@@ -17,6 +17,7 @@
 #include "base/loop/blocking_pool.h"
 #include "base/loop/descriptor.h"
 #include "base/loop/loop.h"
+#include "base/loop/spin_credit.h"
 #include "base/loop/uring_ring.h"
 #include "base/mutex.h"
 
@@ -27,7 +28,7 @@ class UringLoop : public Loop {
   struct Options {
     uint32_t entries = 1024;  // of the submission queue; more operations than that may be under way
     int blocking_threads = 4;  // at most, for RunBlocking
-    Duration spin{0};          // polls this long before it sleeps; for machines with CPUs to spare
+    Duration spin{30us};       // polls this long before it sleeps, where that has paid off
     uint64_t seed = 0;         // of random(); 0: from the kernel's entropy
   };
   // kNotSupported: no io_uring here.
@@ -74,6 +75,7 @@ class UringLoop : public Loop {
   std::unique_ptr<BlockingPool> pool_;
   Random random_;
   Descriptor wake_;
+  SpinCredit spin_;
   bool watching_ = false;
 
   // Whoever posts or stops and then sees `sleeping_` writes to the eventfd; the loop sets
