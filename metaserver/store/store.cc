@@ -213,7 +213,8 @@ Status Store::OpenDatabase() {
                     fmt::format("{} was written by a newer Moraine or by another program ({})",
                                 directory, text));
     }
-    return Translate(status, fmt::format("cannot open {}", directory));
+    const Status failed = Translate(status, fmt::format("cannot open {}", directory));
+    return {failed.code(), failed.message() + "; if a file is lost, restore a copy"};
   }
   db_.reset(db);
   logger->Opened();

@@ -55,7 +55,9 @@ class Store {
   // Opens or makes the database. A new one gets a random cluster id. Errors, each one line that
   // names the directory: kBusy (another process has it open), kWrongVersion (written by a newer
   // Moraine), kInvalidArgument (not a metaserver's directory), kNotFound (must_exist), kIo,
-  // kCorruption (a part is missing). A directory that is refused is left as it was. Blocks.
+  // kCorruption (a part is missing). A directory that is refused is left as it was, but for
+  // RocksDB's recovery of its log when only the content tells (kWrongVersion by the format, another
+  // cluster). Blocks.
   static Result<std::unique_ptr<Store>> Open(Loop& loop, StoreOptions options);
   // Closes the database without a final sync; call Stop first for an orderly end.
   ~Store();

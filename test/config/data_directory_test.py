@@ -39,7 +39,7 @@ class Directories:
         shutil.copytree(os.path.join(self.cluster.dir, name), target)
         return target
 
-    def refuses(self, what, program, path, words, options=()):
+    def refuses(self, what, program, path, words, options=(), opened=False):
         self.cases += 1
         command = ["moraine-" + program, "--dir=" + path, "--listen=" + ANYWHERE, *options]
         if program == "chunkserver" and not any("--metaserver" in word for word in options):
@@ -49,7 +49,8 @@ class Directories:
         before = digest(path)
         fault = refusal(command, 1, [os.path.basename(path)] + words)
         after = digest(path)
-        if after != before:
+        # RocksDB recovers its log before it can be asked what is in it.
+        if after != before and not opened:
             changed = [n for n in {**before, **after} if before.get(n) != after.get(n)]
             fault += "\n    the directory has changed: %s" % sorted(changed)
         if fault:
@@ -113,7 +114,9 @@ class Directories:
         tables = [name for name in os.listdir(path) if name.endswith(".sst")]
         assert tables, "the metaserver has written no table yet"
         os.unlink(os.path.join(path, tables[0]))
-        self.refuses("a table gone", "metaserver", path, [tables[0].lstrip("0")])
+        self.refuses(
+            "a table gone", "metaserver", path, [os.path.splitext(tables[0])[0], "restore a copy"]
+        )
 
         path = self.copy("metaserver")
         self.refuses(
@@ -122,6 +125,7 @@ class Directories:
             path,
             ["belongs to cluster", "not 0123"],
             ["--cluster=0123"],
+            opened=True,
         )
 
         path = self.copy("chunkserver-1")
@@ -135,7 +139,13 @@ class Directories:
             path = self.copy("metaserver")
             format_9 = ["--key_hex", "--value_hex", "0x666F726D6174", "0x09"]
             run(["ldb", "--db=" + path, "--try_load_options", "put", *format_9])
-            self.refuses("newer format", "metaserver", path, ["has format 9, this program knows"])
+            self.refuses(
+                "newer format",
+                "metaserver",
+                path,
+                ["has format 9, this program knows"],
+                opened=True,
+            )
 
 
 def main():

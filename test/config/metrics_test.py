@@ -76,7 +76,7 @@ def check_units(families):
     for name, kind in families.items():
         assert name.startswith("moraine_"), name
         assert (kind == "counter") == name.endswith("_total"), "%s is a %s" % (name, kind)
-        assert not re.search(r"_(ms|us|micro|milli|nano)", name), name
+        assert not re.search(r"_(ms|us|ns|m[a-z]*seconds|nanoseconds)(_|$)", name), name
         if re.search(r"bytes", name):
             assert re.search(r"_bytes(_total)?$", name), name
         if re.search(r"seconds|latency|time", name):
