@@ -266,13 +266,14 @@ Status OptionTable::ParseAll(const std::vector<std::string>& args) {
     one.store();
     sources_[one.option->name] = one.place;
   }
+  for (const Argument& argument : arguments_) undo.push_back(argument.Snapshot());
+  StoreArguments(arguments);
   Status rules = CheckRules();
   if (!rules.ok()) {
     for (const Option::Store& store : undo) store();
     sources_.clear();
     return rules;
   }
-  StoreArguments(arguments);
   config_path_ = config_path;
   from_command_line_ = std::move(given);
   return Status::Ok();

@@ -176,6 +176,20 @@ TEST_F(OptionsTest, WhatIsEmptyByDefaultMayBeSetEmpty) {
             "--any=: must be host:port, for example 127.0.0.1:7400 (port 0: a free one)");
 }
 
+// Once they were stored after the rules, and `moraine policy set PATH POLICY` never worked.
+TEST_F(OptionsTest, RulesSeeArguments) {
+  table_.AddArgument("SOURCE", &example_.source, true, "Where from.");
+  table_.AddArguments("TARGET", &example_.targets, 0, "Where to.");
+  table_.AddRule([this]() -> Status {
+    if (example_.source == "good" && example_.targets.size() == 1) return {};
+    return {Code::kInvalidArgument, "not good"};
+  });
+  EXPECT_EQ(Error({"--data-dir=/d", "bad", "x"}), "not good");
+  EXPECT_EQ(example_.source, "");
+  EXPECT_TRUE(example_.targets.empty());
+  EXPECT_EQ(table_.Parse({"--data-dir=/d", "good", "x"}).exit_code, std::nullopt);
+}
+
 TEST_F(OptionsTest, FileErrors) {
   EXPECT_EQ(FileError("\n\njornal-bytes = 1\n"),
             "F:3: jornal-bytes: no such option, did you mean journal-bytes?");

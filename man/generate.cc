@@ -21,6 +21,7 @@
 #include "kv/rocksfs/io_status_map.h"
 #include "kv/rocksfs/uri.h"
 #include "metaserver/service/metaserver.h"
+#include "metaserver/testing/volatile_file_system.h"
 #include "protocol/policy.h"
 
 namespace moraine {
@@ -33,7 +34,8 @@ constexpr Duration kLimit = std::chrono::minutes(5);  // of the world's time
 class MetaProcess : public sim::Process {
  public:
   MetaProcess(sim::SimLoop& loop, MetricRegistry& metrics)
-      : env_(rocksdb::NewMemEnv(rocksdb::Env::Default())) {
+      : env_(metaserver::VolatileFileSystem::MakeEnv(
+            std::make_shared<metaserver::VolatileFileSystem>())) {
     metaserver::MetaserverOptions options;
     options.store.directory = "/meta";
     options.store.env = env_.get();

@@ -144,6 +144,11 @@ Result<std::string> ClusterChoice::InsidePath(const std::string& path) const {
   return path;
 }
 
+Status AboutPath(const std::string& path, const Status& status) {
+  if (status.code() != Code::kNotFound) return status.Prefixed(path);
+  return {Code::kNotFound, path + ": no such file or directory in the file system"};
+}
+
 int Complain(const OptionTable& table, const Status& status) {
   // One line, whatever a server or a path had in it.
   std::string message = status.message();

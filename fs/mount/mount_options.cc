@@ -197,7 +197,7 @@ Result<std::vector<std::string>> TranslateArguments(std::string_view program,
       places.push_back(arg);
     }
   }
-  if (places.size() == 2) {
+  if (places.size() >= 2) {
     out.push_back("--metaserver=" + places[0]);
     places.erase(places.begin());
   }

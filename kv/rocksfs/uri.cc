@@ -122,11 +122,13 @@ std::vector<UriOption> UriOptions() {
       {"log", "The least important level that the library logs to standard error.",
        "one of debug, info, warning, error, off", ""},
       {"policy.state",
-       "Policy of the few files that change: WAL, MANIFEST, CURRENT, OPTIONS, IDENTITY.", name,
-       preset.policies.state},
-      {"policy.table", "Policy of SSTables and blob files.", name, preset.policies.table},
-      {"policy.other", "Policy of all other files; empty: the rules of their directory decide.",
-       name + ", or empty", preset.policies.other},
+       "Policy of the few files that change: WAL, MANIFEST, CURRENT, OPTIONS, IDENTITY. Empty: the "
+       "rules of their directory decide.",
+       name + ", or empty", preset.policies.state},
+      {"policy.table", "Policy of SSTables and blob files; empty as above.", name + ", or empty",
+       preset.policies.table},
+      {"policy.other", "Policy of all other files; empty as above.", name + ", or empty",
+       preset.policies.other},
   };
 }
 

@@ -114,7 +114,7 @@ int Locate(int argc, const char* const* argv) {
   idl::PathRequest resolve;
   resolve.path = *inside;
   auto found = (*link)->Ask(idl::kResolve, resolve);
-  if (!found.ok()) return Complain(table, found.status().Prefixed(path));
+  if (!found.ok()) return Complain(table, AboutPath(path, found.status()));
   idl::InodeRequest request;
   request.inode = found->attributes.inode;
   auto located = (*link)->Ask(idl::kLocate, request);

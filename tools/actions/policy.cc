@@ -26,7 +26,7 @@ Result<Found> Find(const ClusterChoice& choice, const std::string& path) {
   idl::PathRequest request;
   MORAINE_ASSIGN_OR_RETURN(request.path, choice.InsidePath(path));
   auto answer = found.link->Ask(idl::kResolve, request);
-  if (!answer.ok()) return answer.status().Prefixed(path);
+  if (!answer.ok()) return AboutPath(path, answer.status());
   found.attributes = answer->attributes;
   return found;
 }
@@ -140,7 +140,9 @@ int PolicyGet(int argc, const char* const* argv) {
   }
   const bool own = rules->from_inode == found->attributes.inode;
   fmt::print("{}: the first rule that matches a new file's name decides{}\n", path,
-             own ? "" : fmt::format(" (inherited from {})", rules->from_path));
+             own                        ? ""
+             : rules->from_path.empty() ? " (the built-in rules)"
+                                        : fmt::format(" (inherited from {})", rules->from_path));
   for (const idl::PolicyRule& rule : rules->rules)
     fmt::print("  {:<16} {}\n", rule.glob, rule.policy);
   return 0;
@@ -215,6 +217,7 @@ int PolicyDefine(int argc, const char* const* argv) {
                     "Makes or changes a redundancy policy; chunks that are there keep theirs.");
   ClusterChoice choice(table);
   idl::Policy policy;
+  policy.replicas = policy.quorum = 1;  // both must be given
   policy.floor = 0;
   table.AddArgument("name", &policy.name, true, "Name of the policy.");
   table.AddInt("replicas", &policy.replicas, 1, limits::kReplicasMax, "Copies of each chunk.",
