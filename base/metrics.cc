@@ -11,6 +11,7 @@
 namespace moraine {
 namespace {
 
+constexpr std::string_view kTypes[] = {"counter", "gauge", "histogram"};  // as in Metric
 constexpr size_t kPerPower = size_t{1} << Histogram::kLinearBits;
 
 bool IsMetricName(std::string_view name) {
@@ -126,7 +127,10 @@ Kind& MetricRegistry::Get(std::string_view name, std::string_view help, const La
   const std::string key = LabelText(labels);
   MutexLock lock(mutex_);
   Family& family = families_.try_emplace(std::string(name)).first->second;
-  if (family.by_labels.empty()) family.help = help;
+  if (family.by_labels.empty()) {
+    family.help = help;
+    for (const auto& [label, value] : labels) family.labels.push_back(label);
+  }
   const auto found = family.by_labels.find(key);
   if (found == family.by_labels.end()) {
     const bool same_kind =
@@ -158,8 +162,17 @@ Histogram& MetricRegistry::GetHistogram(std::string_view name, std::string_view 
   return Get<Histogram>(name, help, labels, unit);
 }
 
+std::vector<MetricRegistry::FamilyInfo> MetricRegistry::Families() const {
+  std::vector<FamilyInfo> out;
+  MutexLock lock(mutex_);
+  for (const auto& [name, family] : families_) {
+    const size_t type = family.by_labels.begin()->second.index();
+    out.push_back({name, std::string(kTypes[type]), family.help, family.labels});
+  }
+  return out;
+}
+
 void MetricRegistry::AppendFamily(const std::string& name, const Family& family, std::string* out) {
-  constexpr std::string_view kTypes[] = {"counter", "gauge", "histogram"};
   const size_t type = family.by_labels.begin()->second.index();
   *out += fmt::format("# HELP {} {}\n# TYPE {} {}\n", name, Escaped(family.help, false), name,
                       kTypes[type]);

@@ -93,6 +93,15 @@ class MetricRegistry {
   Histogram& GetHistogram(std::string_view name, std::string_view help, const Labels& labels = {},
                           Histogram::Unit unit = Histogram::Unit::kMicroseconds);
 
+  // What there is, sorted by name: for the manual pages. Any thread.
+  struct FamilyInfo {
+    std::string name;
+    std::string type;  // counter, gauge or histogram
+    std::string help;
+    std::vector<std::string> labels;  // their names
+  };
+  std::vector<FamilyInfo> Families() const;
+
   // All metrics in the Prometheus text format 0.0.4, sorted by name and labels. Any thread.
   std::string PrometheusText() const;
 
@@ -101,6 +110,7 @@ class MetricRegistry {
       std::variant<std::unique_ptr<Counter>, std::unique_ptr<Gauge>, std::unique_ptr<Histogram>>;
   struct Family {
     std::string help;
+    std::vector<std::string> labels;
     std::map<std::string, Metric> by_labels;
   };
   template <class Kind, class... Args>

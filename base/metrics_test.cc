@@ -116,5 +116,18 @@ TEST(MetricRegistryTest, ManyThreads) {
   EXPECT_EQ(registry.GetHistogram("h_seconds", "H.").Count(), 4000u);
 }
 
+TEST(MetricRegistryTest, TellsItsFamilies) {
+  MetricRegistry registry;
+  registry.GetHistogram("moraine_b_seconds", "Time.", {{"disk", "0"}, {"kind", "x"}});
+  registry.GetCounter("moraine_a_total", "Count.");
+  const std::vector<MetricRegistry::FamilyInfo> families = registry.Families();
+  ASSERT_EQ(families.size(), 2u);
+  EXPECT_EQ(families[0].name, "moraine_a_total");
+  EXPECT_EQ(families[0].type, "counter");
+  EXPECT_EQ(families[1].type, "histogram");
+  EXPECT_EQ(families[1].help, "Time.");
+  EXPECT_EQ(families[1].labels, (std::vector<std::string>{"disk", "kind"}));
+}
+
 }  // namespace
 }  // namespace moraine

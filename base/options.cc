@@ -55,6 +55,19 @@ size_t EditDistance(std::string_view a, std::string_view b) {
 
 std::string_view ProgramVersion() { return MORAINE_VERSION; }
 
+std::string_view NearestName(std::string_view said, const std::vector<std::string_view>& known) {
+  size_t best = std::max<size_t>(2, said.size() / 3) + 1;
+  std::string_view nearest;
+  for (const std::string_view name : known) {
+    const size_t distance = options_internal::EditDistance(said, name);
+    if (distance < best) {
+      best = distance;
+      nearest = name;
+    }
+  }
+  return nearest;
+}
+
 OptionTable::OptionTable(std::string program, std::string sentence)
     : program_(std::move(program)), sentence_(std::move(sentence)) {}
 
@@ -100,22 +113,14 @@ const OptionTable::Option* OptionTable::Find(std::string_view name) const {
 }
 
 std::string OptionTable::Suggestion(std::string_view name, std::string_view dashes) const {
-  std::vector<std::string> names;
+  std::vector<std::string_view> names;
   for (const Option& option : options_) names.push_back(option.name);
   if (!dashes.empty()) {
     names.insert(names.end(), {"config", "help", "version", "print-sample-config", "man"});
   }
   std::string normal(name);
   std::replace(normal.begin(), normal.end(), '_', '-');
-  size_t best = std::max<size_t>(2, name.size() / 3) + 1;
-  std::string nearest;
-  for (const std::string& known : names) {
-    const size_t distance = options_internal::EditDistance(normal, known);
-    if (distance < best) {
-      best = distance;
-      nearest = known;
-    }
-  }
+  const std::string_view nearest = NearestName(normal, names);
   if (nearest.empty()) return "--help lists all options";
   return fmt::format("did you mean {}{}?", dashes, nearest);
 }
@@ -261,13 +266,14 @@ Status OptionTable::ParseAll(const std::vector<std::string>& args) {
     one.store();
     sources_[one.option->name] = one.place;
   }
+  for (const Argument& argument : arguments_) undo.push_back(argument.Snapshot());
+  StoreArguments(arguments);
   Status rules = CheckRules();
   if (!rules.ok()) {
     for (const Option::Store& store : undo) store();
     sources_.clear();
     return rules;
   }
-  StoreArguments(arguments);
   config_path_ = config_path;
   from_command_line_ = std::move(given);
   return Status::Ok();
@@ -281,7 +287,7 @@ ParseResult OptionTable::Parse(const std::vector<std::string>& args) {
     if (given.contains("help")) return {0, Help()};
     if (given.contains("version")) return {0, fmt::format("{} {}\n", program_, ProgramVersion())};
     if (given.contains("print-sample-config")) return {0, SampleConfig()};
-    if (given.contains("man")) return {0, ManPage()};
+    if (given.contains("man")) return {0, ManPageText()};
   }
   const Status status = ParseAll(args);
   if (status.ok()) return {};

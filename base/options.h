@@ -32,6 +32,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/man_page.h"
 #include "base/status.h"
 #include "base/units.h"
 
@@ -40,12 +41,16 @@ namespace moraine {
 // The version of the whole project, for example "0.1.0".
 std::string_view ProgramVersion();
 
+// The name nearest to what somebody has typed; empty when none is near.
+std::string_view NearestName(std::string_view said, const std::vector<std::string_view>& known);
+
 // When a change in the configuration file takes effect.
 enum class ReloadClass { kRestart, kReload };
 
 struct OptionTraits {
   ReloadClass reload = ReloadClass::kRestart;
-  bool required = false;  // must be given on the command line or in the file
+  bool required = false;   // must be given on the command line or in the file
+  bool zero_port = false;  // of an endpoint: port 0 is allowed and means a free one
 };
 
 // What main should do after parsing.
@@ -75,7 +80,8 @@ class OptionTable {
                  std::string_view help, OptionTraits traits = {});
   void AddPath(std::string_view name, std::string* field, std::string_view help,
                OptionTraits traits = {});
-  // host:port, with IPv6 addresses in brackets.
+  // host:port, with IPv6 addresses in brackets. An endpoint or a path whose default is empty, and
+  // that is not required, may be set to the empty text again.
   void AddEndpoint(std::string_view name, std::string* field, std::string_view help,
                    OptionTraits traits = {});
   // Lists: the option is given several times, or an array in the file. A list that is given
@@ -121,6 +127,9 @@ class OptionTable {
   // A rule's error about one option: names where its value came from.
   Status Bad(std::string_view name, std::string_view what_is_allowed) const;
 
+  // What the manual says besides the options; --help shows its examples and environment.
+  void SetManual(Manual manual) { manual_ = std::move(manual); }
+
   ParseResult Parse(const std::vector<std::string>& args);
   // Parses, prints what there is to print, and returns the exit code if the program should end.
   std::optional<int> ParseOrExit(int argc, const char* const* argv);
@@ -130,7 +139,7 @@ class OptionTable {
 
   std::string Help() const;
   std::string SampleConfig() const;  // TOML, every option with its default, commented out
-  std::string ManPage() const;       // roff, section 8
+  std::string ManPageText() const;   // roff
   const std::string& program() const { return program_; }
   // "command line", "FILE:LINE" or "default".
   std::string Source(std::string_view name) const;
@@ -166,6 +175,7 @@ class OptionTable {
 
   const std::string program_;
   const std::string sentence_;
+  Manual manual_;
   std::vector<Option> options_;
   std::vector<Argument> arguments_;
   std::vector<std::function<Status()>> rules_;

@@ -37,6 +37,12 @@ struct OptionTable::Argument {
   size_t count_min = 0;
   std::string* field = nullptr;                // either this
   std::vector<std::string>* fields = nullptr;  // or this
+
+  // A function that brings the field's value of now back.
+  std::function<void()> Snapshot() const {
+    if (fields != nullptr) return [to = fields, old = *fields] { *to = old; };
+    return [to = field, old = *field] { *to = old; };
+  }
 };
 
 struct OptionTable::Given {

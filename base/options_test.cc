@@ -154,6 +154,42 @@ TEST_F(OptionsTest, CommandLineErrors) {
   }
 }
 
+TEST_F(OptionsTest, WhatIsEmptyByDefaultMayBeSetEmpty) {
+  std::string http;
+  std::string log;
+  std::string must;
+  std::string any = "127.0.0.1:0";
+  table_.AddEndpoint("http", &http, "Status.", {.zero_port = true});
+  table_.AddPath("log", &log, "Log.");
+  table_.AddEndpoint("server", &must, "Server.", {.required = true});
+  table_.AddEndpoint("any", &any, "Any.", {.zero_port = true});
+  const std::vector<std::string> good = {"--data-dir=/d", "--http=", "--log=", "--server=a:1"};
+  EXPECT_EQ(table_.Parse(good).exit_code, std::nullopt);
+  EXPECT_EQ(Error({"--data-dir=/d", "--server="}),
+            "--server=: must be host:port, for example 127.0.0.1:7400");
+  EXPECT_EQ(Error({"--data-dir=/d", "--server=a:0"}),
+            "--server=a:0: must be host:port, for example 127.0.0.1:7400");
+  EXPECT_EQ(
+      Error({"--data-dir=/d", "--server=a:1", "--http=x"}),
+      "--http=x: must be host:port, for example 127.0.0.1:7400 (port 0: a free one), or empty");
+  EXPECT_EQ(Error({"--data-dir=/d", "--server=a:1", "--any="}),
+            "--any=: must be host:port, for example 127.0.0.1:7400 (port 0: a free one)");
+}
+
+// Once they were stored after the rules, and `moraine policy set PATH POLICY` never worked.
+TEST_F(OptionsTest, RulesSeeArguments) {
+  table_.AddArgument("SOURCE", &example_.source, true, "Where from.");
+  table_.AddArguments("TARGET", &example_.targets, 0, "Where to.");
+  table_.AddRule([this]() -> Status {
+    if (example_.source == "good" && example_.targets.size() == 1) return {};
+    return {Code::kInvalidArgument, "not good"};
+  });
+  EXPECT_EQ(Error({"--data-dir=/d", "bad", "x"}), "not good");
+  EXPECT_EQ(example_.source, "");
+  EXPECT_TRUE(example_.targets.empty());
+  EXPECT_EQ(table_.Parse({"--data-dir=/d", "good", "x"}).exit_code, std::nullopt);
+}
+
 TEST_F(OptionsTest, FileErrors) {
   EXPECT_EQ(FileError("\n\njornal-bytes = 1\n"),
             "F:3: jornal-bytes: no such option, did you mean journal-bytes?");
@@ -213,7 +249,8 @@ TEST_F(OptionsTest, HelpTellsAll) {
                               "reload)\n"));
   EXPECT_THAT(help, HasSubstr("  --verify\n"));
   EXPECT_THAT(help, HasSubstr("(must be set; a path that is not empty; takes effect at restart)"));
-  EXPECT_THAT(table_.ManPage(), HasSubstr(".TP\n\\fB\\-\\-journal\\-bytes\\fR \\fIBYTES\\fR\n"));
+  EXPECT_THAT(table_.ManPageText(),
+              HasSubstr(".TP\n\\fB\\-\\-journal\\-bytes\\fR \\fIBYTES\\fR\n"));
 }
 
 // The sample file, with its options uncommented, is valid and means the defaults.
@@ -271,6 +308,32 @@ TEST_F(OptionsTest, Arguments) {
   EXPECT_EQ(table_.Parse({"a", "--data-dir=/d", "b", "--", "--c", "-"}).exit_code, std::nullopt);
   EXPECT_EQ(example_.source, "a");
   EXPECT_THAT(example_.targets, ElementsAre("b", "--c", "-"));
+}
+
+TEST_F(OptionsTest, TheManualIsPartOfHelpAndPage) {
+  table_.SetManual({.section = 1,
+                    .description = "More.",
+                    .files = {},
+                    .environment = {{"`HERE`", "A place."}},
+                    .signals = {},
+                    .metrics = "",
+                    .errors = {},
+                    .examples = {{"moraine-example --help", "Say `all`:"}},
+                    .see_also = {"other(8)"}});
+  EXPECT_THAT(table_.Help(), EndsWith("\nEnvironment:\n  HERE\n        A place.\n\nExamples:\n"
+                                      "  # Say all:\n  moraine-example --help\n"));
+  const std::string page = table_.ManPageText();
+  EXPECT_THAT(page, StartsWith(".TH \"MORAINE\\-EXAMPLE\" 1 "));
+  for (const char* part : {".SH ENVIRONMENT\n", ".SH EXAMPLES\n", ".SH SEE ALSO\n.BR other (8)\n",
+                           "Default: \\fB256MiB\\fR.\nAllowed: a size from 1MiB to 64GiB.\n"}) {
+    EXPECT_THAT(page, HasSubstr(part));
+  }
+}
+
+TEST(OptionsInternalTest, NearestName) {
+  EXPECT_EQ(NearestName("polcy list", {"policy get", "policy list"}), "policy list");
+  EXPECT_EQ(NearestName("xyzzy", {"status", "locate"}), "");
+  EXPECT_EQ(NearestName("status", {}), "");
 }
 
 TEST(OptionsInternalTest, EditDistance) {

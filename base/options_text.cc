@@ -2,6 +2,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <sstream>
+
 #include "base/flat_toml.h"
 #include "base/options_internal.h"
 
@@ -12,19 +15,11 @@ std::string_view ReloadText(ReloadClass reload) {
   return reload == ReloadClass::kReload ? "takes effect at reload" : "takes effect at restart";
 }
 
-// Backslashes and hyphens as roff wants them; a line must not begin with a control character.
-std::string Roff(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    if (c == '\\') {
-      out += "\\e";
-    } else if (c == '-') {
-      out += "\\-";
-    } else {
-      out += c;
-    }
-  }
-  if (!out.empty() && (out[0] == '.' || out[0] == '\'')) out = "\\&" + out;
+// Without the marks of base/man_page.h.
+std::string Plain(std::string_view text) {
+  std::string out(text);
+  std::erase(out, '`');
+  std::replace(out.begin(), out.end(), '\n', ' ');
   return out;
 }
 
@@ -93,6 +88,16 @@ std::string OptionTable::Help() const {
   for (const BuiltIn& built_in : kBuiltIns) {
     out += fmt::format("  {}\n        {}\n", built_in.usage, built_in.help);
   }
+  if (!manual_.environment.empty()) out += "\nEnvironment:\n";
+  for (const ManualEntry& entry : manual_.environment) {
+    out += fmt::format("  {}\n        {}\n", Plain(entry.term), Plain(entry.text));
+  }
+  if (!manual_.examples.empty()) out += "\nExamples:\n";
+  for (const ManualEntry& example : manual_.examples) {
+    out += fmt::format("  # {}\n", Plain(example.text));
+    std::istringstream lines{std::string(example.term)};
+    for (std::string line; std::getline(lines, line);) out += fmt::format("  {}\n", line);
+  }
   return out;
 }
 
@@ -110,42 +115,63 @@ std::string OptionTable::SampleConfig() const {
   return out;
 }
 
-std::string OptionTable::ManPage() const {
-  std::string title = program_;
-  for (char& c : title) c = c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
-  std::string out = fmt::format(
-      ".TH \"{}\" 8 \"\" \"moraine {}\" \"Moraine\"\n.SH NAME\n{} \\- {}\n.SH SYNOPSIS\n.B {}\n"
-      "[\\fIOPTION\\fR]...\n",
-      Roff(title), ProgramVersion(), Roff(program_), Roff(sentence_), Roff(program_));
+// The page is written for who knows nothing of the program yet: what it does, then its options,
+// then what it touches, how it ends, and commands to try.
+std::string OptionTable::ManPageText() const {
+  ManPage page(program_, manual_.section, sentence_);
+  page.Section("SYNOPSIS");
+  std::string synopsis = fmt::format("`{}` [OPTION]...", program_);
   for (const Argument& argument : arguments_) {
-    out +=
-        fmt::format("\\fI{}\\fR{}\n", Roff(argument.name), argument.fields != nullptr ? "..." : "");
+    const std::string_view dots = argument.fields != nullptr ? "..." : "";
+    synopsis += argument.count_min > 0 ? fmt::format(" {}{}", argument.name, dots)
+                                       : fmt::format(" [{}]{}", argument.name, dots);
   }
-  if (!arguments_.empty()) out += ".SH ARGUMENTS\n";
-  for (const Argument& argument : arguments_) {
-    out += fmt::format(".TP\n\\fI{}\\fR\n{}\n", Roff(argument.name), Roff(argument.help));
-  }
-  out +=
-      ".SH OPTIONS\nThe same names, without the dashes, are the keys of the configuration file.\n";
+  page.Paragraph(synopsis);
+  page.Section("DESCRIPTION");
+  page.Paragraph(sentence_);
+  page.Paragraph(manual_.description);
+  if (!arguments_.empty()) page.Section("ARGUMENTS");
+  for (const Argument& argument : arguments_) page.Entry(argument.name, argument.help);
+  page.Section("OPTIONS");
+  page.Paragraph(
+      "An option is written `--name value` or `--name=value`; a switch is on as `--name` and off "
+      "as `--name=false`. The same names, without the dashes, are the keys of the file of "
+      "`--config`.");
   for (const Option& option : options_) {
-    out += fmt::format(".TP\n\\fB\\-\\-{}\\fR \\fI{}\\fR\n{}\n", Roff(option.name),
-                       option.placeholder, Roff(option.help));
     const std::string value = fmt::format("{}", fmt::join(option.default_texts, ", "));
-    if (option.traits.required) {
-      out += "Must be set.\n";
-    } else if (!value.empty()) {
-      out += fmt::format("Default: {}.\n", Roff(value));
-    }
-    out +=
-        fmt::format("Allowed: {}; {}.\n", Roff(option.allowed), ReloadText(option.traits.reload));
+    const std::string preset = option.traits.required ? "Must be set."
+                               : value.empty()        ? "Default: none."
+                                                      : fmt::format("Default: `{}`.", value);
+    page.Entry(fmt::format("`--{}` {}", option.name, option.placeholder),
+               fmt::format(
+                   "{} {} Allowed: {}.{}", option.help, preset, option.allowed,
+                   option.traits.reload == ReloadClass::kReload ? " Takes effect at SIGHUP." : ""));
   }
   for (const BuiltIn& built_in : kBuiltIns) {
-    out += fmt::format(".TP\n\\fB{}\\fR\n{}\n", Roff(built_in.usage), Roff(built_in.help));
+    page.Entry(fmt::format("`{}`", built_in.usage), built_in.help);
   }
-  out +=
-      ".SH EXIT STATUS\n0 after a clean end, 2 when the options are wrong (one line on standard "
-      "error says what is), 1 after any other failure.\n";
-  return out;
+  page.Entries("FILES", manual_.files);
+  page.Entries("ENVIRONMENT", manual_.environment);
+  page.Entries("SIGNALS", manual_.signals);
+  page.Entries("EXIT STATUS",
+               {{"`0`", "A clean end."},
+                {"`1`",
+                 "Something failed after the options were understood: an address that is "
+                 "taken, a directory that does not fit, a server that does not answer. One "
+                 "line on standard error says what, and what can be done."},
+                {"`2`",
+                 "The options or the configuration file are wrong. One line on standard error "
+                 "names the option, its value, the file and line, and what is allowed. "
+                 "Nothing has been touched."}});
+  if (!manual_.metrics.empty()) {
+    page.Section("METRICS");
+    page.Paragraph(manual_.metrics);
+  }
+  page.Entries("ERRORS", manual_.errors);
+  if (!manual_.examples.empty()) page.Section("EXAMPLES");
+  for (const ManualEntry& example : manual_.examples) page.Example(example.term, example.text);
+  page.SeeAlso(manual_.see_also);
+  return page.text();
 }
 
 }  // namespace moraine

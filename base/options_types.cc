@@ -25,14 +25,20 @@ bool ParseWhole(const std::string& text, Number* value) {
   return error == std::errc() && end == text.data() + text.size();
 }
 
-bool IsEndpoint(std::string_view text) {
+constexpr size_t kHostBytesMax = 253;  // of a name in the DNS
+
+bool IsEndpoint(std::string_view text, bool zero_port) {
   const size_t colon = text.rfind(':');
-  if (colon == std::string_view::npos || colon == 0) return false;
+  if (colon == std::string_view::npos || colon == 0 || colon > kHostBytesMax) return false;
   const std::string_view host = text.substr(0, colon);
   const bool bracketed = host.size() > 2 && host.front() == '[' && host.back() == ']';
   if (!bracketed && host.find_first_of(":[] /") != std::string_view::npos) return false;
   uint16_t port = 0;
-  return ParseWhole(std::string(text.substr(colon + 1)), &port);
+  return ParseWhole(std::string(text.substr(colon + 1)), &port) && (port != 0 || zero_port);
+}
+
+bool IsPath(const std::string& text) {
+  return !text.empty() && text.find('\0') == std::string::npos;
 }
 
 // An option over one text; `check` says whether the text is allowed.
@@ -92,9 +98,12 @@ void OptionTable::AddChoice(std::string_view name, std::string* field,
 
 void OptionTable::AddPath(std::string_view name, std::string* field, std::string_view help,
                           OptionTraits traits) {
-  auto option = TextOption<Option>(field, "a path that is not empty", [](const std::string& text) {
-    return !text.empty() && text.find('\0') == std::string::npos;
-  });
+  const bool may_be_empty = field->empty() && !traits.required;
+  auto option =
+      TextOption<Option>(field, may_be_empty ? "a path, or empty" : "a path that is not empty",
+                         [may_be_empty](const std::string& text) {
+                           return IsPath(text) || (may_be_empty && text.empty());
+                         });
   option.name = name;
   option.placeholder = "PATH";
   option.help = help;
@@ -104,7 +113,15 @@ void OptionTable::AddPath(std::string_view name, std::string* field, std::string
 
 void OptionTable::AddEndpoint(std::string_view name, std::string* field, std::string_view help,
                               OptionTraits traits) {
-  auto option = TextOption<Option>(field, "host:port, for example 127.0.0.1:7400", IsEndpoint);
+  const bool may_be_empty = field->empty() && !traits.required;
+  auto option =
+      TextOption<Option>(field,
+                         fmt::format("host:port, for example 127.0.0.1:7400{}{}",
+                                     traits.zero_port ? " (port 0: a free one)" : "",
+                                     may_be_empty ? ", or empty" : ""),
+                         [may_be_empty, zero_port = traits.zero_port](const std::string& text) {
+                           return IsEndpoint(text, zero_port) || (may_be_empty && text.empty());
+                         });
   option.name = name;
   option.placeholder = "HOST:PORT";
   option.help = help;
@@ -125,8 +142,8 @@ void OptionTable::AddList(std::string_view name, std::vector<std::string>* field
 
 void OptionTable::AddEndpoints(std::string_view name, std::vector<std::string>* field,
                                std::string_view help, OptionTraits traits) {
-  auto option =
-      ListOption<Option>(field, "a list of host:port, for example 127.0.0.1:7400", IsEndpoint);
+  auto option = ListOption<Option>(field, "a list of host:port, for example 127.0.0.1:7400",
+                                   [](const std::string& text) { return IsEndpoint(text, false); });
   option.name = name;
   option.placeholder = "HOST:PORT";
   option.help = help;

@@ -36,11 +36,11 @@ Server::Server(Loop& loop, Identity self, ServerOptions options, MetricRegistry&
       frames_(loop, limits::kServerFrameBytesMax),
       bulk_(loop, limits::kServerBulkBytesMax),
       tasks_(loop),
-      connections_(metrics.GetGauge("moraine_rpc_connections", "Open incoming connections")),
+      connections_(metrics.GetGauge("moraine_rpc_connections", "Open incoming connections.")),
       refused_(metrics.GetCounter("moraine_rpc_refused_connections_total",
-                                  "Connections refused because too many are open")),
+                                  "Connections refused because too many are open.")),
       protocol_errors_(metrics.GetCounter("moraine_rpc_protocol_errors_total",
-                                          "Connections closed because of what the peer sent")) {}
+                                          "Connections closed because of what the peer sent.")) {}
 
 Server::~Server() = default;
 
@@ -49,11 +49,11 @@ void Server::AddMethod(std::string_view name, Runner run, RequestReader read) {
   entry.run = std::move(run);
   entry.read = std::move(read);
   const MetricRegistry::Labels labels = {{"method", std::string(name)}};
-  entry.calls = &metrics_.GetCounter("moraine_rpc_calls_total", "Calls answered", labels);
+  entry.calls = &metrics_.GetCounter("moraine_rpc_calls_total", "Calls answered.", labels);
   entry.errors =
-      &metrics_.GetCounter("moraine_rpc_errors_total", "Calls answered with an error", labels);
-  entry.latency = &metrics_.GetHistogram("moraine_rpc_latency_microseconds",
-                                         "From a call's arrival to its answer", labels);
+      &metrics_.GetCounter("moraine_rpc_errors_total", "Calls answered with an error.", labels);
+  entry.latency = &metrics_.GetHistogram("moraine_rpc_latency_seconds",
+                                         "From a call's arrival to its answer.", labels);
   const auto [at, added] = methods_.emplace(std::string(name), std::move(entry));
   MORAINE_CHECK(added, "a method is handled once");
   at->second.name = at->first;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -38,7 +39,8 @@ std::string Absolute(const std::string& path) {
 
 bool IsAbove(const std::string& directory, const std::string& path) {
   return path == directory || directory == "/" ||
-         (path.starts_with(directory) && path[directory.size()] == '/');
+         (path.size() > directory.size() && path.starts_with(directory) &&
+          path[directory.size()] == '/');
 }
 
 }  // namespace
@@ -68,11 +70,29 @@ std::optional<MountAbove> FindMountAbove(const std::string& path) {
   return best;
 }
 
+std::string FindMountBelow(const std::string& directory) {
+  std::ifstream mounts("/proc/self/mountinfo");
+  std::string line;
+  while (std::getline(mounts, line)) {
+    std::istringstream words(line);
+    std::string skipped;
+    std::string point;
+    words >> skipped >> skipped >> skipped >> skipped >> point;
+    point = Unescape(point);
+    if (IsAbove(Absolute(directory), point)) return point;
+  }
+  return {};
+}
+
 ClusterChoice::ClusterChoice(OptionTable& table) {
-  table.AddPath("dir", &dir_, "Directory of a cluster that `moraine dev up` made.");
+  table.AddPath("dir", &dir_, "Directory of a cluster that moraine dev up made.");
   table.AddEndpoint("metaserver", &metaserver_, "The metaserver's address.");
   table.AddDuration("timeout", &timeout_, 100ms, 1h, "How long to wait for an answer.");
   table.AddBool("json", &json, "Print JSON for programs.");
+  table.AddRule([this]() -> Status {
+    if (dir_.empty() || metaserver_.empty()) return {};
+    return {Code::kInvalidArgument, "--dir and --metaserver both name a cluster: give one of them"};
+  });
 }
 
 Result<Endpoint> ClusterChoice::Metaserver(const std::optional<std::string>& path) const {
@@ -124,9 +144,18 @@ Result<std::string> ClusterChoice::InsidePath(const std::string& path) const {
   return path;
 }
 
+Status AboutPath(const std::string& path, const Status& status) {
+  if (status.code() != Code::kNotFound) return status.Prefixed(path);
+  return {Code::kNotFound, path + ": no such file or directory in the file system"};
+}
+
 int Complain(const OptionTable& table, const Status& status) {
-  fmt::print(stderr, "{}: {}\n", table.program(), status.message());
-  return 1;
+  // One line, whatever a server or a path had in it.
+  std::string message = status.message();
+  std::ranges::replace_if(
+      message, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; }, '?');
+  fmt::print(stderr, "{}: {}\n", table.program(), message);
+  return status.code() == Code::kInvalidArgument ? 2 : 1;
 }
 
 }  // namespace moraine::tools

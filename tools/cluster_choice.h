@@ -37,8 +37,14 @@ struct MountAbove {
   std::string metaserver;
 };
 std::optional<MountAbove> FindMountAbove(const std::string& path);
+// A mount point, of whatever kind, at or below a directory; empty: none.
+std::string FindMountBelow(const std::string& directory);
 
-// "moraine WORDS: what is wrong" on standard error; gives exit code 1.
+// An error of looking a path up, in words for who typed it.
+Status AboutPath(const std::string& path, const Status& status);
+
+// "moraine WORDS: what is wrong" on standard error; gives the exit code: 2 when what was asked for
+// is wrong in itself (kInvalidArgument), else 1.
 int Complain(const OptionTable& table, const Status& status);
 
 }  // namespace moraine::tools

@@ -1,7 +1,9 @@
 #include "tools/dev_cluster.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -25,6 +27,7 @@ namespace fs = std::filesystem;
 
 constexpr Duration kStartLimit = std::chrono::seconds(30);
 constexpr Duration kStopLimit = std::chrono::seconds(15);
+constexpr Duration kLockLimit = std::chrono::seconds(60);
 constexpr Duration kPoll = std::chrono::milliseconds(20);
 
 std::string ProgramDir() { return fs::read_symlink("/proc/self/exe").parent_path().string(); }
@@ -40,10 +43,17 @@ std::string DevCluster::plugin() const {
   return (fs::path(ProgramDir()).parent_path() / "lib" / "libmoraine_rocksdb.so").string();
 }
 
+DevCluster::DevCluster(const std::string& dir) : dir_(fs::absolute(dir).lexically_normal()) {
+  while (dir_.size() > 1 && dir_.ends_with('/')) dir_.pop_back();
+}
+
 Result<DevCluster> DevCluster::Open(const std::string& dir) {
-  DevCluster cluster(fs::absolute(dir).lexically_normal().string());
-  while (cluster.dir_.size() > 1 && cluster.dir_.ends_with('/')) cluster.dir_.pop_back();
-  if (!fs::exists(cluster.cluster_file())) {
+  DevCluster cluster(dir);
+  std::error_code error;
+  if (!fs::exists(cluster.cluster_file(), error)) {
+    if (error && error != std::errc::not_a_directory) {
+      return StatusFromErrno(error.value(), cluster.cluster_file());
+    }
     return Status(
         Code::kNotFound,
         fmt::format("no dev cluster in {}; make one with: moraine dev up --dir {}", dir, dir));
@@ -52,12 +62,56 @@ Result<DevCluster> DevCluster::Open(const std::string& dir) {
   return cluster;
 }
 
-Result<DevCluster> DevCluster::Make(const std::string& dir, const Plan& plan) {
+Result<DevCluster> DevCluster::OpenToChange(const std::string& dir) {
+  MORAINE_RETURN_IF_ERROR(Open(dir).status());
+  DevCluster cluster(dir);
+  MORAINE_RETURN_IF_ERROR(cluster.TakeLock());
+  MORAINE_RETURN_IF_ERROR(cluster.Load());
+  return cluster;
+}
+
+Status DevCluster::TakeLock() {
+  const std::string path = dir_ + "/lock";
+  Descriptor file(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+  if (!file.valid()) return StatusFromErrno(errno, path);
+  const auto end = std::chrono::steady_clock::now() + kLockLimit;
+  while (flock(file.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK && errno != EINTR) return StatusFromErrno(errno, "lock " + path);
+    if (std::chrono::steady_clock::now() >= end) {
+      return {Code::kBusy, fmt::format("another moraine dev command is at work in {}; try again "
+                                       "when it has ended",
+                                       dir_)};
+    }
+    std::this_thread::sleep_for(kPoll);
+  }
+  lock_ = std::move(file);
+  return {};
+}
+
+// `dev down --delete` takes away everything in the directory, so it must be the cluster's alone.
+Status DevCluster::CheckIsEmpty(const Plan& plan) const {
   std::error_code error;
-  fs::create_directories(dir, error);
+  for (fs::directory_iterator at(dir_, error), end; !error && at != end; at.increment(error)) {
+    const std::string name = at->path().filename();
+    const bool ours = name == "lock" || name == "cluster.json.next";
+    const std::string mount =
+        plan.mount.empty() ? "" : fs::absolute(plan.mount).lexically_normal().string() + "/";
+    if (ours || mount.starts_with(at->path().string() + "/")) continue;
+    return {Code::kNotEmpty, fmt::format("{} is not empty (it has '{}') and no dev cluster: give a "
+                                         "directory that is missing or empty",
+                                         dir_, name)};
+  }
+  if (error) return StatusFromErrno(error.value(), dir_);
+  return {};
+}
+
+Result<DevCluster> DevCluster::Make(const std::string& dir, const Plan& plan) {
+  DevCluster cluster(dir);
+  std::error_code error;
+  fs::create_directories(cluster.dir_, error);
   if (error) return StatusFromErrno(error.value(), "make " + dir);
-  DevCluster cluster(fs::absolute(dir).lexically_normal().string());
-  while (cluster.dir_.size() > 1 && cluster.dir_.ends_with('/')) cluster.dir_.pop_back();
+  if (!fs::exists(cluster.cluster_file())) MORAINE_RETURN_IF_ERROR(cluster.CheckIsEmpty(plan));
+  MORAINE_RETURN_IF_ERROR(cluster.TakeLock());
   if (fs::exists(cluster.cluster_file())) {
     MORAINE_RETURN_IF_ERROR(cluster.Load());
   } else {
@@ -201,7 +255,13 @@ std::string DevCluster::LogOf(const DevProcess& process) const {
 }
 
 Status DevCluster::Launch(DevProcess& process) {
-  if (StateOf(process.process) != ProcessState::kGone) return {};
+  const ProcessState state = StateOf(process.process);
+  if (state == ProcessState::kPaused) {
+    return {Code::kBusy,
+            fmt::format("{} is paused; let it go on with: moraine dev resume --dir {} {}",
+                        process.name, dir_, process.name)};
+  }
+  if (state == ProcessState::kRunning) return {};
   std::error_code error;
   fs::create_directories(process.dir, error);
   // A mount whose process was killed refuses every look at it until it is unmounted.
@@ -260,17 +320,20 @@ Status DevCluster::AwaitServing(DevProcess& process) {
   return {};
 }
 
-Status DevCluster::Up() {
+Status DevCluster::Up(const Tell& progress) {
   for (DevProcess& process : processes_) {
     if (process.name == "mount") continue;
     MORAINE_RETURN_IF_ERROR(Launch(process));
   }
   for (DevProcess& process : processes_) {
-    if (process.name != "mount") MORAINE_RETURN_IF_ERROR(AwaitServing(process));
+    if (process.name == "mount") continue;
+    progress("waiting for " + process.name);
+    MORAINE_RETURN_IF_ERROR(AwaitServing(process));
   }
   MORAINE_RETURN_IF_ERROR(AwaitMetaserver(static_cast<size_t>(plan_.chunkservers), nullptr));
   for (DevProcess& process : processes_) {
     if (process.name != "mount") continue;
+    progress("waiting for the mount");
     MORAINE_RETURN_IF_ERROR(Launch(process));
     MORAINE_RETURN_IF_ERROR(AwaitServing(process));
   }
@@ -329,6 +392,10 @@ Status DevCluster::Down() {
 }
 
 Status DevCluster::Delete() {
+  if (const std::string mounted = FindMountBelow(dir_); !mounted.empty()) {
+    return {Code::kBusy,
+            fmt::format("{} is still mounted: unmount it, then call this again", mounted)};
+  }
   std::error_code error;
   fs::remove_all(dir_, error);
   if (error) return StatusFromErrno(error.value(), "remove " + dir_);
@@ -359,8 +426,21 @@ Status DevCluster::Start(DevProcess& process) {
   return AwaitServing(process);
 }
 
-Status DevCluster::Pause(DevProcess& process) { return Signal(process.process, SIGSTOP); }
+Status DevCluster::CheckRuns(const DevProcess& process) const {
+  if (StateOf(process.process) != ProcessState::kGone) return {};
+  return {Code::kNotFound,
+          fmt::format("{} does not run; start it with: moraine dev start --dir {} {}", process.name,
+                      dir_, process.name)};
+}
 
-Status DevCluster::Resume(DevProcess& process) { return Signal(process.process, SIGCONT); }
+Status DevCluster::Pause(DevProcess& process) {
+  MORAINE_RETURN_IF_ERROR(CheckRuns(process));
+  return Signal(process.process, SIGSTOP);
+}
+
+Status DevCluster::Resume(DevProcess& process) {
+  MORAINE_RETURN_IF_ERROR(CheckRuns(process));
+  return Signal(process.process, SIGCONT);
+}
 
 }  // namespace moraine::tools

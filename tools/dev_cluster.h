@@ -9,10 +9,13 @@
 // where it was. One command at a time per directory (a lock sees to that).
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "base/loop/descriptor.h"
 #include "base/status.h"
 #include "tools/process.h"
 
@@ -38,14 +41,20 @@ class DevCluster {
 
   // Makes the directory and the plan of a cluster, or opens the one that is there; then `plan` may
   // only add a mount. Nothing is started.
+  // A new cluster's directory must be missing or empty (but for its mount point): kNotEmpty.
   static Result<DevCluster> Make(const std::string& dir, const Plan& plan);
-  // kNotFound: no cluster in this directory.
+  // To look at it. kNotFound: no cluster in this directory.
   static Result<DevCluster> Open(const std::string& dir);
+  // To change it, which one process at a time does. kBusy: another one does, for long.
+  static Result<DevCluster> OpenToChange(const std::string& dir);
 
-  // Starts everything that does not run and waits until the cluster serves.
-  Status Up();
+  // Starts everything that does not run and waits until the cluster serves; tells `progress` what
+  // it waits for.
+  using Tell = std::function<void(std::string_view)>;
+  Status Up(const Tell& progress);
   // Unmounts, stops in good order, kills what does not stop. The data stays.
   Status Down();
+  // Everything below the directory. kBusy: something is mounted there.
   Status Delete();
 
   // `name` as in DevProcess; kNotFound lists the names.
@@ -59,18 +68,22 @@ class DevCluster {
   std::string metaserver() const { return processes_.front().endpoint; }
   std::string uri() const { return "moraine://" + metaserver(); }
   const std::string& mount() const { return plan_.mount; }
+  const Plan& plan() const { return plan_; }
   std::string plugin() const;
   std::string cluster_file() const { return dir_ + "/cluster.json"; }
   const std::string& dir() const { return dir_; }
 
  private:
-  explicit DevCluster(std::string dir) : dir_(std::move(dir)) {}
+  explicit DevCluster(const std::string& dir);
+  Status TakeLock();
+  Status CheckIsEmpty(const Plan& plan) const;
   Status Load();
   Status Save() const;
   Status AddProcesses();
   std::vector<std::string> CommandOf(const DevProcess& process) const;
   std::string LogOf(const DevProcess& process) const;
   Status Launch(DevProcess& process);
+  Status CheckRuns(const DevProcess& process) const;
   Status AwaitServing(DevProcess& process);
   Status AwaitMetaserver(size_t chunkservers, DevProcess* watched);
   Status Unmount();
@@ -78,6 +91,7 @@ class DevCluster {
   std::string dir_;
   Plan plan_;
   std::vector<DevProcess> processes_;  // the metaserver first
+  std::optional<Descriptor> lock_;     // of DIR/lock, while a command changes the cluster
 };
 
 }  // namespace moraine::tools

@@ -35,7 +35,13 @@ class MetaserverLink {
     rpc::CallOptions options;
     options.deadline = self->loop_->After(self->timeout_);
     auto result = co_await self->channel_->Ask(method, std::move(request), std::move(options));
-    answer->emplace(std::move(result));
+    const bool silent = result.code() == Code::kUnavailable || result.code() == Code::kTimeout;
+    if (!silent) {
+      answer->emplace(std::move(result));
+    } else {
+      answer->emplace(result.status().Prefixed("the metaserver " + self->endpoint().ToString() +
+                                               " does not answer"));
+    }
   }
 
   std::unique_ptr<UringLoop> loop_;

@@ -7,6 +7,7 @@
 
 #include "base/options.h"
 #include "tools/action.h"
+#include "tools/command_manual.h"
 
 namespace moraine::tools {
 namespace {
@@ -17,48 +18,30 @@ int Words(std::string_view words) {
   return count;
 }
 
-void PrintHelp(std::FILE* to) {
-  fmt::print(to,
-             "Usage: moraine COMMAND [OPTION...]\n\n"
-             "Looks after a Moraine file system.\n\nCommands:\n");
-  for (const Action& action : kActions)
-    fmt::print(to, "  {:<14} {}\n", action.words, action.sentence);
-  fmt::print(to,
-             "\nThe cluster that is meant: --dir DIR (of `moraine dev up`), --metaserver "
-             "HOST:PORT, a path\n"
-             "below a mount, or the environment variable MORAINE_METASERVER.\n"
-             "`moraine COMMAND --help` explains one command.\n\n"
-             "Try it:\n  moraine dev up --dir /tmp/demo --mount /tmp/demo/mnt\n"
-             "  cp README.md /tmp/demo/mnt/ && moraine locate /tmp/demo/mnt/README.md\n"
-             "  moraine dev down --dir /tmp/demo --delete\n");
-}
-
-// The longest common beginning counts: enough for a typing error in two words.
+// The command that was probably meant; empty when none is near.
 std::string_view Nearest(const std::string& said) {
-  std::string_view best;
-  size_t best_length = 0;
-  for (const Action& action : kActions) {
-    size_t length = 0;
-    while (length < said.size() && length < action.words.size() &&
-           said[length] == action.words[length]) {
-      ++length;
-    }
-    if (length > best_length) {
-      best = action.words;
-      best_length = length;
-    }
+  std::vector<std::string_view> known;
+  for (const Action& action : kActions) known.push_back(action.words);
+  const std::string_view nearest = NearestName(said, known);
+  if (!nearest.empty()) return nearest;
+  for (const std::string_view words : known) {
+    if (words.starts_with(said + " ")) return words;  // `dev`: its first command
   }
-  return best;
+  return {};
 }
 
 int Main(int argc, char** argv) {
   if (argc < 2) {
-    PrintHelp(stderr);
+    fmt::print(stderr, "moraine: which command? moraine --help lists all\n");
     return 2;
   }
   const std::string first = argv[1];
   if (first == "--help" || first == "-h" || first == "help") {
-    PrintHelp(stdout);
+    fmt::print("{}", MoraineHelp());
+    return 0;
+  }
+  if (first == "--man") {
+    fmt::print("{}", MoraineManPage());
     return 0;
   }
   if (first == "--version") {

@@ -36,10 +36,12 @@ struct Run {
   bool stopped = false;
   Status started;
   Status stop_status;
+  Status failed;
 
   Task<void> WatchSignals();
   Task<void> Live(Duration stop_timeout);
   Task<void> DoStop(Event* done);
+  Task<void> DoWatch(Event* done);
 };
 
 Task<void> Run::WatchSignals() {
@@ -66,9 +68,21 @@ Task<void> Run::DoStop(Event* done) {
   done->Set();
 }
 
+Task<void> Run::DoWatch(Event* done) {
+  failed = co_await part.watch(&end);
+  end.Set();
+  done->Set();
+}
+
 Task<void> Run::Live(Duration stop_timeout) {
   started = co_await part.start();
-  if (started.ok()) co_await end.Wait();
+  if (started.ok() && part.watch) {
+    Event watched(loop);
+    loop.Spawn(DoWatch(&watched));
+    co_await watched.Wait();
+  } else if (started.ok()) {
+    co_await end.Wait();
+  }
   Event done(loop);
   loop.Spawn(DoStop(&done));
   const bool in_time = co_await done.Wait(loop.After(stop_timeout));
@@ -96,6 +110,8 @@ int RunProcessPart(const std::string& program, Duration stop_timeout,
   int code = 0;
   if (!run.started.ok()) {
     code = Complain(program, run.started);
+  } else if (!run.failed.ok()) {
+    code = Complain(program, run.failed);
   } else if (!run.stopped) {
     code = 1;
   } else if (!run.stop_status.ok()) {

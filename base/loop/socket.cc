@@ -41,6 +41,16 @@ Endpoint ToEndpoint(const sockaddr_storage& storage) {
   return {text, 0};
 }
 
+Status ListenError(int error, const Endpoint& at) {
+  const Status status = StatusFromErrno(error, "listen on " + at.ToString());
+  const char* hint = error == EADDRINUSE ? "stop the process that has the port, or choose another"
+                     : error == EADDRNOTAVAIL ? "no interface of this machine has this address"
+                     : error == EACCES        ? "ports below 1024 need privileges"
+                                              : nullptr;
+  if (hint == nullptr) return status;
+  return {status.code(), status.message() + "; " + hint};
+}
+
 }  // namespace
 
 std::optional<SocketAddress> AddressWithoutLookup(const Endpoint& endpoint) {
@@ -104,12 +114,12 @@ Result<Descriptor> MakeListeningSocket(const Endpoint& at, bool nonblocking) {
   const auto patience = std::chrono::steady_clock::now() + kBusyPortPatience;
   while (bind(fd.get(), address->get(), address->length) != 0) {
     if (errno != EADDRINUSE || std::chrono::steady_clock::now() >= patience) {
-      return StatusFromErrno(errno, "listen on " + at.ToString());
+      return ListenError(errno, at);
     }
     std::this_thread::sleep_for(kBusyPortPause);
   }
   if (listen(fd.get(), kBacklog) != 0) {
-    return StatusFromErrno(errno, "listen on " + at.ToString());
+    return ListenError(errno, at);
   }
   return fd;
 }

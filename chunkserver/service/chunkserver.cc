@@ -9,7 +9,17 @@ Chunkserver::Chunkserver(Loop& loop, ChunkserverOptions options, MetricRegistry&
 
 Chunkserver::~Chunkserver() = default;
 
+// A port that is taken must be known before anything is made on the disk.
+Status Chunkserver::CheckAddresses() {
+  MORAINE_ASSIGN_OR_RETURN(const Endpoint listen, ParseEndpoint(options_.listen, true));
+  MORAINE_RETURN_IF_ERROR(loop_.Listen(listen).status().Prefixed("--listen"));
+  if (options_.http.empty()) return {};
+  MORAINE_ASSIGN_OR_RETURN(const Endpoint http, ParseEndpoint(options_.http, true));
+  return loop_.Listen(http).status().Prefixed("--http");
+}
+
 Task<Status> Chunkserver::Start() {
+  MORAINE_CO_RETURN_IF_ERROR(CheckAddresses());
   auto store = co_await Store::Open(loop_, options_.store, metrics_);
   if (!store.ok()) co_return store.status();
   store_ = std::move(*store);
@@ -31,7 +41,7 @@ Task<Status> Chunkserver::StartServing() {
   server.listen = listen;
   server_ = std::make_unique<rpc::Server>(loop_, identity(), server, metrics_);
   service_->Register(*server_);
-  MORAINE_CO_RETURN_IF_ERROR(server_->Start().Prefixed("listen on " + options_.listen));
+  MORAINE_CO_RETURN_IF_ERROR(server_->Start().Prefixed("--listen"));
 
   RegistrationOptions registration;
   registration.metaserver = metaserver;
@@ -50,7 +60,7 @@ Task<Status> Chunkserver::StartServing() {
     http_ = std::make_unique<HttpStatusServer>(loop_, http);
     http_->ServeMetrics(metrics_);
     http_->ServeHealth([this] { return health(); });
-    MORAINE_CO_RETURN_IF_ERROR(http_->Start().Prefixed("http on " + options_.http));
+    MORAINE_CO_RETURN_IF_ERROR(http_->Start().Prefixed("--http"));
   }
   LogInfo("serving on {}", server_->local().ToString());
   co_return Status();

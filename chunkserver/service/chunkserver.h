@@ -32,6 +32,7 @@ class Chunkserver {
   Store& store() { return *store_; }
 
  private:
+  Status CheckAddresses();
   Task<Status> StartServing();
 
   Loop& loop_;

@@ -1,6 +1,10 @@
 #include "chunkserver/service/options.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+
+#include "base/limits.h"
 
 namespace moraine::chunkserver {
 namespace {
@@ -10,8 +14,79 @@ Status CheckLocation(const OptionTable& table, const std::string& location) {
   const auto slashes = std::count(location.begin(), location.end(), '/');
   const bool empty_part = location.starts_with('/') || location.ends_with('/') ||
                           location.find("//") != std::string::npos;
+  if (location.size() > limits::kNameBytesMax) {
+    return table.Bad("location", fmt::format("must have at most {} bytes", limits::kNameBytesMax));
+  }
   if (slashes > 2 || empty_part) return table.Bad("location", "zone/rack/host, rack/host or host");
   return {};
+}
+
+Status CheckAddresses(const OptionTable& table, const ChunkserverOptions& o) {
+  const bool anywhere = o.listen.starts_with("0.0.0.0:") || o.listen.starts_with("[::]:");
+  if (anywhere && o.advertise.empty()) {
+    return table.Bad("listen",
+                     "is every address of this machine, so --advertise must say which one others "
+                     "reach it at");
+  }
+  if (o.http == o.listen && !o.http.ends_with(":0")) {
+    return table.Bad("http", "must be another address than --listen");
+  }
+  return {};
+}
+
+Manual MakeManual() {
+  return {
+      .section = 8,
+      .description =
+          "One chunkserver runs per disk. It keeps replicas of chunks: files of up to 64 MiB that "
+          "are appended to, then sealed and never changed. It registers with the metaserver, "
+          "which gives it an identity that is kept in its directory, tells it what to copy and "
+          "to delete, and stops using it when it falls silent.\n\n"
+          "It may be killed at any time: its journal is replayed at the next start. A disk that "
+          "gives errors is put in quarantine: it is read from, not written to, and its replicas "
+          "are made anew elsewhere. A lost disk is replaced by starting a chunkserver on an "
+          "empty directory.\n\n"
+          "Nothing on its ports is authenticated: listen on addresses of a trusted network only.",
+      .files = {{"`--dir`/superblock", "Whose store this is: cluster, server, format."},
+                {"`--dir`/journal", "Small synced appends, before they reach their chunk files."},
+                {"`--dir`/chunks", "The replicas, one file each."},
+                {"`--dir`/incoming, `--dir`/trash",
+                 "Copies under way; deleted replicas, until `--trash-grace` is over."},
+                {"`--dir`/LOCK", "Held while a chunkserver runs on the directory."}},
+      .environment = {{"`MORAINE_LOG`",
+                       "The least important level that is logged before the options are read: "
+                       "debug, info, warning, error or off."}},
+      .signals = {{"`SIGTERM`, `SIGINT`",
+                   "An orderly end within `--stop-timeout`; a second one ends it at once."},
+                  {"`SIGHUP`",
+                   "Opens the log file anew and takes over what the configuration file has for "
+                   "options that can change while it runs."}},
+      .metrics =
+          "`http://HTTP/metrics` lists all metrics with one sentence each, as Prometheus text; "
+          "moraine_metrics(7) explains them. `http://HTTP/healthz` answers 200 and `ok` while the "
+          "disk is good and the metaserver answers, else 503 and why.",
+      .errors =
+          {{"DIR is in use by another process",
+            "A chunkserver runs on this directory. Stop it, or give another `--dir`."},
+           {"DIR/superblock has format N, this program knows M",
+            "Start the version that wrote it. Nothing was changed."},
+           {"DIR is a store whose journal is missing; DIR has chunks, but its superblock is "
+            "missing",
+            "A part of the store is lost. Restore it, or start on an empty directory: the cluster "
+            "makes the replicas anew from the other copies."},
+           {"metaserver ADDRESS: ... wants cluster X",
+            "The directory belongs to another cluster than the metaserver. Give the right "
+            "`--metaserver`, or an empty directory."},
+           {"listen on ADDRESS: Address already in use",
+            "Another process has the port; nothing was made on the disk."}},
+      .examples = {{"moraine-chunkserver --dir /srv/disk1/moraine --metaserver 10.0.0.1:7440 \\\n"
+                    "  --listen 10.0.0.5:7420 --location zone1/rack2/host5",
+                    "A chunkserver on one disk of a machine in a rack:"},
+                   {"moraine-chunkserver --print-sample-config > /etc/moraine/disk1.toml\n"
+                    "moraine-chunkserver --config /etc/moraine/disk1.toml",
+                    "The same from a configuration file, after editing it:"}},
+      .see_also = {"moraine-metaserver(8)", "moraine-mount(8)", "moraine(1)",
+                   "moraine_metrics(7)"}};
 }
 
 }  // namespace
@@ -23,13 +98,16 @@ std::unique_ptr<OptionTable> MakeChunkserverOptionTable(ChunkserverOptions* o) {
                  {.required = true});
   table->AddEndpoint("metaserver", &o->metaserver, "The metaserver to register with.",
                      {.required = true});
-  table->AddEndpoint("listen", &o->listen, "Address to serve on.");
-  table->AddEndpoint("advertise", &o->advertise,
-                     "Address that others reach this server at; empty: the one it listens on.");
+  table->AddEndpoint("listen", &o->listen, "Address to serve on.", {.zero_port = true});
+  table->AddEndpoint(
+      "advertise", &o->advertise,
+      "Address that clients and other chunkservers reach this server at; empty: the one it "
+      "listens on.");
   table->AddString("location", &o->location,
                    "Failure domains as zone/rack/host; replicas of a chunk never share one while "
                    "there are enough.");
-  table->AddEndpoint("http", &o->http, "Address of /metrics and /healthz; empty: none.");
+  table->AddEndpoint("http", &o->http, "Address of /metrics and /healthz; empty: none.",
+                     {.zero_port = true});
   table->AddBytes("journal-bytes", &o->store.journal_bytes, 4_MiB, 64_GiB,
                   "Size of the journal, when the store is made.");
   table->AddBytes("reserve-bytes", &o->store.reserve_bytes, 0, 16_TiB,
@@ -51,9 +129,11 @@ std::unique_ptr<OptionTable> MakeChunkserverOptionTable(ChunkserverOptions* o) {
   table->AddDuration("stop-timeout", &o->stop_timeout, 100ms, 1h,
                      "How long an orderly stop may take.");
   table->AddChoice("log-level", &o->log_level, {"debug", "info", "warning", "error", "off"},
-                   "What is logged.", {.reload = ReloadClass::kReload});
+                   "The least important level that is logged.", {.reload = ReloadClass::kReload});
   table->AddPath("log-file", &o->log_file, "Log to this file; empty: standard error.");
   table->AddRule([table = table.get(), o] { return CheckLocation(*table, o->location); });
+  table->AddRule([table = table.get(), o] { return CheckAddresses(*table, *o); });
+  table->SetManual(MakeManual());
   return table;
 }
 

@@ -107,6 +107,8 @@ class Store {
   Store(Loop& loop, StoreOptions options, MetricRegistry& metrics);
 
   // store_open.cc
+  Status CheckRoomForJournal(bool directory_there);
+  Task<bool> IsUsedJournal(std::string path);
   Task<Status> OpenDirectory();
   Task<Status> Format(bool directory_there);
   Task<Status> CheckParts(const std::vector<DirectoryEntry>& entries);

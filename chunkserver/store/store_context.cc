@@ -14,18 +14,18 @@ StoreMetrics::StoreMetrics(MetricRegistry& r)
       file_syncs(r.GetCounter("moraine_file_syncs_total", "Flushes of chunk files.")),
       flush_bytes(r.GetCounter("moraine_flush_bytes_total", "Bytes written to chunk files.")),
       checkpoints(r.GetCounter("moraine_checkpoints_total", "Replicas restated in the journal.")),
-      reads(r.GetCounter("moraine_reads_total", "Reads.")),
-      read_bytes(r.GetCounter("moraine_read_bytes_total", "Bytes of reads.")),
+      reads(r.GetCounter("moraine_reads_total", "Calls that read a replica.")),
+      read_bytes(r.GetCounter("moraine_read_bytes_total", "Bytes read from replicas.")),
       checksum_failures(r.GetCounter("moraine_checksum_failures_total",
                                      "Blocks that did not match their checksum.")),
       scrubbed_bytes(
           r.GetCounter("moraine_scrubbed_bytes_total", "Bytes verified in the background.")),
       dirty_bytes(r.GetGauge("moraine_dirty_bytes", "Bytes held in memory, not in a chunk file.")),
       open_replicas(r.GetGauge("moraine_open_replicas", "Replicas that are open.")),
-      replicas(r.GetGauge("moraine_replicas", "Replicas.")),
+      replicas(r.GetGauge("moraine_replicas", "Replicas that this server has, open and sealed.")),
       append_time(r.GetHistogram("moraine_append_seconds", "Time of appends without sync.")),
       sync_time(r.GetHistogram("moraine_append_sync_seconds", "Time of appends with sync.")),
-      read_time(r.GetHistogram("moraine_read_seconds", "Time of reads.")) {}
+      read_time(r.GetHistogram("moraine_read_seconds", "Time of calls that read a replica.")) {}
 
 Status StoreContext::CheckWritable() const {
   if (quarantine.ok()) return Status::Ok();

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "base/units.h"
 #include "chunkserver/store/recovery.h"
 #include "chunkserver/store/store.h"
 
@@ -17,6 +18,13 @@ constexpr std::string_view kTrash = "trash";
 Task<Status> MakeDirectoryIfMissing(Loop& loop, std::string path) {
   const Status status = co_await loop.disk().MakeDirectory(path);
   co_return status.code() == Code::kAlreadyExists ? Status::Ok() : status;
+}
+
+std::string ParentOf(std::string_view path) {
+  while (path.size() > 1 && path.ends_with('/')) path.remove_suffix(1);
+  const size_t slash = path.rfind('/');
+  if (slash == std::string_view::npos) return ".";
+  return slash == 0 ? "/" : std::string(path.substr(0, slash));
 }
 
 std::string NewIncarnation(Random& random) {
@@ -68,11 +76,18 @@ Task<Status> Store::CheckParts(const std::vector<DirectoryEntry>& entries) {
   if (has("superblock")) {
     for (const std::string_view part : {"journal", "chunks"}) {
       if (!has(part)) {
-        co_return Status(Code::kCorruption,
-                         fmt::format("{} is a store whose {} is missing", dir, part));
+        co_return Status(
+            Code::kCorruption,
+            fmt::format("{} is a store whose {} is missing; restore it, or start on an "
+                        "empty directory",
+                        dir, part));
       }
     }
     co_return Status::Ok();
+  }
+  if (has("CURRENT") && has("IDENTITY")) {
+    co_return Status(Code::kInvalidArgument,
+                     dir + " is a metaserver's directory; give the chunkserver one of its own");
   }
   constexpr std::string_view kOurs[] = {"LOCK", "journal",        "chunks",    kIncoming,
                                         kTrash, "superblock.new", "lost+found"};
@@ -83,16 +98,34 @@ Task<Status> Store::CheckParts(const std::vector<DirectoryEntry>& entries) {
           fmt::format("{} is not empty and not a store: it has '{}'", dir, entry.name));
     }
   }
+  const bool journal_used = has("journal") && co_await IsUsedJournal(context_->PathOf("journal"));
+  if (journal_used) {
+    co_return Status(Code::kCorruption,
+                     fmt::format("{} has a journal with appends in it, but its superblock is "
+                                 "missing; restore it, or start on an empty directory",
+                                 dir));
+  }
   if (!has("chunks")) co_return Status::Ok();
   // Made half before? Then there are no chunks yet.
   for (unsigned i = 0; i < kChunkDirectories; ++i) {
     auto chunks = co_await loop_.disk().List(context_->PathOf(ChunkDirectory(ChunkId(i))));
     if (chunks.ok() && !chunks->empty()) {
-      co_return Status(Code::kCorruption,
-                       fmt::format("{} has chunks, but its superblock is missing", dir));
+      co_return Status(
+          Code::kCorruption,
+          fmt::format("{} has chunks, but its superblock is missing; restore it, or start "
+                      "on an empty directory",
+                      dir));
     }
   }
   co_return Status::Ok();
+}
+
+// Appends may be in the journal alone, without a chunk file. One that was made half has none.
+Task<bool> Store::IsUsedJournal(std::string path) {
+  auto file = co_await loop_.disk().Open(std::move(path), {});
+  if (!file.ok()) co_return false;
+  const auto scan = co_await ScanJournal(**file);
+  co_return scan.ok() && scan->next_sequence > 1;
 }
 
 // The superblock comes last: a directory without one is not a store yet.
@@ -118,17 +151,35 @@ Task<Status> Store::Format(bool journal_there) {
   co_return co_await WriteSuperblock(loop_, options.dir, superblock_);
 }
 
+Status Store::CheckRoomForJournal(bool directory_there) {
+  const StoreOptions& options = context_->options;
+  const Result<DiskSpace> space =
+      loop_.disk().Space(directory_there ? options.dir : ParentOf(options.dir));
+  if (!space.ok() || space->free_bytes >= options.journal_bytes) return {};
+  return {
+      Code::kNoSpace,
+      fmt::format("the disk of {} has {} free, the journal takes {}; give a smaller "
+                  "--journal-bytes or a larger disk",
+                  options.dir, FormatBytes(space->free_bytes), FormatBytes(options.journal_bytes))};
+}
+
 Task<Status> Store::OpenDirectory() {
   const StoreOptions& options = context_->options;
+  // Before anything is made: also the lock's file has no place in a directory of somebody else.
+  const auto before = co_await loop_.disk().List(options.dir);
+  if (before.ok()) MORAINE_CO_RETURN_IF_ERROR(co_await CheckParts(*before));
+  if (before.code() == Code::kNotDirectory) {
+    co_return Status(Code::kNotDirectory, options.dir + " is a file, not a directory");
+  }
+  const bool is_store =
+      before.ok() && std::any_of(before->begin(), before->end(),
+                                 [](const auto& e) { return e.name == "superblock"; });
+  if (!is_store) MORAINE_CO_RETURN_IF_ERROR(CheckRoomForJournal(before.ok()));
   const Status made = co_await loop_.disk().MakeDirectory(options.dir);
   if (made.ok()) {
-    const size_t slash = options.dir.rfind('/');
-    const std::string parent = slash == std::string::npos ? "."
-                               : slash == 0               ? "/"
-                                                          : options.dir.substr(0, slash);
-    MORAINE_CO_RETURN_IF_ERROR(co_await loop_.disk().SyncDirectory(parent));
+    MORAINE_CO_RETURN_IF_ERROR(co_await loop_.disk().SyncDirectory(ParentOf(options.dir)));
   } else if (made.code() != Code::kAlreadyExists) {
-    co_return made.Prefixed("cannot make the store");
+    co_return made.Prefixed("cannot make the store (the parent directory must be there)");
   }
   auto lock = loop_.disk().Lock(context_->PathOf("LOCK"));
   if (!lock.ok() && lock.code() == Code::kBusy) {

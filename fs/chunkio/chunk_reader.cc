@@ -42,9 +42,9 @@ ChunkReader::ChunkReader(Loop& loop, rpc::Channels& channels, const ChunkIoOptio
       options_(options),
       bad_(std::move(bad)),
       hedges_(metrics.GetCounter("moraine_client_hedged_reads_total",
-                                 "Reads that asked a second replica because the first was slow")),
+                                 "Reads that asked a second replica because the first was slow.")),
       mismatches_(metrics.GetCounter("moraine_client_checksum_mismatches_total",
-                                     "Answers whose bytes did not match their checksums")),
+                                     "Answers whose bytes did not match their checksums.")),
       tasks_(loop) {}
 
 Task<Result<OwnedBytes>> ChunkReader::Read(ChunkPlace place, uint64_t offset, uint64_t length,

@@ -113,7 +113,7 @@ PendingRequest::~PendingRequest() {
 
 void PendingRequest::Close(int error) {
   answered_ = true;
-  FuseSession::OperationMetrics& metrics = session_.metrics(operation_);
+  const FuseSession::OperationMetrics& metrics = session_.metrics(operation_);
   metrics.latency->RecordTime(session_.loop().Now() - begun_);
   // "Not there" is an answer like any other.
   if (error != 0 && error != ENOENT && error != ENODATA) metrics.errors->Add();

@@ -66,25 +66,30 @@ std::string Escape(const std::string& value) {
 
 }  // namespace
 
+FuseSession::Metrics FuseSession::MakeMetrics(MetricRegistry& registry) {
+  Metrics metrics;
+  for (size_t i = 0; i < metrics.size(); ++i) {
+    const MetricRegistry::Labels labels = {{"operation", kOperationNames[i]}};
+    metrics[i].errors = &registry.GetCounter(
+        "moraine_mount_errors_total", "Requests of the kernel answered with an error.", labels);
+    metrics[i].latency =
+        &registry.GetHistogram("moraine_mount_request_seconds",
+                               "Requests of the kernel, from reading to answering.", labels);
+  }
+  return metrics;
+}
+
 FuseSession::FuseSession(UringLoop& loop, FileSystem& file_system, FuseOptions options,
                          MetricRegistry& metrics)
     : loop_(loop),
       options_(std::move(options)),
+      metrics_(MakeMetrics(metrics)),
       dropper_(std::make_unique<CacheDropper>([this](InodeId inode) { DropCache(inode); })),
       dispatcher_(std::make_unique<Dispatcher>(loop, file_system, options_.dispatcher,
                                                [this](InodeId inode) { dropper_->Drop(inode); })),
       requests_(loop),
       ready_(loop),
-      ended_(loop) {
-  for (size_t i = 0; i < metrics_.size(); ++i) {
-    const MetricRegistry::Labels labels = {{"operation", kOperationNames[i]}};
-    metrics_[i].errors = &metrics.GetCounter(
-        "moraine_mount_errors_total", "Requests of the kernel answered with an error.", labels);
-    metrics_[i].latency =
-        &metrics.GetHistogram("moraine_mount_request_seconds",
-                              "Requests of the kernel, from reading to answering.", labels);
-  }
-}
+      ended_(loop) {}
 
 Result<std::unique_ptr<FuseSession>> FuseSession::Create(UringLoop& loop, FileSystem& file_system,
                                                          FuseOptions options,

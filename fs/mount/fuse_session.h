@@ -79,6 +79,14 @@ class FuseSession {
                                                      FuseOptions options, MetricRegistry& metrics);
   ~FuseSession();
 
+  // The numbers that every session keeps, by operation. Also for the manual page.
+  struct OperationMetrics {
+    Counter* errors = nullptr;
+    Histogram* latency = nullptr;
+  };
+  using Metrics = std::array<OperationMetrics, static_cast<size_t>(Operation::kCount_)>;
+  static Metrics MakeMetrics(MetricRegistry& registry);
+
   // kUnavailable with libfuse's reason.
   Status Mount();
   // Until the file system is unmounted or the kernel's side breaks.
@@ -93,19 +101,16 @@ class FuseSession {
   Task<Status> Stop(Instant deadline);
 
   // Whether Serve has ended.
+  bool ready() const { return ready_.is_set(); }
   bool served() const { return ended_.is_set(); }
   Task<bool> WaitServed(Instant deadline) { return ended_.Wait(deadline); }
   Dispatcher& dispatcher() { return *dispatcher_; }
 
   // ---- For fuse_operations.cc and fuse_reply.cc
-  struct OperationMetrics {
-    Counter* errors = nullptr;
-    Histogram* latency = nullptr;
-  };
   UringLoop& loop() { return loop_; }
   const FuseOptions& options() const { return options_; }
   TaskGroup& requests() { return requests_; }
-  OperationMetrics& metrics(Operation operation) {
+  const OperationMetrics& metrics(Operation operation) const {
     return metrics_[static_cast<size_t>(operation)];
   }
   void OnInit(fuse_conn_info* connection);
@@ -129,7 +134,7 @@ class FuseSession {
   // Constant after construction.
   UringLoop& loop_;
   const FuseOptions options_;
-  std::array<OperationMetrics, static_cast<size_t>(Operation::kCount_)> metrics_{};
+  const Metrics metrics_;
 
   std::unique_ptr<CacheDropper> dropper_;
   std::unique_ptr<Dispatcher> dispatcher_;

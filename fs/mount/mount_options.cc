@@ -1,11 +1,10 @@
 #include "fs/mount/mount_options.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
-
-#include "base/log.h"
 
 namespace moraine::fs::mount {
 namespace {
@@ -65,6 +64,58 @@ bool TakesNextWord(std::string_view arg) {
   return !Contains(kSwitches, arg);
 }
 
+Manual MakeManual() {
+  return {
+      .section = 8,
+      .description =
+          "`moraine-mount METASERVER MOUNTPOINT` mounts the file system, returns when it is there, "
+          "and serves it from the background. It ends when the directory is unmounted. As "
+          "`/sbin/mount.fuse.moraine`, a link to it, it is the helper of mount(8), so that `mount "
+          "-t fuse.moraine` and lines in `/etc/fstab` work. Options may be given as `--name value` "
+          "or as `-o name=value,...`, with `_` for `-`; the words of mount(8) are understood: ro, "
+          "nosuid, nodev, noexec, noatime, sync, dirsync and their opposites go to the kernel, "
+          "auto, nofail, _netdev, user and x-... say nothing here.\n\n"
+          "Between mounts, what was closed or synced is visible to every later open and stat; one "
+          "mount always sees its own writes. While servers are away calls wait, then fail with EIO "
+          "or ETIMEDOUT after `--timeout`; the mount works again by itself when they are back. "
+          "Locks (fcntl, flock) hold within one mount.",
+      .files = {{"`/dev/fuse`",
+                 "The kernel's side; in a container the device must be given to it."},
+                {"`/sbin/mount.fuse.moraine`", "A link to this program, for mount(8)."}},
+      .environment = {{"`MORAINE_LOG`",
+                       "The least important level that is logged before the options are read: "
+                       "debug, info, warning, error or off."}},
+      .signals =
+          {{"`SIGTERM`, `SIGINT`",
+            "Leaves the directory tree at once, gives programs `--stop-timeout` to close their "
+            "files, writes everything out, and ends."},
+           {"`SIGHUP`", "Opens the log file anew."},
+           {"`SIGKILL`",
+            "Leaves a directory that says `Transport endpoint is not connected`. Mounting again "
+            "takes it away first. What was not synced is lost."}},
+      .metrics =
+          "`http://HTTP/metrics` lists all metrics with one sentence each, as Prometheus text; "
+          "moraine_metrics(7) explains them. `http://HTTP/healthz` answers 200 and `ok` while the "
+          "file system is mounted, else 503 and why.",
+      .errors =
+          {{"MOUNTPOINT: no such directory; MOUNTPOINT: not a directory",
+            "Make the directory first; a file cannot be mounted on."},
+           {"MOUNTPOINT: ADDRESS is mounted there already",
+            "Unmount it first: `umount MOUNTPOINT`."},
+           {"/dev/fuse is missing",
+            "Load the kernel module (`modprobe fuse`), or give the container the device."},
+           {"metaserver ADDRESS: ...",
+            "No metaserver answered there within `--timeout`: start it, or correct the address."}},
+      .examples = {{"moraine-mount 10.0.0.1:7440 /mnt -o timeout=10s,allow_other",
+                    "Mount; every user may use it:"},
+                   {"mount -t fuse.moraine 10.0.0.1:7440 /mnt\numount /mnt",
+                    "The same through mount(8):"},
+                   {"10.0.0.1:7440 /mnt fuse.moraine noatime,allow_other,_netdev,nofail 0 0",
+                    "A line of `/etc/fstab`:"}},
+      .see_also = {"mount(8)", "fuse(4)", "moraine-metaserver(8)", "moraine(1)",
+                   "moraine_metrics(7)"}};
+}
+
 }  // namespace
 
 std::unique_ptr<OptionTable> MakeMountOptionTable(MountOptions* options) {
@@ -96,22 +147,26 @@ std::unique_ptr<OptionTable> MakeMountOptionTable(MountOptions* options) {
                   "Bytes of one file that are sent and not yet acknowledged, at most.");
   table->AddBytes("dirty", &options->dirty_bytes, 1_MiB, 16_GiB,
                   "Bytes of random writes of one file that are held back, at most.");
-  table->AddString("http", &options->http,
-                   "HOST:PORT where /metrics and /healthz are served; empty for none.");
+  table->AddEndpoint("http", &options->http,
+                     "Address where /metrics and /healthz are served; empty: none.",
+                     {.zero_port = true});
   table->AddChoice("log-level", &options->log_level, {"debug", "info", "warning", "error", "off"},
                    "The least important lines that are logged.");
-  table->AddString("log-file", &options->log_file,
-                   "The log; empty for standard error, which ends when the program goes into the "
-                   "background.");
+  table->AddPath("log-file", &options->log_file,
+                 "The log; empty: standard error, which ends when the program goes into the "
+                 "background.");
   table->AddList("mount-flag", &options->mount_flags,
                  "A flag of mount(8) for the kernel, for example noexec.");
   table->AddArgument("MOUNTPOINT", &options->mountpoint, true, "The directory to mount on.");
   table->AddRule([options, table = table.get()]() -> Status {
-    if (!options->http.empty() && !ParseEndpoint(options->http).ok()) {
-      return table->Bad("http", "host:port, for example 127.0.0.1:7480");
+    for (const std::string& flag : options->mount_flags) {
+      if (Contains(kForKernel, flag)) continue;
+      return table->Bad("mount-flag",
+                        fmt::format("must be one of {}", fmt::join(kForKernel, ", ")));
     }
-    return Status::Ok();
+    return {};
   });
+  table->SetManual(MakeManual());
   return table;
 }
 
@@ -142,7 +197,7 @@ Result<std::vector<std::string>> TranslateArguments(std::string_view program,
       places.push_back(arg);
     }
   }
-  if (places.size() == 2) {
+  if (places.size() >= 2) {
     out.push_back("--metaserver=" + places[0]);
     places.erase(places.begin());
   }

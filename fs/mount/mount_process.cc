@@ -67,6 +67,8 @@ Task<void> MountProcess::Run() {
 }
 
 Task<Status> MountProcess::Start() {
+  // First, because an address that is taken is known at once.
+  MORAINE_CO_RETURN_IF_ERROR(StartHttp());
   MORAINE_CO_ASSIGN_OR_RETURN(const Endpoint metaserver, ParseEndpoint(options_.metaserver));
   ClientOptions client;
   client.metaserver = metaserver;
@@ -79,9 +81,8 @@ Task<Status> MountProcess::Start() {
   auto connecting = std::make_unique<Client>(loop_, client, metrics_);
   const Status connected = co_await connecting->Start();
   client_ = std::move(connecting);
-  MORAINE_CO_RETURN_IF_ERROR(connected);
-  MORAINE_CO_RETURN_IF_ERROR(co_await StartSession());
-  co_return StartHttp();
+  MORAINE_CO_RETURN_IF_ERROR(connected.Prefixed("metaserver " + options_.metaserver));
+  co_return co_await StartSession();
 }
 
 Task<Status> MountProcess::StartSession() {
@@ -101,15 +102,18 @@ Task<Status> MountProcess::StartSession() {
 
 Status MountProcess::StartHttp() {
   if (options_.http.empty()) return Status::Ok();
-  MORAINE_ASSIGN_OR_RETURN(const Endpoint listen, ParseEndpoint(options_.http));
+  MORAINE_ASSIGN_OR_RETURN(const Endpoint listen, ParseEndpoint(options_.http, true));
   HttpStatusOptions http;
   http.listen = listen;
   http_ = std::make_unique<HttpStatusServer>(loop_, http);
   http_->ServeMetrics(metrics_);
   http_->ServeHealth([this] {
-    return session_->served() ? Status(Code::kUnavailable, "not mounted") : Status::Ok();
+    const bool mounted = session_ != nullptr && session_->ready() && !session_->served();
+    return mounted ? Status::Ok() : Status(Code::kUnavailable, "not mounted");
   });
-  return http_->Start().Prefixed("http");
+  const Status started = http_->Start();
+  if (!started.ok()) http_ = nullptr;
+  return started.Prefixed("--http");
 }
 
 Task<void> MountProcess::RunServe() {

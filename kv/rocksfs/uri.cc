@@ -1,17 +1,18 @@
 #include "kv/rocksfs/uri.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <set>
 
 #include "base/limits.h"
+#include "base/options.h"
 #include "base/units.h"
 
 namespace moraine::rocksfs {
 namespace {
 
 constexpr std::string_view kScheme = "moraine://";
-constexpr std::string_view kOptionNames =
-    "timeout, window, read_ahead, name, log, policy.state, policy.table, policy.other";
-
 Status Bad(std::string_view option, std::string_view value, std::string_view allowed) {
   return Status(Code::kInvalidArgument,
                 fmt::format("option '{}={}' of the moraine URI: {}", option, value, allowed));
@@ -68,12 +69,19 @@ Status SetOption(std::string_view option, std::string_view value, Uri* uri) {
     uri->log = *level;
     return Status::Ok();
   }
+  std::vector<std::string_view> names;
+  for (const UriOption& known : UriOptions()) names.push_back(known.name);
+  const std::string_view nearest = NearestName(option, names);
   return Status(
       Code::kInvalidArgument,
-      fmt::format("the moraine URI has no option '{}'; there are {}", option, kOptionNames));
+      nearest.empty()
+          ? fmt::format("the moraine URI has no option '{}'; there are {}", option,
+                        fmt::join(names, ", "))
+          : fmt::format("the moraine URI has no option '{}', did you mean '{}'?", option, nearest));
 }
 
 Status SetOptions(std::string_view text, Uri* uri) {
+  std::set<std::string_view> seen;
   while (!text.empty()) {
     const size_t end = std::min(text.find('&'), text.size());
     const std::string_view pair = text.substr(0, end);
@@ -84,12 +92,45 @@ Status SetOptions(std::string_view text, Uri* uri) {
       return Status(Code::kInvalidArgument,
                     fmt::format("'{}' in the moraine URI is not option=value", pair));
     }
+    if (!seen.insert(pair.substr(0, equals)).second) {
+      return Status(Code::kInvalidArgument, fmt::format("the moraine URI has the option '{}' twice",
+                                                        pair.substr(0, equals)));
+    }
     MORAINE_RETURN_IF_ERROR(SetOption(pair.substr(0, equals), pair.substr(equals + 1), uri));
   }
   return Status::Ok();
 }
 
 }  // namespace
+
+std::vector<UriOption> UriOptions() {
+  const Uri preset;
+  const std::string name = fmt::format("a name of 1 to {} bytes", limits::kNameBytesMax);
+  return {
+      {"timeout", "Longest time of any call to the servers.",
+       fmt::format("a time from {} to {}", ExactDuration(kUriTimeoutMin),
+                   ExactDuration(kUriTimeoutMax)),
+       ExactDuration(preset.timeout)},
+      {"window", "Bytes of one written file that are sent and not yet acknowledged, at most.",
+       fmt::format("a size from {} to {}", ExactBytes(kUriWindowBytesMin),
+                   ExactBytes(kUriWindowBytesMax)),
+       ExactBytes(preset.window_bytes)},
+      {"read_ahead", "How far a sequential reader is read ahead of; 0: not at all.",
+       fmt::format("a size from 0 to {}", ExactBytes(kUriReadAheadBytesMax)),
+       ExactBytes(preset.read_ahead_bytes)},
+      {"name", "Name of this client, for people.", name, preset.name},
+      {"log", "The least important level that the library logs to standard error.",
+       "one of debug, info, warning, error, off", ""},
+      {"policy.state",
+       "Policy of the few files that change: WAL, MANIFEST, CURRENT, OPTIONS, IDENTITY. Empty: the "
+       "rules of their directory decide.",
+       name + ", or empty", preset.policies.state},
+      {"policy.table", "Policy of SSTables and blob files; empty as above.", name + ", or empty",
+       preset.policies.table},
+      {"policy.other", "Policy of all other files; empty as above.", name + ", or empty",
+       preset.policies.other},
+  };
+}
 
 std::string Uri::ConnectionKey() const {
   return fmt::format("{}?timeout={}&window={}&read_ahead={}&name={}", metaserver.ToString(),

@@ -19,6 +19,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/log.h"
 #include "base/loop/net.h"
@@ -40,6 +41,15 @@ struct Uri {
   // Two URIs of the same key are served by the same session.
   std::string ConnectionKey() const;
 };
+
+// What the manual page says of each option, in the order of the page.
+struct UriOption {
+  std::string_view name;
+  std::string sentence;
+  std::string allowed;
+  std::string preset;  // empty: none
+};
+std::vector<UriOption> UriOptions();
 
 // Bounds of the options.
 inline constexpr Duration kUriTimeoutMin = std::chrono::milliseconds(100);

@@ -57,6 +57,7 @@ Status EndSessionNow(Core& core, SessionId session) {
 Result<std::unique_ptr<Metaserver>> Metaserver::Open(Loop& loop, MetaserverOptions options,
                                                      MetricRegistry& metrics) {
   options.store.metrics = &metrics;
+  options.store.must_exist = !options.cluster.empty();
   MORAINE_ASSIGN_OR_RETURN(auto store, Store::Open(loop, options.store));
   if (!options.cluster.empty() && options.cluster != store->cluster()) {
     return Status(Code::kWrongCluster,

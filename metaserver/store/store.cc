@@ -148,25 +148,52 @@ Result<std::unique_ptr<Store>> Store::Open(Loop& loop, StoreOptions options) {
   return store;
 }
 
-Status Store::OpenDatabase() {
+// RocksDB makes a new database wherever it finds no CURRENT, so what lies there is looked at first.
+Status Store::CheckDirectory() const {
   const std::string& directory = options_.directory;
   rocksdb::Env* env = options_.env != nullptr ? options_.env : rocksdb::Env::Default();
   std::vector<std::string> children;
-  if (env->GetChildren(directory, &children).ok()) {
-    std::erase_if(children, [](const std::string& name) { return name == "." || name == ".."; });
-    const bool has_current = std::ranges::find(children, "CURRENT") != children.end();
-    if (!has_current && !children.empty() &&
-        std::ranges::none_of(children, [](const std::string& name) {
-          return name == "LOCK" || name.starts_with("MANIFEST-");
-        })) {
-      return Status(Code::kInvalidArgument,
-                    fmt::format("{} is not a metaserver's directory: it is neither empty nor has "
-                                "it a file CURRENT",
-                                directory));
-    }
+  const rocksdb::Status listed = env->GetChildren(directory, &children);
+  if (!listed.ok() && env->FileExists(directory).ok()) {
+    return Status(Code::kNotDirectory, directory + " is not a directory that can be read");
   }
+  std::erase_if(children, [](const std::string& name) { return name == "." || name == ".."; });
+  const auto has = [&](std::string_view name) { return std::ranges::count(children, name) > 0; };
+  if (has("CURRENT")) return Status::Ok();
+  if (has("superblock")) {
+    return Status(Code::kInvalidArgument,
+                  directory + " is a chunkserver's directory; give the metaserver one of its own");
+  }
+  const auto left_by_first_start = [](const std::string& name) {
+    return name == "LOCK" || name == "MANIFEST-000001" || name.ends_with(".dbtmp");
+  };
+  const auto foreign = std::ranges::find_if_not(children, left_by_first_start);
+  if (foreign == children.end()) {
+    if (!options_.must_exist) return Status::Ok();
+    return Status(
+        Code::kNotFound,
+        fmt::format("{} has no state yet; without a cluster id it would be made", directory));
+  }
+  if (has("IDENTITY") || std::ranges::any_of(children, [](const std::string& name) {
+        return name.starts_with("MANIFEST-") || name.ends_with(".sst");
+      })) {
+    return Status(
+        Code::kCorruption,
+        fmt::format("{} has lost its file CURRENT; restore a copy of the directory", directory));
+  }
+  return Status(Code::kInvalidArgument,
+                fmt::format("{} is not a metaserver's directory: it is not empty, it has '{}'",
+                            directory, *foreign));
+}
+
+Status Store::OpenDatabase() {
+  const std::string& directory = options_.directory;
+  rocksdb::Env* env = options_.env != nullptr ? options_.env : rocksdb::Env::Default();
+  MORAINE_RETURN_IF_ERROR(CheckDirectory());
   const rocksdb::Status made = env->CreateDirIfMissing(directory);
-  if (!made.ok()) return Translate(made, fmt::format("cannot make {}", directory));
+  if (!made.ok()) {
+    return Translate(made, fmt::format("cannot make {} (its parent must be there)", directory));
+  }
   const auto logger = std::make_shared<ForwardingLogger>();
   const rocksdb::Options options = DatabaseOptions(options_, logger);
   std::vector<rocksdb::ColumnFamilyDescriptor> families;
@@ -186,7 +213,8 @@ Status Store::OpenDatabase() {
                     fmt::format("{} was written by a newer Moraine or by another program ({})",
                                 directory, text));
     }
-    return Translate(status, fmt::format("cannot open {}", directory));
+    const Status failed = Translate(status, fmt::format("cannot open {}", directory));
+    return {failed.code(), failed.message() + "; if a file is lost, restore a copy"};
   }
   db_.reset(db);
   logger->Opened();

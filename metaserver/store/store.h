@@ -39,6 +39,7 @@ class Transaction;
 
 struct StoreOptions {
   std::string directory;
+  bool must_exist = false;      // nothing is made where nothing is
   rocksdb::Env* env = nullptr;  // none: this machine's files
   uint64_t block_cache_bytes = 256ULL << 20;
   uint64_t write_buffer_bytes = 64ULL << 20;
@@ -53,7 +54,10 @@ class Store {
  public:
   // Opens or makes the database. A new one gets a random cluster id. Errors, each one line that
   // names the directory: kBusy (another process has it open), kWrongVersion (written by a newer
-  // Moraine), kInvalidArgument (not a metaserver's directory), kIo, kCorruption. Blocks.
+  // Moraine), kInvalidArgument (not a metaserver's directory), kNotFound (must_exist), kIo,
+  // kCorruption (a part is missing). A directory that is refused is left as it was, but for
+  // RocksDB's recovery of its log when only the content tells (kWrongVersion by the format, another
+  // cluster). Blocks.
   static Result<std::unique_ptr<Store>> Open(Loop& loop, StoreOptions options);
   // Closes the database without a final sync; call Stop first for an orderly end.
   ~Store();
@@ -98,6 +102,7 @@ class Store {
   struct LazyTimer;
 
   Store(Loop& loop, StoreOptions options);
+  Status CheckDirectory() const;
   Status OpenDatabase();
   Status LoadSystem();
   Status MakeNew();

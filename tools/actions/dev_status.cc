@@ -5,7 +5,9 @@
 #include "base/options.h"
 #include "tools/action.h"
 #include "tools/cluster_choice.h"
+#include "tools/command_manual.h"
 #include "tools/dev_cluster.h"
+#include "tools/terminal.h"
 
 namespace moraine::tools {
 namespace {
@@ -22,6 +24,18 @@ const char* Words(ProcessState state) {
   return "";
 }
 
+Tone ToneOf(ProcessState state) {
+  switch (state) {
+    case ProcessState::kGone:
+      return Tone::kBad;
+    case ProcessState::kRunning:
+      return Tone::kGood;
+    case ProcessState::kPaused:
+      return Tone::kWarning;
+  }
+  return Tone::kPlain;
+}
+
 }  // namespace
 
 int DevStatus(int argc, const char* const* argv) {
@@ -30,6 +44,11 @@ int DevStatus(int argc, const char* const* argv) {
   bool json = false;
   table.AddPath("dir", &dir, "Directory of the cluster.", {.required = true});
   table.AddBool("json", &json, "Print JSON for programs.");
+  table.SetManual(CommandManual(
+      Talks::kToADevCluster,
+      "Asks the operating system which processes of the cluster run, and nobody else: it answers "
+      "also when the cluster is dead. What the cluster knows of itself, `moraine status` shows.",
+      {{"moraine dev status --dir /tmp/demo", "What runs:"}}));
   if (const auto code = table.ParseOrExit(argc, argv)) return *code;
   Result<DevCluster> cluster = DevCluster::Open(dir);
   if (!cluster.ok()) return Complain(table, cluster.status());
@@ -48,8 +67,11 @@ int DevStatus(int argc, const char* const* argv) {
   }
   fmt::print("{:<16} {:<8} {:>8}  {:<21} {}\n", "PROCESS", "STATE", "PID", "ENDPOINT", "DIRECTORY");
   for (const DevProcess& process : cluster->processes()) {
-    fmt::print("{:<16} {:<8} {:>8}  {:<21} {}\n", process.name, Words(StateOf(process.process)),
-               process.process.pid, process.endpoint, process.dir);
+    const ProcessState state = StateOf(process.process);
+    fmt::print("{:<16} {} {:>8}  {:<21} {}\n", process.name,
+               Toned(ToneOf(state), fmt::format("{:<8}", Words(state))),
+               state == ProcessState::kGone ? "-" : std::to_string(process.process.pid),
+               process.endpoint, process.dir);
   }
   return 0;
 }

@@ -7,7 +7,9 @@
 #include "base/options.h"
 #include "tools/action.h"
 #include "tools/cluster_choice.h"
+#include "tools/command_manual.h"
 #include "tools/dev_cluster.h"
+#include "tools/terminal.h"
 
 namespace moraine::tools {
 
@@ -30,11 +32,34 @@ int DevUp(int argc, const char* const* argv) {
   table.AddDuration("session-ttl", &plan.session_ttl, 500ms, 1h,
                     "How long a client may be silent before its leases end.");
   table.AddBool("json", &json, "Print the content of cluster.json.");
+  table.SetManual(CommandManual(
+      Talks::kToADevCluster,
+      "Each process listens on a free port of 127.0.0.1 that it keeps, has a directory and a log "
+      "in "
+      "DIR, and runs on after the command has ended. DIR must be missing or empty the first time. "
+      "Called again, it starts what does not run.",
+      {{"moraine dev up --dir /tmp/demo --mount /tmp/demo/mnt",
+        "One metaserver, five chunkservers, a mount:"},
+       {"moraine dev status --dir /tmp/demo", "What runs now:"},
+       {"moraine dev down --dir /tmp/demo --delete", "The end of it:"}}));
   if (const auto code = table.ParseOrExit(argc, argv)) return *code;
 
   Result<DevCluster> cluster = DevCluster::Make(dir, plan);
   if (!cluster.ok()) return Complain(table, cluster.status());
-  const Status status = cluster->Up();
+  for (const auto& [option, same] :
+       {std::pair{"chunkservers", cluster->plan().chunkservers == plan.chunkservers},
+        std::pair{"journal-bytes", cluster->plan().journal_bytes == plan.journal_bytes},
+        std::pair{"repair-grace", cluster->plan().repair_grace == plan.repair_grace},
+        std::pair{"session-ttl", cluster->plan().session_ttl == plan.session_ttl}}) {
+    if (same || table.Source(option) == "default") continue;
+    return Complain(table, table.Bad(option,
+                                     "the cluster was made with another value; leave the "
+                                     "option out, or remove the cluster with moraine dev "
+                                     "down --delete"));
+  }
+  Progress progress;
+  const Status status = cluster->Up([&](std::string_view now) { progress.Show(now); });
+  progress.Clear();
   if (!status.ok()) return Complain(table, status);
   if (json) {
     std::cout << std::ifstream(cluster->cluster_file()).rdbuf();

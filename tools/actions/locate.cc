@@ -6,6 +6,8 @@
 #include "base/units.h"
 #include "tools/action.h"
 #include "tools/cluster_choice.h"
+#include "tools/command_manual.h"
+#include "tools/terminal.h"
 
 namespace moraine::tools {
 namespace {
@@ -76,8 +78,10 @@ void PrintWords(const std::string& path, const idl::LocateResponse& located) {
     fmt::print("  chunk {} at {}: {}, {}\n", chunk.chunk, chunk.file_offset, Words(chunk.state),
                FormatBytes(static_cast<uint64_t>(chunk.length)));
     for (const idl::LocatedReplica& replica : chunk.replicas) {
-      fmt::print("    {:<8} server {} {}\n", Words(replica.state), replica.server_id,
-                 replica.endpoint);
+      const bool good = replica.state == idl::ReplicaState::kGood;
+      fmt::print("    {} server {} {}\n",
+                 Toned(good ? Tone::kGood : Tone::kBad, fmt::format("{:<8}", Words(replica.state))),
+                 replica.server_id, replica.endpoint);
     }
   }
 }
@@ -92,6 +96,16 @@ int Locate(int argc, const char* const* argv) {
   table.AddArgument(
       "path", &path, true,
       "A path below a mount, an absolute path in the file system, or moraine://HOST:PORT/path.");
+  table.SetManual(CommandManual(
+      Talks::kToACluster,
+      "A file of at most 4 KiB is held in its inode record. Others are made of chunks of up to 64 "
+      "MiB; each is open (its writer may append), closed, fencing or sealed (it never changes "
+      "again). A replica is good, stale (it lacks bytes, or its checksum does not match) or "
+      "missing "
+      "(its server is dead).",
+      {{"cp /etc/services /tmp/demo/mnt/\nmoraine locate /tmp/demo/mnt/services",
+        "A file below a mount:"},
+       {"moraine locate --dir /tmp/demo /services --json", "By its path in the file system:"}}));
   if (const auto code = table.ParseOrExit(argc, argv)) return *code;
   auto link = choice.Connect(path);
   if (!link.ok()) return Complain(table, link.status());
@@ -100,7 +114,7 @@ int Locate(int argc, const char* const* argv) {
   idl::PathRequest resolve;
   resolve.path = *inside;
   auto found = (*link)->Ask(idl::kResolve, resolve);
-  if (!found.ok()) return Complain(table, found.status().Prefixed(path));
+  if (!found.ok()) return Complain(table, AboutPath(path, found.status()));
   idl::InodeRequest request;
   request.inode = found->attributes.inode;
   auto located = (*link)->Ask(idl::kLocate, request);

@@ -7,6 +7,7 @@
 #include "base/options.h"
 #include "tools/action.h"
 #include "tools/cluster_choice.h"
+#include "tools/command_manual.h"
 
 namespace moraine::tools {
 namespace {
@@ -25,7 +26,7 @@ Result<Found> Find(const ClusterChoice& choice, const std::string& path) {
   idl::PathRequest request;
   MORAINE_ASSIGN_OR_RETURN(request.path, choice.InsidePath(path));
   auto answer = found.link->Ask(idl::kResolve, request);
-  if (!answer.ok()) return answer.status().Prefixed(path);
+  if (!answer.ok()) return AboutPath(path, answer.status());
   found.attributes = answer->attributes;
   return found;
 }
@@ -48,11 +49,43 @@ Result<idl::RulesResponse> Rules(MetaserverLink& link, int64_t inode) {
   return link.Ask(idl::kGetRules, request);
 }
 
+// A policy that the cluster is too small for would make every write below the directory fail.
+Status CheckCanBeMet(MetaserverLink& link, const std::string& name) {
+  MORAINE_ASSIGN_OR_RETURN(const idl::ListPoliciesResponse list,
+                           link.Ask(idl::kListPolicies, idl::Empty()));
+  std::string known;
+  const idl::Policy* policy = nullptr;
+  for (const idl::Policy& one : list.policies) {
+    if (one.name == name) policy = &one;
+    known += (known.empty() ? "" : ", ") + one.name;
+  }
+  if (policy == nullptr) {
+    return {Code::kNotFound,
+            fmt::format("no policy '{}'; there are {}, and moraine policy define makes others",
+                        name, known)};
+  }
+  MORAINE_ASSIGN_OR_RETURN(const idl::ClusterStatus status,
+                           link.Ask(idl::kClusterStatus, idl::Empty()));
+  const auto servers = static_cast<int>(status.servers.size());
+  if (policy->floor <= servers) return {};
+  return {
+      Code::kTooFewServers,
+      fmt::format("policy '{}' needs {} chunkservers or more and the cluster has {}: files could "
+                  "not be written; add chunkservers, or give --force",
+                  name, policy->floor, servers)};
+}
+
 }  // namespace
 
 int PolicyList(int argc, const char* const* argv) {
   OptionTable table("moraine policy list", "Lists the redundancy policies.");
   ClusterChoice choice(table);
+  table.SetManual(CommandManual(
+      Talks::kToACluster,
+      "A policy says how many copies each chunk of a file has, how many of them acknowledge an "
+      "append, and on how few servers a chunk is still made while others are down. `immutable`, "
+      "`log` and `single` are built in.",
+      {{"moraine policy list --dir /tmp/demo", "Of a dev cluster:"}}));
   if (const auto code = table.ParseOrExit(argc, argv)) return *code;
   auto link = choice.Connect(std::nullopt);
   if (!link.ok()) return Complain(table, link.status());
@@ -75,6 +108,12 @@ int PolicyGet(int argc, const char* const* argv) {
   ClusterChoice choice(table);
   std::string path;
   table.AddArgument("path", &path, true, "A file or directory, as in moraine locate.");
+  table.SetManual(CommandManual(
+      Talks::kToACluster,
+      "A file has the policy that it was made with. A directory has rules, of its own or those of "
+      "the nearest directory above it that has some; the first whose glob matches a new file's "
+      "name decides.",
+      {{"moraine policy get /tmp/demo/mnt", "Which new files get how many copies:"}}));
   if (const auto code = table.ParseOrExit(argc, argv)) return *code;
   Result<Found> found = Find(choice, path);
   if (!found.ok()) return Complain(table, found.status());
@@ -101,7 +140,9 @@ int PolicyGet(int argc, const char* const* argv) {
   }
   const bool own = rules->from_inode == found->attributes.inode;
   fmt::print("{}: the first rule that matches a new file's name decides{}\n", path,
-             own ? "" : fmt::format(" (inherited from {})", rules->from_path));
+             own                        ? ""
+             : rules->from_path.empty() ? " (the built-in rules)"
+                                        : fmt::format(" (inherited from {})", rules->from_path));
   for (const idl::PolicyRule& rule : rules->rules)
     fmt::print("  {:<16} {}\n", rule.glob, rule.policy);
   return 0;
@@ -116,10 +157,21 @@ int PolicySet(int argc, const char* const* argv) {
   std::string policy;
   std::string glob = "*";
   bool inherit = false;
+  bool force = false;
   table.AddArgument("path", &path, true, "The directory.");
   table.AddArgument("policy", &policy, false, "Name of the policy; see moraine policy list.");
   table.AddString("glob", &glob, "Which file names; *, ? and [..] as in a shell.");
   table.AddBool("inherit", &inherit, "Drop this directory's rules, so that it inherits again.");
+  table.AddBool("force", &force, "Also when the cluster has too few chunkservers for the policy.");
+  table.SetManual(CommandManual(
+      Talks::kToACluster,
+      "The rule takes the place of the one with the same glob and comes first, but the glob `*` "
+      "comes last. Files that exist keep their policy.",
+      {{"mkdir /tmp/demo/mnt/scratch\nmoraine policy set /tmp/demo/mnt/scratch single",
+        "One copy is enough here:"},
+       {"moraine policy set /tmp/demo/mnt/scratch log --glob '*.journal'",
+        "But not of these files:"},
+       {"moraine policy set /tmp/demo/mnt/scratch --inherit", "As its parent again:"}}));
   table.AddRule([&]() -> Status {
     if (inherit == policy.empty()) return {};
     return {Code::kInvalidArgument, "give either a policy or --inherit"};
@@ -132,6 +184,10 @@ int PolicySet(int argc, const char* const* argv) {
   if (!inherit) {
     auto rules = Rules(*found->link, request.inode);
     if (!rules.ok()) return Complain(table, rules.status().Prefixed(path));
+    if (!force) {
+      const Status met = CheckCanBeMet(*found->link, policy);
+      if (!met.ok()) return Complain(table, met);
+    }
     // The new rule replaces the one of the same glob; a catch-all stays last.
     for (const idl::PolicyRule& rule : rules->rules) {
       if (rule.glob != glob) request.rules.push_back(rule);
@@ -144,7 +200,9 @@ int PolicySet(int argc, const char* const* argv) {
   auto answer = found->link->Ask(idl::kSetRules, request);
   if (!answer.ok()) return Complain(table, answer.status().Prefixed(path));
   if (choice.json) {
-    fmt::print("{}\n", Json({{"path", path}, {"glob", glob}, {"policy", policy}}).dump(2));
+    Json json = {{"path", path}, {"glob", glob}, {"policy", policy}};
+    if (inherit) json = {{"path", path}, {"inherit", true}};
+    fmt::print("{}\n", json.dump(2));
   } else if (inherit) {
     fmt::print("{} inherits its rules again\n", path);
   } else {
@@ -159,6 +217,7 @@ int PolicyDefine(int argc, const char* const* argv) {
                     "Makes or changes a redundancy policy; chunks that are there keep theirs.");
   ClusterChoice choice(table);
   idl::Policy policy;
+  policy.replicas = policy.quorum = 1;  // both must be given
   policy.floor = 0;
   table.AddArgument("name", &policy.name, true, "Name of the policy.");
   table.AddInt("replicas", &policy.replicas, 1, limits::kReplicasMax, "Copies of each chunk.",
@@ -167,6 +226,23 @@ int PolicyDefine(int argc, const char* const* argv) {
                "Copies that acknowledge an append.", {.required = true});
   table.AddInt("floor", &policy.floor, 0, limits::kReplicasMax,
                "Fewest servers a chunk may be made on while others are down; 0: the quorum.");
+  table.AddRule([&]() -> Status {
+    if (policy.name.size() > limits::kNameBytesMax) {
+      return {Code::kInvalidArgument, fmt::format("the name of a policy must have at most {} bytes",
+                                                  limits::kNameBytesMax)};
+    }
+    if (policy.quorum > policy.replicas) return table.Bad("quorum", "must be at most --replicas");
+    if (policy.floor > policy.replicas) return table.Bad("floor", "must be at most --replicas");
+    return {};
+  });
+  table.SetManual(CommandManual(
+      Talks::kToACluster,
+      "Files that are made from now on under a rule with this policy get it. Of n copies with a "
+      "quorum of w, w - 1 machines may die at the same moment and no acknowledged byte is lost; n "
+      "- w machines may be silent and appends go on without a pause.",
+      {{"moraine policy define pair --replicas 2 --quorum 2 --dir /tmp/demo\n"
+        "moraine policy list --dir /tmp/demo",
+        "Two copies, both acknowledge:"}}));
   if (const auto code = table.ParseOrExit(argc, argv)) return *code;
   if (policy.floor == 0) policy.floor = policy.quorum;
   auto link = choice.Connect(std::nullopt);

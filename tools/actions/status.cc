@@ -6,6 +6,8 @@
 #include "base/units.h"
 #include "tools/action.h"
 #include "tools/cluster_choice.h"
+#include "tools/command_manual.h"
+#include "tools/terminal.h"
 
 namespace moraine::tools {
 namespace {
@@ -45,11 +47,12 @@ void PrintJson(const idl::ClusterStatus& status) {
 void PrintWords(const idl::ClusterStatus& status) {
   size_t alive = 0;
   for (const idl::ServerStatus& server : status.servers) alive += server.alive ? 1 : 0;
-  std::string health = "all chunks have their replicas";
+  std::string health = Toned(Tone::kGood, "all chunks have their replicas");
   if (status.lost_chunks > 0) {
-    health = fmt::format("{} chunks have no good replica", status.lost_chunks);
+    health = Toned(Tone::kBad, fmt::format("{} chunks have no good replica", status.lost_chunks));
   } else if (status.under_replicated_chunks > 0) {
-    health = fmt::format("{} chunks wait for replicas", status.under_replicated_chunks);
+    health = Toned(Tone::kWarning,
+                   fmt::format("{} chunks wait for replicas", status.under_replicated_chunks));
   }
   fmt::print("cluster   {}\nhealth    {}; {} of {} chunkservers are up\n", status.cluster, health,
              alive, status.servers.size());
@@ -68,8 +71,9 @@ void PrintWords(const idl::ClusterStatus& status) {
     const std::string state = !server.alive ? fmt::format("silent {}s", server.silent_ms / 1000)
                               : server.quarantined ? "quarantined"
                                                    : "up";
-    fmt::print("{:>6}  {:<21} {:<20} {:<12} {:>10} {:>10} {:>8}\n", server.server_id,
-               server.endpoint, server.location, state, Bytes(server.free_bytes),
+    const Tone tone = state == "up" ? Tone::kGood : Tone::kBad;
+    fmt::print("{:>6}  {:<21} {:<20} {} {:>10} {:>10} {:>8}\n", server.server_id, server.endpoint,
+               server.location, Toned(tone, fmt::format("{:<12}", state)), Bytes(server.free_bytes),
                Bytes(server.total_bytes), server.chunks);
   }
 }
@@ -81,6 +85,14 @@ int ShowStatus(int argc, const char* const* argv) {
   ClusterChoice choice(table);
   std::string path;
   table.AddArgument("path", &path, false, "A path below a mount: its cluster is meant.");
+  table.SetManual(CommandManual(
+      Talks::kToACluster,
+      "What the metaserver knows. A chunkserver is up, silent (it has not been heard of for so "
+      "long), or quarantined (its disk has failed: it is read from only). Chunks that wait for "
+      "replicas are being copied; chunks that have no good replica cannot be read until one of "
+      "their servers is back.",
+      {{"moraine status --dir /tmp/demo", "Of a dev cluster:"},
+       {"moraine status --dir /tmp/demo --json", "For programs:"}}));
   if (const auto code = table.ParseOrExit(argc, argv)) return *code;
   auto link = choice.Connect(path.empty() ? std::nullopt : std::optional(path));
   if (!link.ok()) return Complain(table, link.status());
