@@ -52,7 +52,7 @@ OpenReplica::OpenReplica(StoreContext& context, ChunkHeader header, Found found)
   for (uint64_t block = 0; block < found.checksums.size(); ++block) {
     writer_.SetChecksum(block, found.checksums[block]);
   }
-  writer_.SetCleanBlocks(found.checksums.size());
+  writer_.SetCleanBlocks(found.file_length / limits::kBlockBytes);
   if (found.file != nullptr) writer_.Adopt(std::move(found.file), /*name_durable=*/false);
   pending_.Append(found.tail);
   context_.AddDirty(static_cast<int64_t>(found.tail.size()));

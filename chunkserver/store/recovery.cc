@@ -53,6 +53,34 @@ Task<Result<Verified>> VerifyBlocks(File& file, uint64_t file_bytes, uint64_t li
   co_return verified;
 }
 
+// Writes blocks [begin, end) once more, as they are. They are in the file, but no STATE record
+// vouches for them: a flush that failed in an earlier life may have left them in the page cache
+// alone, where no flush of ours would find anything to write. Returns how far it came; what is
+// behind cannot be believed.
+Task<uint64_t> WriteBlocksAgain(StoreContext& context, File& file, const ChunkHeader& header,
+                                uint64_t begin, uint64_t end,
+                                const std::vector<uint64_t>& checksums) {
+  Buffer page = Buffer::Allocate(kPageBytes);
+  EncodeChunkHeader(header, page.bytes());
+  const ConstBytes first = page.bytes();
+  Status status = context.NoteWrite(co_await file.WriteAt(0, std::span(&first, 1)));
+  Buffer data = Buffer::Allocate(kVerifyBytes);
+  while (status.ok() && begin < end) {
+    const uint64_t group_left = kGroupBytes - begin % kGroupBytes;
+    const MutableBytes bytes =
+        data.bytes().first(std::min({kVerifyBytes, group_left, end - begin}));
+    const auto size = co_await file.ReadAt(FileOffsetOf(begin), bytes);
+    if (!size.ok() || *size < bytes.size()) break;
+    const std::span expected = std::span(checksums).subspan(begin / limits::kBlockBytes,
+                                                            bytes.size() / limits::kBlockBytes);
+    if (!CheckPieces(begin, bytes, expected).ok()) break;
+    const ConstBytes piece = bytes;
+    status = context.NoteWrite(co_await file.WriteAt(FileOffsetOf(begin), std::span(&piece, 1)));
+    if (status.ok()) begin += bytes.size();
+  }
+  co_return begin;
+}
+
 }  // namespace
 
 void JournalReplay::Apply(uint64_t sequence, const DecodedRecord& record) {
@@ -181,6 +209,11 @@ Task<Result<OpenReplica::Found>> RecoverReplica(StoreContext& context, ReplayedR
     if (!opened.ok()) co_return opened.status();
     handle = std::move(*opened);
     MORAINE_CO_ASSIGN_OR_RETURN(verified, co_await VerifyBlocks(*handle, file->bytes, whole));
+  }
+  if (handle != nullptr && (required == 0 || verified.end > required)) {
+    verified.end = co_await WriteBlocksAgain(context, *handle, file->header, required, verified.end,
+                                             verified.checksums);
+    verified.checksums.resize(verified.end / limits::kBlockBytes);
   }
   const bool complete = !sealed || std::max(verified.end, replayed.end()) >= whole;
   const bool damaged = verified.end < required || replayed.gap || !complete;
