@@ -99,20 +99,21 @@ Task<Status> OpenReplica::FlushTo(uint64_t end) {
     pending_.DropBefore(to);
     context_.AddDirty(-static_cast<int64_t>(to - from));
     context_.metrics.flush_bytes.Add(to - from);
-    if (to == group_end) {
-      const uint64_t blocks =
-          std::min(to / limits::kBlockBytes, writer_.blocks());  // a seal may cut
-      MORAINE_CO_RETURN_IF_ERROR(context_.NoteWrite(co_await writer_.WriteChecksums(blocks)));
+    // Once sealed, the checksums are those of the cut: WriteSealedFile writes them, in its time.
+    if (to == group_end && !rules_.sealed()) {
+      MORAINE_CO_RETURN_IF_ERROR(
+          context_.NoteWrite(co_await writer_.WriteChecksums(to / limits::kBlockBytes)));
     }
   }
   co_return Status::Ok();
 }
 
-// Blocks below `end` and their checksums are durable on return.
+// Blocks below `end` and their checksums are durable on return, unless a seal came meanwhile.
 Task<Status> OpenReplica::WriteAndFlush(uint64_t end) {
   MORAINE_CO_RETURN_IF_ERROR(co_await FlushTo(end));
   {
     std::optional<AsyncMutex::Lock> lock = co_await flush_.Acquire();
+    if (rules_.sealed()) co_return Status::Ok();
     const uint64_t blocks = std::min(end / limits::kBlockBytes, writer_.blocks());
     MORAINE_CO_RETURN_IF_ERROR(context_.NoteWrite(co_await writer_.WriteChecksums(blocks)));
   }
@@ -225,6 +226,11 @@ Task<Status> OpenReplica::WriteSealedFile() {
 Task<Status> OpenReplica::Finalize() {
   std::optional<AsyncMutex::Lock> lock = co_await file_.Acquire();
   if (finalized_ || !rules_.sealed()) co_return Status::Ok();
+  // A file that shows a cut which the journal then does not know would pass for damage.
+  if (seal_frame_ != 0) {
+    MORAINE_CO_RETURN_IF_ERROR(
+        context_.NoteWrite(co_await context_.journal->Committed(seal_frame_)));
+  }
   MORAINE_CO_RETURN_IF_ERROR(CheckWritable());
   const Status status = context_.NoteWrite(co_await WriteSealedFile());
   if (!status.ok()) {

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/encoding.h"
+#include "base/hash.h"
 #include "chunkserver/store/store_test_support.h"
 
 namespace moraine::chunkserver {
@@ -129,6 +131,49 @@ TEST_F(StoreTest, SealCutsInsideABlockThatIsInTheFile) {
   EXPECT_TRUE(sim.Await(sim.store->Seal(kChunk, kTwo, 1'234'567)).ok()) << "a repeat";
   EXPECT_EQ(sim.Await(sim.store->Seal(kChunk, kTwo, 1'000)).code(), Code::kSealed);
   EXPECT_EQ(sim.Append(kChunk, kTwo, 1'234'567, 10, false).code(), Code::kSealed);
+}
+
+// The file shows nothing of a seal whose record is not durable: neither the checksum of the block that
+// it cuts, which a flush under way would write, nor what the keeper's Finalize writes.
+TEST_F(StoreTest, TheFileShowsNoSealBeforeItsRecordIsDurable) {
+  constexpr uint64_t kCut = 500'001;
+  constexpr uint64_t kEntry = kCut / limits::kBlockBytes;
+  const Buffer block = BytesOf(kChunk, BlockFloor(kCut), limits::kBlockBytes);
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    SCOPED_TRACE(seed);
+    StoreWorld world(seed);
+    sim::DiskImage& disk = world.machine.disk();
+    ASSERT_TRUE(world.Start().ok());
+    ASSERT_TRUE(world.Append(kChunk, kOne, 0, 1_MiB, true).ok());
+    const std::string path = "store/" + ChunkPath(kChunk);
+    // So slow that the keeper comes by while one write is under way.
+    disk.SetSlowness(20'000);
+    const auto ignore = [](auto task) -> Task<void> { (void)co_await std::move(task); };
+    world.loop->Spawn(ignore(world.store->Append(CallOf(kChunk, kOne, 1_MiB, 1_MiB, false))));
+    world.loop->Spawn(ignore(world.store->Append(CallOf(ChunkId(2), kOne, 0, 100, true))));
+    bool answered = false;
+    const auto seal = [](Store* store, bool* answered) -> Task<void> {
+      EXPECT_TRUE((co_await store->Seal(kChunk, kOne, kCut)).ok());
+      *answered = true;
+    };
+    world.world.RunFor(Duration(world.world.random().Uniform(1'000'000)));
+    world.loop->Spawn(seal(world.store, &answered));
+    while (!answered) {
+      ASSERT_TRUE(world.world.Step());
+      const auto file = disk.Contents(path);
+      ASSERT_TRUE(file.ok());
+      const auto bytes = std::as_bytes(std::span(*file));
+      ASSERT_FALSE(DecodeChunkHeader(bytes.first(kPageBytes))->sealed && !answered);
+      ASSERT_EQ(LoadLittle64(bytes.data() + ChecksumPageOffset(0) + kEntry * 8),
+                BlockChecksum(block.bytes()));
+    }
+    disk.SetSlowness(1);
+    world.PowerCut();
+    ASSERT_TRUE(world.Start().ok());
+    const auto info = world.store->Stat(kChunk);
+    EXPECT_TRUE(info->sealed && !info->damaged);
+    EXPECT_EQ(info->held, kCut);
+  }
 }
 
 TEST_F(StoreTest, FullChunkOverManyGroups) {
