@@ -322,24 +322,35 @@ Task<void> Store::Discard(ChunkId chunk, uint64_t incarnation, std::shared_ptr<O
                           uint64_t frame) {
   if (open != nullptr) co_await open->Quiesce();
   // Not before the record is durable: a restart would otherwise miss a file it still believes in.
-  Status status = co_await context_->journal->Committed(frame);
-  if (status.ok()) {
+  Status status = context_->NoteWrite(co_await context_->journal->Committed(frame));
+  while (status.ok()) {
     const std::string name = fmt::format("trash/{:016x}.{:016x}", chunk.value(), incarnation);
-    status = co_await loop_.disk().Rename(context_->PathOf(path), context_->PathOf(name));
-    if (status.code() == Code::kNotFound) {
-      status = Status::Ok();  // it never had a file
-    } else if (status.ok()) {
-      trash_[name] = loop_.After(context_->options.trash_grace);
-      status = co_await loop_.disk().SyncDirectory(context_->PathOf(ChunkDirectory(chunk)));
+    status = context_->NoteWrite(co_await MoveToTrash(path, name));
+    if (status.ok()) {
+      context_->journal->Enqueue({RecordKind::kDone, chunk, incarnation, Epoch(), 0, {}});
+      need->Clear();
+      changing_.erase(chunk);
+      break;
     }
+    if (!context_->CheckWritable().ok()) break;
+    MORAINE_LOG_SOMETIMES(LogLevel::kWarning, "chunk {}: its file cannot be thrown away yet: {}",
+                          chunk.value(), status.ToString());
+    const bool closing = co_await closing_.Wait(loop_.After(context_->options.retry_delay));
+    if (!closing) status = Status::Ok();
   }
-  // Failed (and so in quarantine): the DELETE record stays, and a restart moves the file.
-  if (context_->NoteWrite(status).ok()) {
-    context_->journal->Enqueue({RecordKind::kDone, chunk, incarnation, Epoch(), 0, {}});
-    need->Clear();
-  }
-  changing_.erase(chunk);
+  // While the file has its name, the DELETE record must stay (a restart moves the file then), and
+  // nothing may take the file's place.
+  if (need->sequence() != 0) undiscarded_.push_back(std::move(need));
   changed_over_.NotifyAll();
+}
+
+Task<Status> Store::MoveToTrash(std::string path, std::string name) {
+  const Status status =
+      co_await loop_.disk().Rename(context_->PathOf(path), context_->PathOf(name));
+  // Not found: it never had a file, or an earlier attempt came as far as here.
+  if (!status.ok() && status.code() != Code::kNotFound) co_return status;
+  if (status.ok()) trash_[name] = loop_.After(context_->options.trash_grace);
+  co_return co_await loop_.disk().SyncDirectory(context_->PathOf(path.substr(0, path.rfind('/'))));
 }
 
 void Store::UpdateGauges() {

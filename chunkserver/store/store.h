@@ -131,6 +131,7 @@ class Store {
                     std::string path, uint64_t frame);
   Task<void> Discard(ChunkId chunk, uint64_t incarnation, std::shared_ptr<OpenReplica> open,
                      std::string path, std::shared_ptr<JournalNeeds::Need> need, uint64_t frame);
+  Task<Status> MoveToTrash(std::string path, std::string name);
   Task<Status> InstallFile(IncomingReplica& incoming);
   Status CheckReplaceable(ChunkId chunk, Epoch epoch, uint64_t length) const;  // store_copy.cc
   void Replace(const ChunkHeader& header);
@@ -162,6 +163,8 @@ class Store {
   std::map<ChunkId, Tombstone> tombstones_;
   std::set<ChunkId> changing_;  // their files are being replaced or thrown away
   Condition changed_over_;
+  // Of deletions whose files could not be moved: their records stay until a restart.
+  std::vector<std::shared_ptr<JournalNeeds::Need>> undiscarded_;
   std::set<ChunkId> changed_;
   std::set<ChunkId> gone_;
   std::map<std::string, Instant> trash_;  // when each file may go

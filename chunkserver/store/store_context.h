@@ -30,7 +30,7 @@ struct StoreOptions {
   uint64_t scrub_bytes_per_second = 16_MiB;      // 0: off
   Duration scrub_pause = std::chrono::hours(1);  // between two passes
   Duration trash_grace = std::chrono::minutes(10);
-  Duration retry_delay = std::chrono::seconds(1);  // after "no space" in background work
+  Duration retry_delay = std::chrono::seconds(1);  // of a deletion whose file cannot be moved
 };
 
 struct StoreMetrics {

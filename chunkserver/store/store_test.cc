@@ -133,8 +133,8 @@ TEST_F(StoreTest, SealCutsInsideABlockThatIsInTheFile) {
   EXPECT_EQ(sim.Append(kChunk, kTwo, 1'234'567, 10, false).code(), Code::kSealed);
 }
 
-// The file shows nothing of a seal whose record is not durable: neither the checksum of the block that
-// it cuts, which a flush under way would write, nor what the keeper's Finalize writes.
+// The file shows nothing of a seal whose record is not durable: neither the checksum of the block
+// that it cuts, which a flush under way would write, nor what the keeper's Finalize writes.
 TEST_F(StoreTest, TheFileShowsNoSealBeforeItsRecordIsDurable) {
   constexpr uint64_t kCut = 500'001;
   constexpr uint64_t kEntry = kCut / limits::kBlockBytes;
@@ -226,6 +226,19 @@ TEST_F(StoreTest, DeleteIsDurableAndRefusesNewerReplicas) {
     EXPECT_THAT(file, ::testing::Not(::testing::HasSubstr("1107"))) << "the trash is emptied";
   }
   EXPECT_TRUE(sim.Await(sim.store->Delete(kChunk, kOne)).ok()) << "a repeat";
+}
+
+TEST_F(StoreTest, ADeletionWhoseFileCannotBeMovedIsTriedAgainAndNeverComesBack) {
+  FillAndSeal(kChunk, 5'000);
+  sim.machine.disk().FailNext(sim::DiskOp::kRename, "*.chunk", 2, Code::kNoSpace);
+  ASSERT_TRUE(sim.Await(sim.store->Delete(kChunk, kOne)).ok());
+  ASSERT_TRUE(sim.world.RunUntil([&] { return sim.machine.disk().failures_left() == 0; }, 10s));
+  // The old file has its name still: no new replica may be made over it.
+  ASSERT_TRUE(sim.Append(kChunk, kTwo, 0, 7'000, true).ok());
+  sim.PowerCut();
+  ASSERT_TRUE(sim.Start().ok());
+  EXPECT_EQ(sim.store->Stat(kChunk)->held, 7'000u);
+  EXPECT_FALSE(sim.store->Stat(kChunk)->sealed);
 }
 
 TEST_F(StoreTest, WholeCopyReplacesATombstoneAndADamagedReplica) {
