@@ -67,7 +67,7 @@ class OpenReplica : public std::enable_shared_from_this<OpenReplica> {
 
   // Background work, each safe to call at any time.
   Task<Status> FlushBehind();  // writes whole blocks, without making them durable
-  Task<Status> Checkpoint();   // restates the replica at the journal's head
+  Task<Status> Checkpoint();   // restates the replica at the journal's head, also a damaged one
   Task<Status> Finalize();     // after a seal: the file is complete, SEALED and durable
   Task<Status> SyncAll();      // before an orderly end
 
@@ -100,6 +100,7 @@ class OpenReplica : public std::enable_shared_from_this<OpenReplica> {
   Task<Result<std::vector<std::byte>>> BlockCutBy(uint64_t length);
   Task<Status> WriteSealedFile();
   Task<bool> TryRestate(bool last);
+  Task<Status> RestateDamaged();
   // What a read will show, and where the bytes are: file, then memory, then the sealed block.
   struct ReadPlan {
     uint64_t begin = 0;

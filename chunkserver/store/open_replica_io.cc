@@ -177,8 +177,18 @@ Task<bool> OpenReplica::TryRestate(bool last) {
   co_return done;
 }
 
+// Its bytes count no more; what must not hold the journal's tail back is only that it is here.
+Task<Status> OpenReplica::RestateDamaged() {
+  MORAINE_CO_RETURN_IF_ERROR(context_.CheckWritable());
+  const uint64_t frame = context_.journal->Enqueue(RecordOf(RecordKind::kDamaged, 0));
+  const Status status = context_.NoteWrite(co_await context_.journal->Committed(frame));
+  if (status.ok()) need_.Set(frame);
+  co_return status;
+}
+
 Task<Status> OpenReplica::Checkpoint() {
   std::optional<AsyncMutex::Lock> lock = co_await file_.Acquire();
+  if (damaged_ && !retired_) co_return co_await RestateDamaged();
   MORAINE_CO_RETURN_IF_ERROR(CheckWritable());
   if (rules_.sealed()) co_return Status::Ok();  // Finalize is the way to let go of the journal
   for (int attempt = 1; attempt <= kRestateAttempts; ++attempt) {

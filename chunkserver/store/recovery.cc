@@ -90,7 +90,7 @@ void JournalReplay::Apply(uint64_t sequence, const DecodedRecord& record) {
   if (replica.done) return;
   switch (record.kind) {
     case RecordKind::kState:
-      if (replica.deleted || replica.sealed) return;
+      if (replica.deleted || replica.sealed || replica.damaged) return;
       replica.has_state = true;
       replica.epoch = std::max(replica.epoch, record.epoch);
       replica.origin = record.origin;
@@ -99,8 +99,17 @@ void JournalReplay::Apply(uint64_t sequence, const DecodedRecord& record) {
       replica.gap = false;
       replica.first_frame = replica.state_frame = sequence;
       return;
+    case RecordKind::kDamaged:
+      if (replica.deleted) return;
+      replica.has_state = replica.damaged = true;
+      replica.epoch = std::max(replica.epoch, record.epoch);
+      replica.origin = record.origin;
+      replica.file_length = 0;
+      replica.bytes.clear();
+      replica.first_frame = replica.state_frame = sequence;
+      return;
     case RecordKind::kAppend: {
-      if (!replica.has_state || replica.sealed) return;
+      if (!replica.has_state || replica.sealed || replica.damaged) return;
       if (record.number > replica.end()) {
         replica.gap = true;
         return;
@@ -210,13 +219,13 @@ Task<Result<OpenReplica::Found>> RecoverReplica(StoreContext& context, ReplayedR
     handle = std::move(*opened);
     MORAINE_CO_ASSIGN_OR_RETURN(verified, co_await VerifyBlocks(*handle, file->bytes, whole));
   }
-  if (handle != nullptr && (required == 0 || verified.end > required)) {
+  if (handle != nullptr && !replayed.damaged && (required == 0 || verified.end > required)) {
     verified.end = co_await WriteBlocksAgain(context, *handle, file->header, required, verified.end,
                                              verified.checksums);
     verified.checksums.resize(verified.end / limits::kBlockBytes);
   }
   const bool complete = !sealed || std::max(verified.end, replayed.end()) >= whole;
-  const bool damaged = verified.end < required || replayed.gap || !complete;
+  const bool damaged = replayed.damaged || replayed.gap || verified.end < required || !complete;
   OpenReplica::Found found(
       protocol::AppendReplica::Reopened(replayed.chunk, replayed.epoch, verified.end, seal));
   found.damaged = damaged;

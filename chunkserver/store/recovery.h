@@ -26,6 +26,7 @@ struct ReplayedReplica {
   bool deleted = false;
   bool tombstone = false;
   bool done = false;
+  bool damaged = false;      // it was already, before the restart
   bool gap = false;          // bytes are missing between two records
   uint64_t first_frame = 0;  // the oldest one it needs
   uint64_t state_frame = 0;  // of its last STATE or TOMBSTONE

@@ -279,9 +279,14 @@ Task<Status> Store::Delete(ChunkId chunk, Epoch epoch) {
   if (!pass) co_return Closing();
   MORAINE_CO_RETURN_IF_ERROR(co_await WaitForChange(chunk));
   MORAINE_CO_RETURN_IF_ERROR(context_->CheckWritable());
-  auto admission = co_await context_->journal->Admit(0);
-  if (!admission.ok()) co_return context_->NoteWrite(admission.status());
-  MORAINE_CO_RETURN_IF_ERROR(context_->CheckWritable());
+  // What the journal knows anyway frees room there by going: it never waits for room.
+  Journal::Admission admission;
+  if (!tombstones_.contains(chunk) && FindOpen(chunk).code() == Code::kSealed) {
+    auto admitted = co_await context_->journal->Admit(0);
+    if (!admitted.ok()) co_return context_->NoteWrite(admitted.status());
+    admission = std::move(*admitted);
+    MORAINE_CO_RETURN_IF_ERROR(context_->CheckWritable());
+  }
   const auto stone = tombstones_.find(chunk);
   const auto found = index_.find(chunk);
   if (found == index_.end() && stone == tombstones_.end()) co_return Status::Ok();

@@ -69,7 +69,7 @@ Task<void> Store::RelieveJournal() {
   const uint64_t cutoff = journal.SequenceOfNewest(journal.region_bytes() / 4);
   std::vector<std::pair<uint64_t, std::shared_ptr<OpenReplica>>> oldest;
   for (const auto& [chunk, entry] : index_) {
-    if (entry.open == nullptr || entry.open->damaged()) continue;
+    if (entry.open == nullptr) continue;
     const uint64_t needed = entry.open->need().sequence();
     if (needed != 0 && needed < cutoff) oldest.emplace_back(needed, entry.open);
   }
@@ -78,8 +78,9 @@ Task<void> Store::RelieveJournal() {
   std::vector<Job> jobs;
   for (auto& [needed, replica] : oldest) {
     jobs.push_back([this, replica]() -> Task<void> {
+      const bool finalize = replica->sealed() && !replica->damaged();
       const Status status =
-          replica->sealed() ? co_await FinalizeAndIndex(replica) : co_await replica->Checkpoint();
+          finalize ? co_await FinalizeAndIndex(replica) : co_await replica->Checkpoint();
       if (!status.ok() && status.code() != Code::kUnknownChunk) {
         MORAINE_LOG_SOMETIMES(LogLevel::kWarning, "chunk {}: cannot leave the journal: {}",
                               replica->header().chunk.value(), status.ToString());

@@ -347,6 +347,35 @@ TEST_F(StoreTest, WhatAFailedFlushLeftInThePageCacheIsWrittenAgain) {
   }
 }
 
+TEST_F(StoreTest, ADamagedOpenReplicaDoesNotHoldTheJournal) {
+  ASSERT_TRUE(sim.Append(kChunk, kOne, 0, 1'000'000, true).ok());
+  ASSERT_EQ(sim.Await(sim.store->Fence(kChunk, kTwo))->epoch, kTwo);
+  ASSERT_TRUE(sim.machine.disk().FlipBit("store/" + ChunkPath(kChunk), 8 * 50'000).ok());
+  EXPECT_EQ(sim.Await(sim.store->Read(kChunk, 0, 1_MiB, 1_MiB)).code(), Code::kCorruption);
+  ASSERT_TRUE(sim.store->Stat(kChunk)->damaged);
+  constexpr uint64_t kSize = 60'000;
+  for (uint64_t at = 0; at < 200 * kSize; at += kSize) {  // the journal, three times over
+    ASSERT_TRUE(sim.Append(ChunkId(2), kOne, at, kSize, true).ok());
+  }
+  sim.PowerCut();
+  ASSERT_TRUE(sim.Start().ok());
+  EXPECT_FALSE(sim.store->GetStatus().quarantined);
+  EXPECT_TRUE(sim.store->Stat(kChunk)->damaged);
+  EXPECT_EQ(sim.store->Stat(kChunk)->epoch, kTwo);
+  EXPECT_TRUE(sim.Await(sim.store->Delete(kChunk, kTwo)).ok());
+}
+
+TEST_F(StoreTest, DeletionsGoOnWhenTheJournalIsFull) {
+  sim.machine.disk().SetCapacity(sim.machine.disk().used_bytes());  // no file can grow
+  uint64_t chunk = 1;
+  while (sim.Append(ChunkId(chunk), kOne, 0, 60'000, true).ok()) ASSERT_LT(++chunk, 100u);
+  EXPECT_EQ(sim.Append(ChunkId(1), kOne, 60'000, 60'000, true).code(), Code::kNoSpace);
+  for (uint64_t i = 1; i < chunk; ++i) {
+    ASSERT_TRUE(sim.Await(sim.store->Delete(ChunkId(i), kOne)).ok()) << i;
+  }
+  EXPECT_TRUE(sim.Append(ChunkId(200), kOne, 0, 60'000, true).ok());
+}
+
 TEST_F(StoreTest, FullDiskIsNotADamagedDisk) {
   ASSERT_TRUE(sim.Append(kChunk, kOne, 0, 1'000'000, true).ok());
   const uint64_t used = sim.machine.disk().used_bytes();
