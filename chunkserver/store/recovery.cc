@@ -157,7 +157,11 @@ std::map<ChunkId, ReplayedReplica> JournalReplay::Take() {
     for (auto& [incarnation, replica] : incarnations) {
       if (replica.done || !(replica.has_state || replica.deleted || replica.tombstone)) continue;
       const auto [at, fresh] = alive.try_emplace(chunk);
-      if (fresh || at->second.first_frame < replica.first_frame) at->second = std::move(replica);
+      // A replica that was made in a tombstone's place may stand in one frame with it.
+      const auto age = [](const ReplayedReplica& r) {
+        return std::pair(r.first_frame, r.has_state);
+      };
+      if (fresh || age(at->second) < age(replica)) at->second = std::move(replica);
     }
   }
   replicas_.clear();

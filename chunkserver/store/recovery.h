@@ -38,7 +38,7 @@ class JournalReplay {
  public:
   void Visit(uint64_t sequence, const std::vector<DecodedRecord>& records);
   // What is alive, by chunk: neither done nor without a state. At most one incarnation per chunk
-  // (of several, which only a damaged journal can show, the youngest).
+  // (of several the youngest: a tombstone whose place was taken, or a damaged journal).
   std::map<ChunkId, ReplayedReplica> Take();
 
  private:

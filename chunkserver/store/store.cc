@@ -74,20 +74,8 @@ Task<Status> Store::WaitForChange(ChunkId chunk) {
   co_return Status::Ok();
 }
 
-Task<Result<std::shared_ptr<OpenReplica>>> Store::FindOrCreate(const AppendCall& call) {
-  if (changing_.contains(call.chunk)) {
-    MORAINE_CO_RETURN_IF_ERROR(co_await WaitForChange(call.chunk));
-  }
-  auto found = FindOpen(call.chunk);
-  if (found.ok() || found.code() != Code::kUnknownChunk) co_return found;
-  if (tombstones_.contains(call.chunk)) {
-    co_return Status(Code::kFenced, fmt::format("chunk {} was fenced here before it was made",
-                                                call.chunk.value()));
-  }
-  // Only a chunk's first bytes make a replica.
-  if (!call.create || call.offset != 0) co_return found;
-  MORAINE_CO_RETURN_IF_ERROR(context_->CheckWritable());
-  MORAINE_CO_RETURN_IF_ERROR(CheckRoomForReplica());
+// Makes a replica, in the place of a tombstone if there is one.
+std::shared_ptr<OpenReplica> Store::Create(const AppendCall& call) {
   ChunkHeader header;
   header.cluster = superblock_.cluster;
   header.chunk = call.chunk;
@@ -96,11 +84,37 @@ Task<Result<std::shared_ptr<OpenReplica>>> Store::FindOrCreate(const AppendCall&
   header.origin = *call.create;
   auto replica = std::make_shared<OpenReplica>(*context_, std::move(header));
   replica->QueueCreation();
+  const auto stone = tombstones_.find(call.chunk);
+  if (stone != tombstones_.end()) {
+    // After the creation: at every moment one of both keeps late writers out.
+    context_->journal->Enqueue(
+        {RecordKind::kDone, call.chunk, stone->second.incarnation, call.epoch, 0, {}});
+    tombstones_.erase(stone);
+  }
   index_[call.chunk].open = replica;
   gone_.erase(call.chunk);
   ++open_count_;
   UpdateGauges();
-  co_return replica;
+  return replica;
+}
+
+Task<Result<std::shared_ptr<OpenReplica>>> Store::FindOrCreate(const AppendCall& call, bool copy) {
+  if (changing_.contains(call.chunk)) {
+    MORAINE_CO_RETURN_IF_ERROR(co_await WaitForChange(call.chunk));
+  }
+  auto found = FindOpen(call.chunk);
+  if (found.ok() || found.code() != Code::kUnknownChunk) co_return found;
+  const auto stone = tombstones_.find(call.chunk);
+  // Recovery, which left the tombstone, may still bring the chunk here.
+  if (stone != tombstones_.end() && (!copy || call.epoch < stone->second.epoch)) {
+    co_return Status(Code::kFenced, fmt::format("chunk {} was fenced here before it was made",
+                                                call.chunk.value()));
+  }
+  // Only a chunk's first bytes make a replica.
+  if (!call.create || call.offset != 0) co_return found;
+  MORAINE_CO_RETURN_IF_ERROR(context_->CheckWritable());
+  MORAINE_CO_RETURN_IF_ERROR(CheckRoomForReplica());
+  co_return Create(call);
 }
 
 Task<Result<AppendResult>> Store::AppendTo(AppendCall call, bool copy) {
@@ -112,7 +126,7 @@ Task<Result<AppendResult>> Store::AppendTo(AppendCall call, bool copy) {
   }
   const Instant begin = loop_.Now();
   const bool sync = call.sync;
-  auto replica = co_await FindOrCreate(call);
+  auto replica = co_await FindOrCreate(call, copy);
   if (!replica.ok()) {
     // A resend to a replica that is sealed by now: what it has is told by Stat.
     co_return replica.status();

@@ -36,7 +36,8 @@ class Store {
   // is not known is created if the call says from what. Errors: protocol::AppendReplica::Append;
   // kCorruption (the bytes do not match), kUnknownChunk, kNoSpace, kOverloaded.
   Task<Result<AppendResult>> Append(AppendCall call);
-  // The same on the word of recovery, for bytes copied from another replica.
+  // The same on the word of recovery, for bytes copied from another replica. Also takes the place
+  // of a tombstone of the same or an older epoch.
   Task<Result<AppendResult>> AppendCopied(AppendCall call);
   // Whole blocks around [offset, offset + length), cut at what is visible: the sealed length, or of
   // an open chunk what the writer told or `committed` says. Errors: kUnknownChunk, kNotCommitted,
@@ -45,7 +46,7 @@ class Store {
                                 uint64_t committed);
   Result<ReplicaInfo> Stat(ChunkId chunk) const;
   // Learns the epoch, durably. kUnknownChunk: there is no such replica, and from now on, durably,
-  // no append below this epoch can make one.
+  // no append of a writer can make one, only AppendCopied or Install at this epoch or above.
   Task<Result<ReplicaInfo>> Fence(ChunkId chunk, Epoch epoch);
   // Everything held is durable and at least `length`; else kWrongOffset (copy first).
   Task<Result<ReplicaInfo>> Hold(ChunkId chunk, Epoch epoch, uint64_t length);
@@ -120,7 +121,8 @@ class Store {
   // store.cc
   Task<Result<AppendResult>> AppendTo(AppendCall call, bool copy);
   Result<std::shared_ptr<OpenReplica>> FindOpen(ChunkId chunk) const;
-  Task<Result<std::shared_ptr<OpenReplica>>> FindOrCreate(const AppendCall& call);
+  Task<Result<std::shared_ptr<OpenReplica>>> FindOrCreate(const AppendCall& call, bool copy);
+  std::shared_ptr<OpenReplica> Create(const AppendCall& call);
   Status CheckRoomForReplica() const;
   Task<Result<ReplicaInfo>> FenceUnknown(ChunkId chunk, Epoch epoch);
   Task<Status> WaitForChange(ChunkId chunk);

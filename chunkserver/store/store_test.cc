@@ -115,6 +115,24 @@ TEST_F(StoreTest, FenceOfAnUnknownChunkKeepsLateWritersOutForEver) {
   EXPECT_TRUE(sim.store->List(ChunkId(), 10).empty());
 }
 
+TEST_F(StoreTest, RecoveryBringsAChunkToWhereItsFenceFoundNothing) {
+  constexpr Epoch kThree{3};
+  EXPECT_EQ(sim.Await(sim.store->Fence(kChunk, kTwo)).code(), Code::kUnknownChunk);
+  EXPECT_EQ(sim.Append(kChunk, kTwo, 0, 100, true).code(), Code::kFenced) << "no writer's";
+  EXPECT_EQ(sim.Await(sim.store->AppendCopied(CallOf(kChunk, kOne, 0, 100, true))).code(),
+            Code::kFenced)
+      << "an attempt that was overtaken";
+  ASSERT_TRUE(sim.Await(sim.store->AppendCopied(CallOf(kChunk, kTwo, 0, 5'000, true))).ok());
+  ASSERT_TRUE(sim.Await(sim.store->Hold(kChunk, kTwo, 5'000)).ok());
+  EXPECT_EQ(sim.store->List(ChunkId(), 10).size(), 1u) << "the tombstone is gone";
+  sim.PowerCut();
+  ASSERT_TRUE(sim.Start().ok());
+  EXPECT_EQ(sim.store->Stat(kChunk)->synced, 5'000u);
+  ASSERT_TRUE(sim.Await(sim.store->Fence(kChunk, kThree)).ok());
+  ASSERT_TRUE(sim.Await(sim.store->Seal(kChunk, kThree, 5'000)).ok());
+  ExpectAllReadable(kChunk, 5'000);
+}
+
 TEST_F(StoreTest, SealCutsInsideABlockThatIsInTheFile) {
   // 2 MB go to the file at once; the seal cuts one of its whole blocks.
   ASSERT_TRUE(sim.Append(kChunk, kOne, 0, 2'000'000, true).ok());
