@@ -119,7 +119,7 @@ Task<Status> OpenReplica::WriteAndFlush(uint64_t end) {
   }
   const Status status = context_.NoteWrite(co_await writer_.Flush());
   // What the failed flush covered may be gone from the page cache; only a restart can tell.
-  if (!status.ok() && status.code() != Code::kNoSpace) MarkDamaged("a flush of its file failed");
+  if (LosesBytes(status)) MarkDamaged("a flush of its file failed");
   co_return status;
 }
 
@@ -244,7 +244,8 @@ Task<Status> OpenReplica::Finalize() {
   MORAINE_CO_RETURN_IF_ERROR(CheckWritable());
   const Status status = context_.NoteWrite(co_await WriteSealedFile());
   if (!status.ok()) {
-    if (status.code() != Code::kNoSpace) MarkDamaged("its file could not be completed");
+    // Not when the disk went into quarantine for another's error meanwhile.
+    if (LosesBytes(status)) MarkDamaged("its file could not be completed");
     co_return status;
   }
   if (retired_) co_return CheckWritable();

@@ -369,7 +369,8 @@ Task<Status> Store::MoveToTrash(std::string path, std::string name) {
   // Not found: it never had a file, or an earlier attempt came as far as here.
   if (!status.ok() && status.code() != Code::kNotFound) co_return status;
   if (status.ok()) trash_[name] = loop_.After(context_->options.trash_grace);
-  co_return co_await loop_.disk().SyncDirectory(context_->PathOf(path.substr(0, path.rfind('/'))));
+  co_return OutcomeOfSync(
+      co_await loop_.disk().SyncDirectory(context_->PathOf(path.substr(0, path.rfind('/')))));
 }
 
 void Store::UpdateGauges() {

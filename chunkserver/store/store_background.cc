@@ -171,7 +171,12 @@ Task<void> Store::ScrubOnce() {
     const auto now = index_.find(last);
     const bool same = now != index_.end() && now->second.open == nullptr &&
                       now->second.sealed.incarnation == replica.incarnation;
-    if (status.ok() || status.code() == Code::kCanceled || !same) continue;
+    if (status.ok() || !same) continue;
+    if (!LosesBytes(status)) {
+      MORAINE_LOG_SOMETIMES(LogLevel::kWarning, "chunk {}: not scrubbed: {}", last.value(),
+                            status.ToString());
+      continue;
+    }
     LogError("chunk {}: the scrubber found its replica damaged: {}", last.value(),
              status.message());
     context_->metrics.checksum_failures.Add();

@@ -57,6 +57,7 @@ Status StoreContext::NoteWrite(Status status) {
       if (journal != nullptr) journal->Recheck();
       break;
     case Code::kCanceled:
+    case Code::kOverloaded:
     case Code::kCorruption:
     case Code::kUnknownChunk:
     case Code::kQuarantined:
@@ -65,6 +66,15 @@ Status StoreContext::NoteWrite(Status status) {
       Quarantine(status);
   }
   return status;
+}
+
+Status OutcomeOfSync(Status status) {
+  if (status.code() != Code::kNoSpace) return status;
+  return {Code::kIo, status.message()};
+}
+
+bool LosesBytes(const Status& status) {
+  return status.code() == Code::kIo || status.code() == Code::kCorruption;
 }
 
 void StoreContext::AddDirty(int64_t bytes) {

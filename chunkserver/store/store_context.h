@@ -67,8 +67,8 @@ class StoreContext {
   // Why nobody should wait for a flush to make room: quarantine, or a full disk. A caller that
   // comes later finds out by trying.
   Status CheckMayWait() const;
-  // Takes note of the outcome of a write: an error that the disk gave is its end; kNoSpace and
-  // refusals of our own pass.
+  // Takes note of the outcome of a write: an error that the disk gave is its end; kNoSpace,
+  // kOverloaded (no descriptor, no memory) and refusals of our own pass.
   Status NoteWrite(Status status);
 
   void AddDirty(int64_t bytes);
@@ -91,6 +91,12 @@ class StoreContext {
   std::function<void()> on_pressure = [] {};
   std::function<void(ChunkId)> on_changed = [](ChunkId) {};  // sealed or damaged now
 };
+
+// What a sync gave. Out of space is then an error of the disk too: what was to be written may be
+// gone from the page cache, and a sync that is tried again would find nothing to write.
+Status OutcomeOfSync(Status status);
+// Whether bytes that were being written must be taken for lost.
+bool LosesBytes(const Status& status);
 
 // Runs all jobs in `group`, at most `width` at a time, and waits for them.
 using Job = std::function<Task<void>()>;

@@ -343,6 +343,46 @@ TEST_F(StoreTest, FailedFlushOfAFileIsTheDisksEnd) {
   EXPECT_EQ(sim.Append(kChunk, kOne, 0, 1'000'000, true).code(), Code::kCorruption);
 }
 
+TEST_F(StoreTest, OutOfSpaceInAFlushIsTheDisksEnd) {
+  sim.machine.disk().FailNext(sim::DiskOp::kSync, "*.chunk", 1, Code::kNoSpace);
+  EXPECT_FALSE(sim.Append(kChunk, kOne, 0, 1'000'000, true).ok());
+  EXPECT_TRUE(sim.store->GetStatus().quarantined);
+  EXPECT_FALSE(sim.Append(kChunk, kOne, 0, 1'000'000, true).ok())
+      << "a second flush covers nothing";
+}
+
+TEST_F(StoreTest, OutOfDescriptorsIsNeitherDamageNorTheDisksEnd) {
+  sim.machine.disk().FailNext(sim::DiskOp::kOpen, "*.chunk", 1, Code::kOverloaded);
+  EXPECT_EQ(sim.Append(kChunk, kOne, 0, 1'000'000, true).code(), Code::kOverloaded);
+  ASSERT_TRUE(sim.Append(kChunk, kOne, 0, 1'000'000, true).ok()) << "a resend";
+  FillAndSeal(ChunkId(2), 9'000);
+  sim.machine.disk().FailNext(sim::DiskOp::kOpen, "*.chunk", 1, Code::kOverloaded);
+  ASSERT_TRUE(sim.world.Await(*sim.loop, sim.store->ScrubOnce()));
+  EXPECT_EQ(sim.machine.disk().failures_left(), 0u);
+  EXPECT_FALSE(sim.store->Stat(kChunk)->damaged);
+  EXPECT_FALSE(sim.store->Stat(ChunkId(2))->damaged);
+  EXPECT_FALSE(sim.store->GetStatus().quarantined);
+}
+
+TEST(StoreQuarantine, DamagesNoReplicaThatHasLostNothing) {
+  StoreOptions options = SmallOptions();
+  options.flush_piece_bytes = limits::kBlockBytes;
+  StoreWorld sim(1, {}, options);
+  ASSERT_TRUE(sim.Start().ok());
+  constexpr uint64_t kSize = 40'000;
+  for (uint64_t at = 0; at < 5 * kSize; at += kSize) {  // in the journal, not in the file
+    ASSERT_TRUE(sim.Append(kChunk, kOne, at, kSize, true).ok());
+  }
+  ASSERT_TRUE(sim.Await(sim.store->Seal(kChunk, kOne, 5 * kSize)).ok());
+  const Counter& flushed = sim.store->context().metrics.flush_bytes;
+  ASSERT_TRUE(sim.world.RunUntil([&] { return flushed.Value() > 0; }, 10s));
+  ASSERT_LT(flushed.Value(), 4 * kSize) << "the file is being completed";
+  sim.store->context().Quarantine(Status(Code::kIo, "an error of another file"));
+  sim.world.RunFor(std::chrono::seconds(5));
+  EXPECT_EQ(sim.store->GetStatus().open_replicas, 1u);
+  EXPECT_FALSE(sim.store->Stat(kChunk)->damaged);
+}
+
 TEST_F(StoreTest, WhatAFailedFlushLeftInThePageCacheIsWrittenAgain) {
   // Reads find it after a restart, but no flush would write it any more.
   for (uint64_t seed = 1; seed <= 30; ++seed) {
