@@ -207,18 +207,22 @@ Task<Result<ReplicaInfo>> Store::FenceUnknown(ChunkId chunk, Epoch epoch) {
 Task<Result<ReplicaInfo>> Store::Fence(ChunkId chunk, Epoch epoch) {
   const auto pass = calls_.Enter();
   if (!pass) co_return Closing();
-  MORAINE_CO_RETURN_IF_ERROR(co_await WaitForChange(chunk));
-  auto replica = FindOpen(chunk);
-  if (replica.ok()) co_return co_await (*replica)->Fence(epoch);
-  if (replica.code() != Code::kUnknownChunk) co_return replica.status();
-  MORAINE_CO_RETURN_IF_ERROR(context_->CheckWritable());
-  auto admission = co_await context_->journal->Admit(0);
-  if (!admission.ok()) co_return context_->NoteWrite(admission.status());
-  // It may have been made while this waited.
-  replica = FindOpen(chunk);
-  if (replica.ok()) co_return co_await (*replica)->Fence(epoch);
-  if (replica.code() != Code::kUnknownChunk) co_return replica.status();
-  co_return co_await FenceUnknown(chunk, epoch);
+  std::optional<Journal::Admission> admission;
+  while (true) {
+    MORAINE_CO_RETURN_IF_ERROR(co_await WaitForChange(chunk));
+    // It may have been made while this waited for room.
+    auto replica = FindOpen(chunk);
+    if (replica.ok()) {
+      admission.reset();
+      co_return co_await (*replica)->Fence(epoch);
+    }
+    if (replica.code() != Code::kUnknownChunk) co_return replica.status();
+    MORAINE_CO_RETURN_IF_ERROR(context_->CheckWritable());
+    if (admission) co_return co_await FenceUnknown(chunk, epoch);
+    auto admitted = co_await context_->journal->Admit(0);
+    if (!admitted.ok()) co_return context_->NoteWrite(admitted.status());
+    admission.emplace(std::move(*admitted));
+  }
 }
 
 Task<Result<ReplicaInfo>> Store::Hold(ChunkId chunk, Epoch epoch, uint64_t length) {
@@ -299,6 +303,8 @@ Task<Status> Store::Delete(ChunkId chunk, Epoch epoch) {
     auto admitted = co_await context_->journal->Admit(0);
     if (!admitted.ok()) co_return context_->NoteWrite(admitted.status());
     admission = std::move(*admitted);
+    // Another deletion, or a copy, may have begun while this waited for room.
+    MORAINE_CO_RETURN_IF_ERROR(co_await WaitForChange(chunk));
     MORAINE_CO_RETURN_IF_ERROR(context_->CheckWritable());
   }
   const auto stone = tombstones_.find(chunk);
@@ -309,20 +315,24 @@ Task<Status> Store::Delete(ChunkId chunk, Epoch epoch) {
     co_return Status(Code::kFenced, fmt::format("the replica of chunk {} is of epoch {}",
                                                 chunk.value(), known.value()));
   }
-  uint64_t frame = 0;
   if (found != index_.end()) {
     const uint64_t incarnation = found->second.incarnation();
-    frame = context_->journal->Enqueue({RecordKind::kDelete, chunk, incarnation, epoch, 0, {}});
+    const uint64_t frame =
+        context_->journal->Enqueue({RecordKind::kDelete, chunk, incarnation, epoch, 0, {}});
     const std::shared_ptr<OpenReplica> open = found->second.open;
     Erase(chunk);
     NoteGone(chunk);
     SpawnDiscard(chunk, incarnation, open, ChunkPath(chunk), frame);
-  } else {
-    frame = context_->journal->Enqueue(
-        {RecordKind::kDone, chunk, stone->second.incarnation, epoch, 0, {}});
-    tombstones_.erase(stone);
+    co_return context_->NoteWrite(co_await context_->journal->Committed(frame));
   }
-  co_return context_->NoteWrite(co_await context_->journal->Committed(frame));
+  const uint64_t frame = context_->journal->Enqueue(
+      {RecordKind::kDone, chunk, stone->second.incarnation, epoch, 0, {}});
+  tombstones_.erase(stone);
+  changing_.insert(chunk);  // a second deletion must not answer before this is durable
+  const Status status = context_->NoteWrite(co_await context_->journal->Committed(frame));
+  changing_.erase(chunk);
+  changed_over_.NotifyAll();
+  co_return status;
 }
 
 void Store::SpawnDiscard(ChunkId chunk, uint64_t incarnation, std::shared_ptr<OpenReplica> open,

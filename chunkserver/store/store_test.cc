@@ -246,6 +246,21 @@ TEST_F(StoreTest, DeleteIsDurableAndRefusesNewerReplicas) {
   EXPECT_TRUE(sim.Await(sim.store->Delete(kChunk, kOne)).ok()) << "a repeat";
 }
 
+TEST_F(StoreTest, TheSecondOfTwoDeletionsAnswersNoEarlierThanTheFirst) {
+  FillAndSeal(ChunkId(2), 5'000);
+  ASSERT_EQ(sim.Await(sim.store->Fence(kChunk, kTwo)).code(), Code::kUnknownChunk);
+  const auto remove = [](Store* store, ChunkId chunk, std::vector<Code>* codes) -> Task<void> {
+    codes->push_back((co_await store->Delete(chunk, kTwo)).code());
+  };
+  sim.machine.disk().FailNext(sim::DiskOp::kWrite, "*journal*");
+  std::vector<Code> codes;
+  for (const ChunkId chunk : {kChunk, kChunk, ChunkId(2), ChunkId(2)}) {
+    sim.loop->Spawn(remove(sim.store, chunk, &codes));
+  }
+  ASSERT_TRUE(sim.world.RunUntil([&] { return codes.size() == 4; }, 10s));
+  EXPECT_THAT(codes, ::testing::Not(::testing::Contains(Code::kOk)));
+}
+
 TEST_F(StoreTest, ADeletionWhoseFileCannotBeMovedIsTriedAgainAndNeverComesBack) {
   FillAndSeal(kChunk, 5'000);
   sim.machine.disk().FailNext(sim::DiskOp::kRename, "*.chunk", 2, Code::kNoSpace);
