@@ -73,6 +73,7 @@ class OpenReplica : public std::enable_shared_from_this<OpenReplica> {
 
   // No call changes anything any more; those that wait for their turn get kUnknownChunk.
   void Retire() { retired_ = true; }
+  void Revive() { retired_ = false; }  // what was to take its place has failed
   // Waits until no write to the file is under way.
   Task<void> Quiesce();
   void MarkDamaged(std::string_view why);

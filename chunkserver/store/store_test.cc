@@ -300,6 +300,23 @@ TEST_F(StoreTest, WholeCopyReplacesATombstoneAndADamagedReplica) {
   ExpectAllReadable(kChunk, 2'500'000);
 }
 
+TEST_F(StoreTest, ACopyThatCannotBeInstalledLeavesTheOldReplicaAlive) {
+  ASSERT_TRUE(sim.Append(kChunk, kOne, 0, 300'000, true).ok());
+  constexpr uint64_t kLength = 8'000;
+  auto incoming = sim.Await(sim.store->BeginCopy(kChunk, kOne, kLength, SomeOrigin(kChunk)));
+  ASSERT_TRUE(incoming.ok());
+  Buffer bytes = BytesOf(kChunk, 0, kLength);
+  auto checksums = ChecksumsOf(0, bytes.bytes());
+  ASSERT_TRUE(sim.Await((*incoming)->Write(0, std::move(bytes).Share(), checksums)).ok());
+  sim.machine.disk().FailNext(sim::DiskOp::kRename, "*incoming*", 1, Code::kNoSpace);
+  EXPECT_EQ(sim.Await(sim.store->Install(std::move(*incoming))).code(), Code::kNoSpace);
+  EXPECT_FALSE(sim.store->GetStatus().quarantined);
+  ASSERT_TRUE(sim.Append(kChunk, kOne, 300'000, 300'000, true).ok());
+  sim.PowerCut();
+  ASSERT_TRUE(sim.Start().ok());
+  EXPECT_EQ(sim.store->Stat(kChunk)->synced, 600'000u);
+}
+
 TEST_F(StoreTest, EveryFlippedBitOfASealedReplicaIsFound) {
   constexpr uint64_t kLength = 30'000;
   FillAndSeal(kChunk, kLength);
