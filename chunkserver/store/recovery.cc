@@ -18,7 +18,7 @@ struct Verified {
   std::vector<uint64_t> checksums;
 };
 
-// Verifies blocks [0, limit) until the first that does not match or is not there.
+// Verifies blocks [0, limit) until the first that does not match, cannot be read or is not there.
 Task<Result<Verified>> VerifyBlocks(File& file, uint64_t file_bytes, uint64_t limit) {
   Verified verified;
   Buffer page = Buffer::Allocate(kPageBytes);
@@ -28,9 +28,10 @@ Task<Result<Verified>> VerifyBlocks(File& file, uint64_t file_bytes, uint64_t li
     const uint64_t group_begin = FileOffsetOf(group * kGroupBytes);
     if (verified.end % kGroupBytes == 0) {
       if (file_bytes < group_begin) break;
-      MORAINE_CO_ASSIGN_OR_RETURN(const size_t size,
-                                  co_await file.ReadAt(ChecksumPageOffset(group), page.bytes()));
-      if (size < kPageBytes) break;
+      const auto size = co_await file.ReadAt(ChecksumPageOffset(group), page.bytes());
+      if (size.code() == Code::kIo) break;
+      if (!size.ok()) co_return size.status();
+      if (*size < kPageBytes) break;
     }
     const uint64_t at = FileOffsetOf(verified.end);
     const uint64_t group_left = kGroupBytes - verified.end % kGroupBytes;
@@ -38,9 +39,10 @@ Task<Result<Verified>> VerifyBlocks(File& file, uint64_t file_bytes, uint64_t li
     const uint64_t want =
         BlockFloor(std::min({kVerifyBytes, group_left, there, limit - verified.end}));
     if (want == 0) break;
-    MORAINE_CO_ASSIGN_OR_RETURN(const size_t size,
-                                co_await file.ReadAt(at, data.bytes().first(want)));
-    for (uint64_t done = 0; done + limits::kBlockBytes <= size; done += limits::kBlockBytes) {
+    const auto size = co_await file.ReadAt(at, data.bytes().first(want));
+    if (size.code() == Code::kIo) break;
+    if (!size.ok()) co_return size.status();
+    for (uint64_t done = 0; done + limits::kBlockBytes <= *size; done += limits::kBlockBytes) {
       const uint64_t index = verified.end / limits::kBlockBytes % kGroupBlocks;
       const uint64_t checksum = LoadLittle64(page.data() + index * sizeof(uint64_t));
       if (BlockChecksum(data.bytes().subspan(done, limits::kBlockBytes)) != checksum)
@@ -48,7 +50,7 @@ Task<Result<Verified>> VerifyBlocks(File& file, uint64_t file_bytes, uint64_t li
       verified.checksums.push_back(checksum);
       verified.end += limits::kBlockBytes;
     }
-    if (size < want) break;
+    if (*size < want) break;
   }
   co_return verified;
 }
@@ -188,7 +190,9 @@ Task<Result<std::vector<ChunkId>>> ListChunkFiles(StoreContext& context) {
   co_return chunks;
 }
 
-Task<Result<FoundFile>> InspectChunkFile(StoreContext& context, ChunkId chunk) {
+namespace {
+
+Task<Result<FoundFile>> ReadChunkFile(StoreContext& context, ChunkId chunk) {
   FoundFile found;
   auto file = co_await context.loop.disk().Open(context.PathOf(ChunkPath(chunk)), {});
   if (!file.ok()) co_return file.status();
@@ -203,6 +207,17 @@ Task<Result<FoundFile>> InspectChunkFile(StoreContext& context, ChunkId chunk) {
                                                          found.header.chunk.value()));
   }
   co_return found;
+}
+
+}  // namespace
+
+Task<Result<FoundFile>> InspectChunkFile(StoreContext& context, ChunkId chunk) {
+  Result<FoundFile> found = co_await ReadChunkFile(context, chunk);
+  if (found.code() != Code::kIo) co_return found;
+  // Damage of this replica; the others are good.
+  FoundFile unreadable;
+  unreadable.status = found.status();
+  co_return unreadable;
 }
 
 Task<Result<OpenReplica::Found>> RecoverReplica(StoreContext& context, ReplayedReplica replayed,

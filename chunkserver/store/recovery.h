@@ -48,7 +48,7 @@ class JournalReplay {
 
 // One file of chunks/ as found.
 struct FoundFile {
-  Status status;  // not ok: the header cannot be used
+  Status status;  // not ok: the header cannot be used, or cannot be read
   ChunkHeader header;
   uint64_t bytes = 0;
 };
@@ -59,7 +59,8 @@ Task<Result<FoundFile>> InspectChunkFile(StoreContext& context, ChunkId chunk);
 Task<Result<std::vector<ChunkId>>> ListChunkFiles(StoreContext& context);
 
 // Reads and verifies the file of a replica that the journal knows, and joins both. `file` is null
-// when there is none of this incarnation. Errors: kIo.
+// when there is none of this incarnation. A block that cannot be read is one that does not verify.
+// Errors: kIo (the file cannot be opened), kOverloaded.
 Task<Result<OpenReplica::Found>> RecoverReplica(StoreContext& context, ReplayedReplica replayed,
                                                 const FoundFile* file);
 

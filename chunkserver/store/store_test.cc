@@ -353,6 +353,46 @@ TEST_F(StoreTest, MissingOrCutFilesAreFoundAtStart) {
   EXPECT_FALSE(sim.store->Stat(kChunk)->damaged);
 }
 
+TEST_F(StoreTest, AnUnreadableSectorIsNotTheEndOfTheStore) {
+  FillAndSeal(kChunk, 30'000);
+  ASSERT_TRUE(sim.Append(ChunkId(2), kOne, 0, 300'000, true).ok());
+  ASSERT_TRUE(sim.Append(ChunkId(3), kOne, 0, 300'000, true).ok());
+  sim.Kill();
+  sim.machine.disk().FailNext(sim::DiskOp::kRead, "*" + ChunkPath(kChunk));
+  sim.machine.disk().FailNext(sim::DiskOp::kRead, "*" + ChunkPath(ChunkId(2)));
+  ASSERT_TRUE(sim.Start().ok());
+  EXPECT_FALSE(sim.store->GetStatus().quarantined);
+  EXPECT_TRUE(sim.store->Stat(kChunk)->damaged);
+  EXPECT_TRUE(sim.store->Stat(ChunkId(2))->damaged);
+  EXPECT_FALSE(sim.store->Stat(ChunkId(3))->damaged);
+  ExpectAllReadable(ChunkId(3), 300'000);
+}
+
+TEST_F(StoreTest, ReadErrorsAtStartNeverMakeAShortReplicaLookGood) {
+  int started = 0;
+  for (uint64_t seed = 1; seed <= 40; ++seed) {
+    SCOPED_TRACE(seed);
+    StoreWorld world(seed);
+    ASSERT_TRUE(world.Start().ok());
+    ASSERT_TRUE(world.Append(kChunk, kOne, 0, 300'000, true).ok());
+    ASSERT_TRUE(world.Append(kChunk, kOne, 300'000, 9'000, true).ok());
+    world.Kill();
+    world.machine.disk().options().read_error_chance = 0.2;
+    const Status status = world.Start();
+    world.machine.disk().options().read_error_chance = 0;
+    if (!status.ok()) {  // the superblock or the journal's own header
+      EXPECT_EQ(status.code(), Code::kIo) << status.ToString();
+      world.Kill();
+      continue;
+    }
+    ++started;
+    const auto info = world.store->Stat(kChunk);
+    EXPECT_TRUE(world.store->GetStatus().quarantined ||
+                (info.ok() && (info->damaged || info->synced == 309'000u)));
+  }
+  EXPECT_GT(started, 10);
+}
+
 TEST_F(StoreTest, DiskErrorsAreNeverAcknowledged) {
   ASSERT_TRUE(sim.Append(kChunk, kOne, 0, 5'000, true).ok());
   FillAndSeal(ChunkId(2), 9'000);
