@@ -55,7 +55,7 @@ OpenReplica::OpenReplica(StoreContext& context, ChunkHeader header, Found found)
   writer_.SetCleanBlocks(found.file_length / limits::kBlockBytes);
   if (found.file != nullptr) writer_.Adopt(std::move(found.file), /*name_durable=*/false);
   pending_.Append(found.tail);
-  context_.AddDirty(static_cast<int64_t>(found.tail.size()));
+  CountDirty();
   AppendCall nothing;
   NoteBlocks(found.flushed, nothing);
   if (rules_.sealed() && !seal_block_.empty() && !damaged_) {
@@ -65,8 +65,15 @@ OpenReplica::OpenReplica(StoreContext& context, ChunkHeader header, Found found)
   if (found.first_frame != 0) need_.Set(found.first_frame);
 }
 
-OpenReplica::~OpenReplica() {
-  context_.AddDirty(-static_cast<int64_t>(pending_.end() - pending_.begin()));
+OpenReplica::~OpenReplica() { context_.AddDirty(-static_cast<int64_t>(counted_)); }
+
+// Counts what a flush could write now. What none ever will must not make others wait: the bytes of
+// a damaged or retired replica, and a last block that is not whole.
+void OpenReplica::CountDirty() {
+  const uint64_t now = damaged_ || retired_ ? 0 : flushable_bytes();
+  const auto change = static_cast<int64_t>(now) - static_cast<int64_t>(counted_);
+  counted_ = now;
+  if (change != 0) context_.AddDirty(change);
 }
 
 Status OpenReplica::CheckWritable() const {
@@ -115,10 +122,10 @@ void OpenReplica::NoteBlocks(uint64_t from, const AppendCall& call) {
 }
 
 void OpenReplica::TakeBytes(AppendCall& call) {
-  context_.AddDirty(static_cast<int64_t>(call.bytes.size()));
   auto owner = std::make_shared<Buffer>(std::move(call.bytes));
   const ConstBytes bytes = owner->bytes();
   pending_.AppendShared(std::move(owner), bytes);
+  CountDirty();
   NoteBlocks(call.offset, call);
   const bool counts = rules_.OnWritten(call.epoch, pending_.end());
   MORAINE_CHECK(counts, "nothing can come between, the turn is ours");
@@ -240,6 +247,7 @@ Task<Result<ReplicaInfo>> OpenReplica::Seal(Epoch epoch, uint64_t length) {
 void OpenReplica::MarkDamaged(std::string_view why) {
   if (damaged_) return;
   damaged_ = true;
+  CountDirty();
   LogError("chunk {}: replica is damaged: {}", chunk_.value(), why);
   context_.on_changed(chunk_);
   synced_changed_.NotifyAll();

@@ -72,8 +72,14 @@ class OpenReplica : public std::enable_shared_from_this<OpenReplica> {
   Task<Status> SyncAll();      // before an orderly end
 
   // No call changes anything any more; those that wait for their turn get kUnknownChunk.
-  void Retire() { retired_ = true; }
-  void Revive() { retired_ = false; }  // what was to take its place has failed
+  void Retire() {
+    retired_ = true;
+    CountDirty();
+  }
+  void Revive() {  // what was to take its place has failed
+    retired_ = false;
+    CountDirty();
+  }
   // Waits until no write to the file is under way.
   Task<void> Quiesce();
   void MarkDamaged(std::string_view why);
@@ -92,6 +98,7 @@ class OpenReplica : public std::enable_shared_from_this<OpenReplica> {
   Status CheckWritable() const;
   Task<Result<Semaphore::Units>> TakeTurn();
   void TakeBytes(AppendCall& call);
+  void CountDirty();
   void NoteBlocks(uint64_t from, const AppendCall& call);
   JournalRecord RecordOf(RecordKind kind, uint64_t number) const;
   Task<Status> MakeDurable(uint64_t end);
@@ -129,8 +136,9 @@ class OpenReplica : public std::enable_shared_from_this<OpenReplica> {
   uint64_t creation_frame_ = 0;
   uint64_t seal_frame_ = 0;
   std::vector<std::byte> seal_block_;
-  uint64_t cuts_ = 0;   // counts seals, for reads that run beside one
-  int file_syncs_ = 0;  // syncs wait for it instead of using the journal
+  uint64_t cuts_ = 0;     // counts seals, for reads that run beside one
+  int file_syncs_ = 0;    // syncs wait for it instead of using the journal
+  uint64_t counted_ = 0;  // of the store's dirty bytes
   bool flushing_behind_ = false;
   bool damaged_ = false;
   bool retired_ = false;

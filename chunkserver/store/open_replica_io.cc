@@ -97,7 +97,7 @@ Task<Status> OpenReplica::FlushTo(uint64_t end) {
     MORAINE_CO_RETURN_IF_ERROR(
         context_.NoteWrite(co_await writer_.WriteBlocks(from, pending_.SliceOf(from, to))));
     pending_.DropBefore(to);
-    context_.AddDirty(-static_cast<int64_t>(to - from));
+    CountDirty();
     context_.metrics.flush_bytes.Add(to - from);
     // Once sealed, the checksums are those of the cut: WriteSealedFile writes them, in its time.
     if (to == group_end && !rules_.sealed()) {
@@ -204,14 +204,12 @@ Task<Status> OpenReplica::WriteSealedFile() {
   const uint64_t full = BlockFloor(length);
   {
     std::optional<AsyncMutex::Lock> lock = co_await flush_.Acquire();
-    const uint64_t before = pending_.end() - pending_.begin();
     if (pending_.begin() <= full) {
       pending_.CutAt(full);
     } else {
       pending_ = PendingBytes(full);
     }
-    context_.AddDirty(static_cast<int64_t>(pending_.end() - pending_.begin()) -
-                      static_cast<int64_t>(before));
+    CountDirty();
   }
   MORAINE_CO_RETURN_IF_ERROR(co_await FlushTo(full));
   if (!seal_block_.empty()) {

@@ -20,7 +20,7 @@ StoreMetrics::StoreMetrics(MetricRegistry& r)
                                      "Blocks that did not match their checksum.")),
       scrubbed_bytes(
           r.GetCounter("moraine_scrubbed_bytes_total", "Bytes verified in the background.")),
-      dirty_bytes(r.GetGauge("moraine_dirty_bytes", "Bytes held in memory, not in a chunk file.")),
+      dirty_bytes(r.GetGauge("moraine_dirty_bytes", "Whole blocks that are in memory only.")),
       open_replicas(r.GetGauge("moraine_open_replicas", "Replicas that are open.")),
       replicas(r.GetGauge("moraine_replicas", "Replicas.")),
       append_time(r.GetHistogram("moraine_append_seconds", "Time of appends without sync.")),
@@ -90,8 +90,10 @@ void StoreContext::AddDirty(int64_t bytes) {
 Task<Status> StoreContext::WaitForRoom(uint64_t bytes) {
   while (dirty_bytes + bytes > options.dirty_bytes_max && dirty_bytes > 0) {
     MORAINE_CO_RETURN_IF_ERROR(CheckMayWait());
+    ++waiting_for_room;
     on_pressure();
     co_await room.Wait();
+    --waiting_for_room;
   }
   co_return Status::Ok();
 }

@@ -21,7 +21,7 @@ struct StoreOptions {
   std::string cluster;                     // empty: any, or not known yet
   uint64_t journal_bytes = 256_MiB;        // when the store is made
   uint64_t reserve_bytes = 1_GiB;          // free space below which no replica is created
-  uint64_t dirty_bytes_max = 256_MiB;      // acknowledged bytes that are only in memory
+  uint64_t dirty_bytes_max = 256_MiB;      // whole blocks that are only in memory
   uint64_t pending_flush_bytes = 256_KiB;  // of a replica: then they go to its file
   uint64_t flush_piece_bytes = 1_MiB;      // one write
   size_t open_files_max = 512;             // of sealed replicas
@@ -74,7 +74,9 @@ class StoreContext {
   void AddDirty(int64_t bytes);
   // Waits until `bytes` more may be held in memory.
   Task<Status> WaitForRoom(uint64_t bytes);
-  bool DirtyPressure() const { return dirty_bytes > options.dirty_bytes_max / 2; }
+  bool DirtyPressure() const {
+    return waiting_for_room > 0 || dirty_bytes > options.dirty_bytes_max / 2;
+  }
   std::string PathOf(const std::string& name) const { return options.dir + "/" + name; }
 
   Loop& loop;
@@ -86,6 +88,7 @@ class StoreContext {
   Status quarantine;
   bool disk_full = false;  // as the last write to a chunk file said
   uint64_t dirty_bytes = 0;
+  int waiting_for_room = 0;
   Condition room;
   TaskGroup background;  // flushes, checkpoints, finalizing, moves to the trash
   std::function<void()> on_pressure = [] {};

@@ -521,6 +521,19 @@ TEST_F(StoreTest, FullDiskIsNotADamagedDisk) {
   ExpectAllReadable(kChunk, 5'000'000);
 }
 
+TEST(StoreLimits, ALargeAppendFindsRoomAmongManySmallOnes) {
+  StoreOptions options = SmallOptions();
+  options.dirty_bytes_max = limits::kAppendBytesMax;
+  StoreWorld sim(1, {}, options);
+  ASSERT_TRUE(sim.Start().ok());
+  // Each below what is flushed by itself, together below half of what may be held.
+  for (uint64_t chunk = 1; chunk <= 9; ++chunk) {
+    ASSERT_TRUE(sim.Append(ChunkId(chunk), kOne, 0, 200'000, false).ok());
+  }
+  const auto large = sim.Append(ChunkId(50), kOne, 0, limits::kAppendBytesMax, false);
+  EXPECT_TRUE(large.ok()) << large.status().ToString();
+}
+
 TEST(StoreLimits, NoNewReplicasBelowTheReserve) {
   StoreOptions options = SmallOptions();
   options.reserve_bytes = 100_MiB;
