@@ -15,6 +15,10 @@ namespace {
 
 // A STATE record carries at most this much; more is flushed first.
 constexpr uint64_t kCarryBytesMax = 128ULL << 10;
+// All that are written side by side together take at most a quarter of what is kept for them.
+constexpr uint64_t CarryBytesMax(uint64_t region_bytes) {
+  return std::min(kCarryBytesMax, region_bytes / 16 / kRestateWidth);
+}
 constexpr int kRestateAttempts = 3;
 constexpr int kReadAttempts = 3;
 static_assert(kCarryBytesMax + limits::kJournalAppendBytesMax + 2 * kRecordOverheadMax <
@@ -150,7 +154,8 @@ Task<bool> OpenReplica::TryRestate(bool last) {
   bool done = !status.ok() || !CheckWritable().ok() || rules_.sealed();
   if (!done) {
     const uint64_t carry = journal_end_ > file_end ? journal_end_ - file_end : 0;
-    if (!last && carry > 0 && carry <= kCarryBytesMax && pending_.begin() <= file_end) {
+    if (!last && carry > 0 && carry <= CarryBytesMax(context_.journal->region_bytes()) &&
+        pending_.begin() <= file_end) {
       tail.resize(carry);
       pending_.CopyOut(file_end, tail);
     }

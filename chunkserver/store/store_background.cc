@@ -11,7 +11,6 @@ namespace moraine::chunkserver {
 namespace {
 
 constexpr Duration kTick = std::chrono::seconds(1);
-constexpr size_t kBackgroundWidth = 8;
 constexpr uint64_t kScrubPieceBytes = 1_MiB;
 
 }  // namespace
@@ -59,7 +58,7 @@ Task<void> Store::RelieveMemory() {
       }
     });
   }
-  co_await RunBounded(loop_, context_->background, std::move(jobs), kBackgroundWidth);
+  co_await RunBounded(loop_, context_->background, std::move(jobs), kRestateWidth);
 }
 
 // Restates whoever needs a frame outside the newest quarter of the journal, oldest first
@@ -87,7 +86,7 @@ Task<void> Store::RelieveJournal() {
       }
     });
   }
-  co_await RunBounded(loop_, context_->background, std::move(jobs), kBackgroundWidth);
+  co_await RunBounded(loop_, context_->background, std::move(jobs), kRestateWidth);
   co_await RestateTombstones(cutoff);
   journal.PublishTail();
 }

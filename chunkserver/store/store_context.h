@@ -95,6 +95,9 @@ class StoreContext {
   std::function<void(ChunkId)> on_changed = [](ChunkId) {};  // sealed or damaged now
 };
 
+// Replicas that are checkpointed or completed side by side.
+inline constexpr size_t kRestateWidth = 8;
+
 // What a sync gave. Out of space is then an error of the disk too: what was to be written may be
 // gone from the page cache, and a sync that is tried again would find nothing to write.
 Status OutcomeOfSync(Status status);
