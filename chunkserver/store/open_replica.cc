@@ -84,9 +84,10 @@ Status OpenReplica::CheckWritable() const {
   return context_.CheckWritable();
 }
 
-Task<Result<Semaphore::Units>> OpenReplica::TakeTurn() {
+Task<Result<Semaphore::Units>> OpenReplica::TakeTurn(Instant deadline) {
   std::optional<Semaphore::Units> turn = turns_.TryAcquire(1);
-  if (!turn) turn = co_await turns_.Acquire(1);
+  if (!turn) turn = co_await turns_.Acquire(1, deadline);
+  if (!turn) co_return TooLate();
   MORAINE_CO_RETURN_IF_ERROR(CheckWritable());
   co_return std::move(*turn);
 }
@@ -135,15 +136,16 @@ Task<Result<AppendResult>> OpenReplica::Append(AppendCall call, bool copy) {
   MORAINE_CO_RETURN_IF_ERROR(CheckPieces(call.offset, call.bytes.bytes(), call.checksums));
   const uint64_t size = call.bytes.size();
   const uint64_t end = call.offset + size;
-  MORAINE_CO_ASSIGN_OR_RETURN(Semaphore::Units turn, co_await TakeTurn());
-  MORAINE_CO_RETURN_IF_ERROR(co_await context_.WaitForRoom(size));
+  MORAINE_CO_ASSIGN_OR_RETURN(Semaphore::Units turn, co_await TakeTurn(call.deadline));
+  MORAINE_CO_RETURN_IF_ERROR(co_await context_.WaitForRoom(size, call.deadline));
   Journal::Admission admission;
   if (call.sync) {
     const uint64_t gap = rules_.held() + size - journal_end_;
     const uint64_t bytes = std::min(gap, limits::kJournalAppendBytesMax) + limits::kBlockBytes;
-    MORAINE_CO_ASSIGN_OR_RETURN(admission, co_await context_.journal->Admit(bytes));
+    MORAINE_CO_ASSIGN_OR_RETURN(admission, co_await context_.journal->Admit(bytes, call.deadline));
   }
   MORAINE_CO_RETURN_IF_ERROR(CheckWritable());
+  MORAINE_CO_RETURN_IF_ERROR(context_.CheckInTime(call.deadline));
   const auto verdict =
       copy ? rules_.Copy(call.epoch, call.offset, size)
            : rules_.Append({call.epoch, call.offset, size, call.sync, call.committed});
@@ -172,10 +174,11 @@ Task<Result<AppendResult>> OpenReplica::Append(AppendCall call, bool copy) {
   co_return AppendResult{rules_.held(), rules_.synced()};
 }
 
-Task<Result<ReplicaInfo>> OpenReplica::Fence(Epoch epoch) {
-  MORAINE_CO_ASSIGN_OR_RETURN(Semaphore::Units turn, co_await TakeTurn());
-  MORAINE_CO_ASSIGN_OR_RETURN(auto admission, co_await context_.journal->Admit(0));
+Task<Result<ReplicaInfo>> OpenReplica::Fence(Epoch epoch, Instant deadline) {
+  MORAINE_CO_ASSIGN_OR_RETURN(Semaphore::Units turn, co_await TakeTurn(deadline));
+  MORAINE_CO_ASSIGN_OR_RETURN(auto admission, co_await context_.journal->Admit(0, deadline));
   MORAINE_CO_RETURN_IF_ERROR(CheckWritable());
+  MORAINE_CO_RETURN_IF_ERROR(context_.CheckInTime(deadline));
   const auto answer = rules_.Fence(epoch);
   if (!answer.ok()) co_return answer.status();
   // Also when it is known already: the record of the first call may be on its way only.
@@ -185,12 +188,12 @@ Task<Result<ReplicaInfo>> OpenReplica::Fence(Epoch epoch) {
   co_return Info();
 }
 
-Task<Result<ReplicaInfo>> OpenReplica::Hold(Epoch epoch, uint64_t length) {
-  MORAINE_CO_ASSIGN_OR_RETURN(Semaphore::Units turn, co_await TakeTurn());
+Task<Result<ReplicaInfo>> OpenReplica::Hold(Epoch epoch, uint64_t length, Instant deadline) {
+  MORAINE_CO_ASSIGN_OR_RETURN(Semaphore::Units turn, co_await TakeTurn(deadline));
   MORAINE_CO_RETURN_IF_ERROR(rules_.Hold(epoch, length));
   if (!rules_.sealed()) {
-    MORAINE_CO_ASSIGN_OR_RETURN(auto admission,
-                                co_await context_.journal->Admit(limits::kJournalAppendBytesMax));
+    MORAINE_CO_ASSIGN_OR_RETURN(
+        auto admission, co_await context_.journal->Admit(limits::kJournalAppendBytesMax, deadline));
     turn.Release();
     MORAINE_CO_RETURN_IF_ERROR(co_await MakeDurable(rules_.held()));
   }
@@ -217,16 +220,17 @@ Task<Result<std::vector<std::byte>>> OpenReplica::BlockCutBy(uint64_t length) {
   co_return bytes;
 }
 
-Task<Result<ReplicaInfo>> OpenReplica::Seal(Epoch epoch, uint64_t length) {
-  MORAINE_CO_ASSIGN_OR_RETURN(Semaphore::Units turn, co_await TakeTurn());
+Task<Result<ReplicaInfo>> OpenReplica::Seal(Epoch epoch, uint64_t length, Instant deadline) {
+  MORAINE_CO_ASSIGN_OR_RETURN(Semaphore::Units turn, co_await TakeTurn(deadline));
   protocol::AppendReplica after = rules_;
   MORAINE_CO_RETURN_IF_ERROR(after.Seal(epoch, length));
   if (!rules_.sealed()) {
-    MORAINE_CO_ASSIGN_OR_RETURN(auto admission,
-                                co_await context_.journal->Admit(limits::kJournalAppendBytesMax));
+    MORAINE_CO_ASSIGN_OR_RETURN(
+        auto admission, co_await context_.journal->Admit(limits::kJournalAppendBytesMax, deadline));
     MORAINE_CO_RETURN_IF_ERROR(co_await MakeDurable(length));
     MORAINE_CO_ASSIGN_OR_RETURN(seal_block_, co_await BlockCutBy(length));
     MORAINE_CO_RETURN_IF_ERROR(CheckWritable());
+    MORAINE_CO_RETURN_IF_ERROR(context_.CheckInTime(deadline));
     // From here on without waiting: later calls of this chunk see it sealed.
     MORAINE_CO_RETURN_IF_ERROR(rules_.Seal(epoch, length));
     ++cuts_;

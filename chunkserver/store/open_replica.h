@@ -58,12 +58,12 @@ class OpenReplica : public std::enable_shared_from_this<OpenReplica> {
   Task<Result<AppendResult>> Append(AppendCall call, bool copy);
   // As Read of Store.
   Task<Result<ReadResult>> Read(uint64_t offset, uint64_t length, uint64_t committed);
-  // The epoch is durable on return. Error kFenced, kSealed.
-  Task<Result<ReplicaInfo>> Fence(Epoch epoch);
+  // The epoch is durable on return. Error kFenced, kSealed. Deadlines as in Store.
+  Task<Result<ReplicaInfo>> Fence(Epoch epoch, Instant deadline);
   // Everything held is durable, at least `length`; kWrongOffset when less is held.
-  Task<Result<ReplicaInfo>> Hold(Epoch epoch, uint64_t length);
+  Task<Result<ReplicaInfo>> Hold(Epoch epoch, uint64_t length, Instant deadline);
   // Sealed durably on return; the file shows it after Finalize.
-  Task<Result<ReplicaInfo>> Seal(Epoch epoch, uint64_t length);
+  Task<Result<ReplicaInfo>> Seal(Epoch epoch, uint64_t length, Instant deadline);
 
   // Background work, each safe to call at any time.
   Task<Status> FlushBehind();  // writes whole blocks, without making them durable
@@ -96,7 +96,7 @@ class OpenReplica : public std::enable_shared_from_this<OpenReplica> {
 
  private:
   Status CheckWritable() const;
-  Task<Result<Semaphore::Units>> TakeTurn();
+  Task<Result<Semaphore::Units>> TakeTurn(Instant deadline);
   void TakeBytes(AppendCall& call);
   void CountDirty();
   void NoteBlocks(uint64_t from, const AppendCall& call);

@@ -66,10 +66,11 @@ Status Store::CheckRoomForReplica() const {
   return Status::Ok();
 }
 
-Task<Status> Store::WaitForChange(ChunkId chunk) {
+Task<Status> Store::WaitForChange(ChunkId chunk, Instant deadline) {
   while (changing_.contains(chunk)) {
     MORAINE_CO_RETURN_IF_ERROR(context_->CheckWritable());
-    co_await changed_over_.Wait();
+    const bool woken = co_await changed_over_.Wait(deadline);
+    if (!woken) co_return TooLate();
   }
   co_return Status::Ok();
 }
@@ -100,7 +101,7 @@ std::shared_ptr<OpenReplica> Store::Create(const AppendCall& call) {
 
 Task<Result<std::shared_ptr<OpenReplica>>> Store::FindOrCreate(const AppendCall& call, bool copy) {
   if (changing_.contains(call.chunk)) {
-    MORAINE_CO_RETURN_IF_ERROR(co_await WaitForChange(call.chunk));
+    MORAINE_CO_RETURN_IF_ERROR(co_await WaitForChange(call.chunk, call.deadline));
   }
   auto found = FindOpen(call.chunk);
   if (found.ok() || found.code() != Code::kUnknownChunk) co_return found;
@@ -114,6 +115,7 @@ Task<Result<std::shared_ptr<OpenReplica>>> Store::FindOrCreate(const AppendCall&
   if (!call.create || call.offset != 0) co_return found;
   MORAINE_CO_RETURN_IF_ERROR(context_->CheckWritable());
   MORAINE_CO_RETURN_IF_ERROR(CheckRoomForReplica());
+  MORAINE_CO_RETURN_IF_ERROR(context_->CheckInTime(call.deadline));
   co_return Create(call);
 }
 
@@ -204,39 +206,42 @@ Task<Result<ReplicaInfo>> Store::FenceUnknown(ChunkId chunk, Epoch epoch) {
   co_return Unknown(chunk);
 }
 
-Task<Result<ReplicaInfo>> Store::Fence(ChunkId chunk, Epoch epoch) {
+Task<Result<ReplicaInfo>> Store::Fence(ChunkId chunk, Epoch epoch, Instant deadline) {
   const auto pass = calls_.Enter();
   if (!pass) co_return Closing();
   std::optional<Journal::Admission> admission;
   while (true) {
-    MORAINE_CO_RETURN_IF_ERROR(co_await WaitForChange(chunk));
+    MORAINE_CO_RETURN_IF_ERROR(co_await WaitForChange(chunk, deadline));
     // It may have been made while this waited for room.
     auto replica = FindOpen(chunk);
     if (replica.ok()) {
       admission.reset();
-      co_return co_await (*replica)->Fence(epoch);
+      co_return co_await (*replica)->Fence(epoch, deadline);
     }
     if (replica.code() != Code::kUnknownChunk) co_return replica.status();
     MORAINE_CO_RETURN_IF_ERROR(context_->CheckWritable());
+    MORAINE_CO_RETURN_IF_ERROR(context_->CheckInTime(deadline));
     if (admission) co_return co_await FenceUnknown(chunk, epoch);
-    auto admitted = co_await context_->journal->Admit(0);
+    auto admitted = co_await context_->journal->Admit(0, deadline);
     if (!admitted.ok()) co_return context_->NoteWrite(admitted.status());
     admission.emplace(std::move(*admitted));
   }
 }
 
-Task<Result<ReplicaInfo>> Store::Hold(ChunkId chunk, Epoch epoch, uint64_t length) {
+Task<Result<ReplicaInfo>> Store::Hold(ChunkId chunk, Epoch epoch, uint64_t length,
+                                      Instant deadline) {
   const auto pass = calls_.Enter();
   if (!pass) co_return Closing();
   auto replica = FindOpen(chunk);
-  if (replica.ok()) co_return co_await (*replica)->Hold(epoch, length);
+  if (replica.ok()) co_return co_await (*replica)->Hold(epoch, length, deadline);
   if (replica.code() != Code::kSealed) co_return replica.status();
   const SealedReplica& sealed = index_.at(chunk).sealed;
   if (sealed.length != length || sealed.damaged) co_return replica.status();
   co_return sealed.Info();
 }
 
-Task<Result<ReplicaInfo>> Store::Seal(ChunkId chunk, Epoch epoch, uint64_t length) {
+Task<Result<ReplicaInfo>> Store::Seal(ChunkId chunk, Epoch epoch, uint64_t length,
+                                      Instant deadline) {
   const auto pass = calls_.Enter();
   if (!pass) co_return Closing();
   auto replica = FindOpen(chunk);
@@ -246,7 +251,7 @@ Task<Result<ReplicaInfo>> Store::Seal(ChunkId chunk, Epoch epoch, uint64_t lengt
     if (sealed.length != length) co_return replica.status();
     co_return sealed.Info();
   }
-  auto info = co_await (*replica)->Seal(epoch, length);
+  auto info = co_await (*replica)->Seal(epoch, length, deadline);
   if (info.ok()) {
     NoteChanged(chunk);
     SpawnFinalize(*replica);
@@ -292,21 +297,22 @@ void Store::Erase(ChunkId chunk) {
   UpdateGauges();
 }
 
-Task<Status> Store::Delete(ChunkId chunk, Epoch epoch) {
+Task<Status> Store::Delete(ChunkId chunk, Epoch epoch, Instant deadline) {
   const auto pass = calls_.Enter();
   if (!pass) co_return Closing();
-  MORAINE_CO_RETURN_IF_ERROR(co_await WaitForChange(chunk));
+  MORAINE_CO_RETURN_IF_ERROR(co_await WaitForChange(chunk, deadline));
   MORAINE_CO_RETURN_IF_ERROR(context_->CheckWritable());
   // What the journal knows anyway frees room there by going: it never waits for room.
   Journal::Admission admission;
   if (!tombstones_.contains(chunk) && FindOpen(chunk).code() == Code::kSealed) {
-    auto admitted = co_await context_->journal->Admit(0);
+    auto admitted = co_await context_->journal->Admit(0, deadline);
     if (!admitted.ok()) co_return context_->NoteWrite(admitted.status());
     admission = std::move(*admitted);
     // Another deletion, or a copy, may have begun while this waited for room.
-    MORAINE_CO_RETURN_IF_ERROR(co_await WaitForChange(chunk));
+    MORAINE_CO_RETURN_IF_ERROR(co_await WaitForChange(chunk, deadline));
     MORAINE_CO_RETURN_IF_ERROR(context_->CheckWritable());
   }
+  MORAINE_CO_RETURN_IF_ERROR(context_->CheckInTime(deadline));
   const auto stone = tombstones_.find(chunk);
   const auto found = index_.find(chunk);
   if (found == index_.end() && stone == tombstones_.end()) co_return Status::Ok();

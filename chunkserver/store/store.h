@@ -6,8 +6,9 @@
 //
 // Owns everything below DIR. What a call promises is durable when it returns, as said at each.
 // Every call may also fail with kQuarantined (the disk has failed; reads go on), kCanceled
-// (closing) and kIo. Confined to one loop. Life: Open, calls, Close; a killed process just drops
-// it.
+// (closing) and kIo. A `deadline` ends the wait for a turn, for room and for a file that is being
+// replaced: kOverloaded, and nothing was done. Behind it nothing is begun, and nothing given up.
+// Confined to one loop. Life: Open, calls, Close; a killed process just drops it.
 #pragma once
 
 #include <map>
@@ -47,14 +48,16 @@ class Store {
   Result<ReplicaInfo> Stat(ChunkId chunk) const;
   // Learns the epoch, durably. kUnknownChunk: there is no such replica, and from now on, durably,
   // no append of a writer can make one, only AppendCopied or Install at this epoch or above.
-  Task<Result<ReplicaInfo>> Fence(ChunkId chunk, Epoch epoch);
+  Task<Result<ReplicaInfo>> Fence(ChunkId chunk, Epoch epoch, Instant deadline = kNever);
   // Everything held is durable and at least `length`; else kWrongOffset (copy first).
-  Task<Result<ReplicaInfo>> Hold(ChunkId chunk, Epoch epoch, uint64_t length);
+  Task<Result<ReplicaInfo>> Hold(ChunkId chunk, Epoch epoch, uint64_t length,
+                                 Instant deadline = kNever);
   // SEALED at `length`, durably. kWrongOffset: holds less, copy first. May be repeated.
-  Task<Result<ReplicaInfo>> Seal(ChunkId chunk, Epoch epoch, uint64_t length);
+  Task<Result<ReplicaInfo>> Seal(ChunkId chunk, Epoch epoch, uint64_t length,
+                                 Instant deadline = kNever);
   // Durably forgotten; the file goes to the trash. kFenced: the replica knows a higher epoch. Ok
   // when there is nothing.
-  Task<Status> Delete(ChunkId chunk, Epoch epoch);
+  Task<Status> Delete(ChunkId chunk, Epoch epoch, Instant deadline = kNever);
 
   // A new sealed replica, made from bytes of others. Nothing is visible before Install.
   Task<Result<std::unique_ptr<IncomingReplica>>> BeginCopy(ChunkId chunk, Epoch epoch,
@@ -125,7 +128,7 @@ class Store {
   std::shared_ptr<OpenReplica> Create(const AppendCall& call);
   Status CheckRoomForReplica() const;
   Task<Result<ReplicaInfo>> FenceUnknown(ChunkId chunk, Epoch epoch);
-  Task<Status> WaitForChange(ChunkId chunk);
+  Task<Status> WaitForChange(ChunkId chunk, Instant deadline = kNever);
   void Erase(ChunkId chunk);
   void SpawnFinalize(std::shared_ptr<OpenReplica> replica);
   Task<Status> FinalizeAndIndex(std::shared_ptr<OpenReplica> replica);

@@ -87,13 +87,18 @@ void StoreContext::AddDirty(int64_t bytes) {
   }
 }
 
-Task<Status> StoreContext::WaitForRoom(uint64_t bytes) {
+Status StoreContext::CheckInTime(Instant deadline) const {
+  return loop.Now() < deadline ? Status::Ok() : TooLate();
+}
+
+Task<Status> StoreContext::WaitForRoom(uint64_t bytes, Instant deadline) {
   while (dirty_bytes + bytes > options.dirty_bytes_max && dirty_bytes > 0) {
     MORAINE_CO_RETURN_IF_ERROR(CheckMayWait());
     ++waiting_for_room;
     on_pressure();
-    co_await room.Wait();
+    const bool woken = co_await room.Wait(deadline);
     --waiting_for_room;
+    if (!woken) co_return TooLate();
   }
   co_return Status::Ok();
 }

@@ -72,8 +72,10 @@ class StoreContext {
   Status NoteWrite(Status status);
 
   void AddDirty(int64_t bytes);
-  // Waits until `bytes` more may be held in memory.
-  Task<Status> WaitForRoom(uint64_t bytes);
+  // Waits until `bytes` more may be held in memory. kOverloaded: not before the deadline.
+  Task<Status> WaitForRoom(uint64_t bytes, Instant deadline);
+  // kOverloaded when the deadline has passed: nobody waits for the outcome any more.
+  Status CheckInTime(Instant deadline) const;
   bool DirtyPressure() const {
     return waiting_for_room > 0 || dirty_bytes > options.dirty_bytes_max / 2;
   }

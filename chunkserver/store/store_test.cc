@@ -534,6 +534,33 @@ TEST(StoreLimits, ALargeAppendFindsRoomAmongManySmallOnes) {
   EXPECT_TRUE(large.ok()) << large.status().ToString();
 }
 
+TEST(StoreLimits, WhoWaitsAtTheDoorLeavesAtTheDeadlineWithNothingDone) {
+  StoreOptions options = SmallOptions();
+  options.dirty_bytes_max = 4_MiB;
+  StoreWorld sim(1, {}, options);
+  ASSERT_TRUE(sim.Start().ok());
+  ASSERT_TRUE(sim.Append(kChunk, kOne, 0, 4_MiB, false).ok());
+  sim.machine.disk().SetSlowness(1'000'000);  // nothing is flushed for minutes
+  const auto late = [&](uint64_t offset) {
+    AppendCall call = CallOf(kChunk, kOne, offset, 1_MiB, false);
+    call.deadline = sim.loop->After(std::chrono::seconds(2));
+    return call;
+  };
+  std::vector<Code> codes;
+  const auto send = [](Store* store, AppendCall call, std::vector<Code>* codes) -> Task<void> {
+    codes->push_back((co_await store->Append(std::move(call))).code());
+  };
+  sim.loop->Spawn(send(sim.store, late(4_MiB), &codes));  // waits for room
+  sim.loop->Spawn(send(sim.store, late(5_MiB), &codes));  // waits for its turn
+  ASSERT_TRUE(sim.world.RunUntil([&] { return codes.size() == 2; }, 10s));
+  EXPECT_THAT(codes, ::testing::Each(Code::kOverloaded));
+  EXPECT_EQ(sim.store->Stat(kChunk)->held, 4_MiB);
+  EXPECT_EQ(sim.Await(sim.store->Fence(ChunkId(2), kOne, sim.loop->Now())).code(),
+            Code::kOverloaded);
+  sim.machine.disk().SetSlowness(1);
+  EXPECT_TRUE(sim.store->List(kChunk, 10).empty()) << "no tombstone";
+}
+
 TEST(StoreLimits, NoNewReplicasBelowTheReserve) {
   StoreOptions options = SmallOptions();
   options.reserve_bytes = 100_MiB;
