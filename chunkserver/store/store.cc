@@ -57,6 +57,11 @@ Status Store::CheckRoomForReplica() const {
                                         FormatBytes(space_.free_bytes),
                                         FormatBytes(context_->options.reserve_bytes))};
   }
+  return CheckRoomInJournal();
+}
+
+// Room to restate one more.
+Status Store::CheckRoomInJournal() const {
   const uint64_t open_max =
       context_->journal->region_bytes() / kJournalShareForRestating / kJournalBytesPerReplica;
   if (open_count_ + tombstones_.size() >= open_max) {
@@ -130,13 +135,31 @@ Task<Result<AppendResult>> Store::AppendTo(AppendCall call, bool copy) {
   const bool sync = call.sync;
   auto replica = co_await FindOrCreate(call, copy);
   if (!replica.ok()) {
-    // A resend to a replica that is sealed by now: what it has is told by Stat.
-    co_return replica.status();
+    const auto sealed = index_.find(call.chunk);
+    if (replica.code() != Code::kSealed || sealed->second.sealed.damaged) {
+      co_return replica.status();
+    }
+    co_return AppendToSealed(call, sealed->second.sealed, copy);
   }
   auto result = co_await (*replica)->Append(std::move(call), copy);
   (sync ? context_->metrics.sync_time : context_->metrics.append_time)
       .RecordTime(loop_.Now() - begin);
   co_return result;
+}
+
+// Nothing is added; but a resend of what it has is acknowledged, so that a sync which waits in a
+// closed chunk can end (protocol/APPEND.md section 4).
+Result<AppendResult> Store::AppendToSealed(const AppendCall& call, const SealedReplica& sealed,
+                                           bool copy) const {
+  MORAINE_RETURN_IF_ERROR(CheckPieces(call.offset, call.bytes.bytes(), call.checksums));
+  auto rules =
+      protocol::AppendReplica::Reopened(sealed.chunk, sealed.epoch, sealed.length, sealed.length);
+  const uint64_t size = call.bytes.size();
+  const auto verdict =
+      copy ? rules.Copy(call.epoch, call.offset, size)
+           : rules.Append({call.epoch, call.offset, size, call.sync, call.committed});
+  if (!verdict.ok()) return verdict.status();
+  return AppendResult{rules.held(), rules.synced()};
 }
 
 Task<Result<AppendResult>> Store::Append(AppendCall call) {
@@ -190,6 +213,7 @@ Task<Result<ReplicaInfo>> Store::FenceUnknown(ChunkId chunk, Epoch epoch) {
   MORAINE_CO_RETURN_IF_ERROR(context_->CheckWritable());
   auto found = tombstones_.find(chunk);
   if (found == tombstones_.end()) {
+    MORAINE_CO_RETURN_IF_ERROR(CheckRoomInJournal());
     found = tombstones_
                 .emplace(std::piecewise_construct, std::forward_as_tuple(chunk),
                          std::forward_as_tuple(context_->needs, loop_.random().Next(), epoch))

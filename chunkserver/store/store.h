@@ -126,7 +126,10 @@ class Store {
   Result<std::shared_ptr<OpenReplica>> FindOpen(ChunkId chunk) const;
   Task<Result<std::shared_ptr<OpenReplica>>> FindOrCreate(const AppendCall& call, bool copy);
   std::shared_ptr<OpenReplica> Create(const AppendCall& call);
+  Result<AppendResult> AppendToSealed(const AppendCall& call, const SealedReplica& sealed,
+                                      bool copy) const;
   Status CheckRoomForReplica() const;
+  Status CheckRoomInJournal() const;
   Task<Result<ReplicaInfo>> FenceUnknown(ChunkId chunk, Epoch epoch);
   Task<Status> WaitForChange(ChunkId chunk, Instant deadline = kNever);
   void Erase(ChunkId chunk);

@@ -194,6 +194,15 @@ TEST_F(StoreTest, TheFileShowsNoSealBeforeItsRecordIsDurable) {
   }
 }
 
+TEST_F(StoreTest, ASealedReplicaAcknowledgesWhatItHas) {
+  FillAndSeal(kChunk, 9'000);  // at the writer's epoch; the file is complete
+  const auto resent = sim.Append(kChunk, kOne, 4'000, 5'000, true);
+  ASSERT_TRUE(resent.ok()) << resent.status().ToString();
+  EXPECT_EQ(resent->synced, 9'000u);
+  EXPECT_EQ(sim.Append(kChunk, kOne, 4'000, 5'001, true).code(), Code::kSealed);
+  EXPECT_EQ(sim.Append(kChunk, Epoch(0), 4'000, 5'000, true).code(), Code::kFenced);
+}
+
 TEST_F(StoreTest, FullChunkOverManyGroups) {
   FillAndSeal(kChunk, limits::kChunkBytesMax);
   ExpectAllReadable(kChunk, limits::kChunkBytesMax);
@@ -559,6 +568,18 @@ TEST(StoreLimits, WhoWaitsAtTheDoorLeavesAtTheDeadlineWithNothingDone) {
             Code::kOverloaded);
   sim.machine.disk().SetSlowness(1);
   EXPECT_TRUE(sim.store->List(kChunk, 10).empty()) << "no tombstone";
+}
+
+TEST(StoreLimits, FencesOfUnknownChunksAreBounded) {
+  StoreWorld sim(1);
+  ASSERT_TRUE(sim.Start().ok());
+  uint64_t chunk = 1;
+  while (sim.Await(sim.store->Fence(ChunkId(chunk), kTwo)).code() == Code::kUnknownChunk) ++chunk;
+  EXPECT_EQ(sim.Await(sim.store->Fence(ChunkId(chunk), kTwo)).code(), Code::kOverloaded);
+  EXPECT_EQ(sim.Await(sim.store->Fence(ChunkId(1), kTwo)).code(), Code::kUnknownChunk)
+      << "what is fenced already may be fenced again";
+  ASSERT_TRUE(sim.Await(sim.store->Delete(ChunkId(1), kTwo)).ok());
+  EXPECT_EQ(sim.Await(sim.store->Fence(ChunkId(chunk), kTwo)).code(), Code::kUnknownChunk);
 }
 
 TEST(StoreLimits, NoNewReplicasBelowTheReserve) {
