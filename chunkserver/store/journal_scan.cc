@@ -31,7 +31,7 @@ Task<Status> ReadReadablePages(File& file, uint64_t at, MutableBytes pages) {
   for (; !pages.empty(); pages = pages.subspan(kPageBytes), at += kPageBytes) {
     const auto size = co_await file.ReadAt(at, pages.first(kPageBytes));
     if (!size.ok() && size.code() != Code::kIo) co_return size.status();
-    if (!size.ok()) std::memset(pages.data(), 0, kPageBytes);
+    if (!size.ok() || *size < kPageBytes) std::memset(pages.data(), 0, kPageBytes);
   }
   co_return Status::Ok();
 }
