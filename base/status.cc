@@ -107,6 +107,10 @@ Status StatusFromErrno(int error, std::string_view what) {
     case ECONNABORTED: code = Code::kUnavailable; break;
     case ETIMEDOUT: code = Code::kTimeout; break;
     case ECANCELED: code = Code::kCanceled; break;
+    // Of this process or machine; says nothing about the file.
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM: code = Code::kOverloaded; break;
     default: break;
   }
   return {code, fmt::format("{}: {}", what, std::strerror(error))};

@@ -1,9 +1,12 @@
 #include "base/loop/run_process.h"
 
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
+#include <cstring>
 
 #include "base/log.h"
 #include "base/loop/sync.h"
@@ -22,6 +25,17 @@ Result<Descriptor> CatchSignals() {
   Descriptor descriptor(signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!descriptor.valid()) return StatusFromErrno(errno, "make a signalfd");
   return descriptor;
+}
+
+// Every connection and every open chunk file takes a descriptor; the usual soft limit of 1,024 is
+// there for programs that still use select().
+void RaiseDescriptorLimit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
+  limit.rlim_cur = limit.rlim_max;
+  if (setrlimit(RLIMIT_NOFILE, &limit) != 0) {
+    LogWarning("the limit of open files stays: {}", std::strerror(errno));
+  }
 }
 
 // Everything of one run, on the loop.
@@ -99,6 +113,7 @@ int Complain(const std::string& program, const Status& status) {
 
 int RunProcessPart(const std::string& program, Duration stop_timeout,
                    const std::function<ProcessPart(UringLoop&)>& make) {
+  RaiseDescriptorLimit();
   Result<Descriptor> signals = CatchSignals();
   if (!signals.ok()) return Complain(program, signals.status());
   Result<std::unique_ptr<UringLoop>> loop = UringLoop::Create();

@@ -27,6 +27,12 @@ Status DiskError(int error, const char* what, const std::string& path) {
   return StatusFromErrno(error, std::string(what) + " " + path);
 }
 
+// Of an fsync, whatever the kernel calls it: what it covered may be gone, so nobody may take it for
+// a passing lack of something and try again.
+Status SyncError(int error, const char* what, const std::string& path) {
+  return {Code::kIo, DiskError(error, what, path).message()};
+}
+
 class UringFile : public File {
  public:
   UringFile(UringLoop& loop, Descriptor fd, std::string path, bool direct)
@@ -105,7 +111,7 @@ Task<Status> UringFile::WriteMany(uint64_t offset, PieceCursor rest) {
 Task<Status> UringFile::Sync() {
   const RingEnd end = co_await loop_.ring().Do(
       [&](io_uring_sqe* sqe) { io_uring_prep_fsync(sqe, fd_.get(), IORING_FSYNC_DATASYNC); });
-  if (end.result < 0) co_return DiskError(-end.result, "sync", path_);
+  if (end.result < 0) co_return SyncError(-end.result, "sync", path_);
   co_return Status::Ok();
 }
 
@@ -224,7 +230,7 @@ Task<Status> UringDisk::SyncDirectory(std::string path) {
                               co_await OpenDescriptor(path, O_RDONLY | O_DIRECTORY));
   const RingEnd end =
       co_await loop_.ring().Do([&](io_uring_sqe* sqe) { io_uring_prep_fsync(sqe, fd.get(), 0); });
-  if (end.result < 0) co_return DiskError(-end.result, "sync directory", path);
+  if (end.result < 0) co_return SyncError(-end.result, "sync directory", path);
   co_return Status::Ok();
 }
 

@@ -122,6 +122,7 @@ Task<Result<ReplicaInfo>> Copier::Extend(ChunkId chunk, Epoch epoch, uint64_t le
     call.offset = held;
     call.sync = held + size == length;
     call.create = origin;
+    call.deadline = deadline;
     call.bytes = Buffer::Allocate(size, held % limits::kBlockBytes);
     std::memcpy(call.bytes.data(), part->bytes->data() + (held - part->offset), size);
     call.checksums = Checksums(held, call.bytes.bytes());
@@ -129,7 +130,7 @@ Task<Result<ReplicaInfo>> Copier::Extend(ChunkId chunk, Epoch epoch, uint64_t le
     if (!appended.ok()) co_return appended.status();
     held = appended->held;
   }
-  co_return co_await store_.Hold(chunk, epoch, length);
+  co_return co_await store_.Hold(chunk, epoch, length, deadline);
 }
 
 }  // namespace moraine::chunkserver

@@ -112,7 +112,7 @@ std::unique_ptr<OptionTable> MakeChunkserverOptionTable(ChunkserverOptions* o) {
                   "Size of the journal, when the store is made.");
   table->AddBytes("reserve-bytes", &o->store.reserve_bytes, 0, 16_TiB,
                   "Free space that no new replica may take.");
-  table->AddBytes("dirty-bytes-max", &o->store.dirty_bytes_max, 4_MiB, 64_GiB,
+  table->AddBytes("dirty-bytes-max", &o->store.dirty_bytes_max, 16_MiB, 64_GiB,
                   "Acknowledged bytes that may be in memory only.");
   table->AddInt("open-files-max", &o->store.open_files_max, 16, 1000000,
                 "Files of sealed replicas kept open.");

@@ -22,6 +22,7 @@ Task<Result<idl::AppendResponse>> Service::Append(rpc::CallContext& context,
                                                   idl::AppendRequest request) {
   Result<AppendCall> call = FromWire(request, std::move(context.bulk_in));
   if (!call.ok()) co_return call.status();
+  call->deadline = context.deadline;
   auto appended = co_await store_.Append(std::move(*call));
   if (!appended.ok()) co_return appended.status();
   idl::AppendResponse response;
@@ -47,20 +48,20 @@ Task<Result<idl::ReadResponse>> Service::Read(rpc::CallContext& context, idl::Re
   co_return response;
 }
 
-Task<Result<idl::ReplicaInfo>> Service::Fence(idl::FenceRequest request) {
+Task<Result<idl::ReplicaInfo>> Service::Fence(Instant deadline, idl::FenceRequest request) {
   MORAINE_CO_ASSIGN_OR_RETURN(const uint64_t chunk, Unsigned(request.chunk, "chunk"));
   MORAINE_CO_ASSIGN_OR_RETURN(const uint64_t epoch, Unsigned(request.epoch, "epoch"));
-  co_return Answer(co_await store_.Fence(ChunkId(chunk), Epoch(epoch)));
+  co_return Answer(co_await store_.Fence(ChunkId(chunk), Epoch(epoch), deadline));
 }
 
-Task<Result<idl::ReplicaInfo>> Service::Seal(idl::SealRequest request) {
+Task<Result<idl::ReplicaInfo>> Service::Seal(Instant deadline, idl::SealRequest request) {
   MORAINE_CO_ASSIGN_OR_RETURN(const uint64_t chunk, Unsigned(request.chunk, "chunk"));
   MORAINE_CO_ASSIGN_OR_RETURN(const uint64_t epoch, Unsigned(request.epoch, "epoch"));
   MORAINE_CO_ASSIGN_OR_RETURN(const uint64_t length, Unsigned(request.length, "length"));
   if (request.hold_only) {
-    co_return Answer(co_await store_.Hold(ChunkId(chunk), Epoch(epoch), length));
+    co_return Answer(co_await store_.Hold(ChunkId(chunk), Epoch(epoch), length, deadline));
   }
-  co_return Answer(co_await store_.Seal(ChunkId(chunk), Epoch(epoch), length));
+  co_return Answer(co_await store_.Seal(ChunkId(chunk), Epoch(epoch), length, deadline));
 }
 
 Task<Result<idl::ReplicaInfo>> Service::Copy(Instant deadline, idl::CopyRequest request) {
@@ -84,10 +85,11 @@ Task<Result<idl::ReplicaInfo>> Service::Copy(Instant deadline, idl::CopyRequest 
                                            std::move(sources), deadline));
 }
 
-Task<Result<idl::Nothing>> Service::DeleteReplica(idl::DeleteReplicaRequest request) {
+Task<Result<idl::Nothing>> Service::DeleteReplica(Instant deadline,
+                                                  idl::DeleteReplicaRequest request) {
   MORAINE_CO_ASSIGN_OR_RETURN(const uint64_t chunk, Unsigned(request.chunk, "chunk"));
   MORAINE_CO_ASSIGN_OR_RETURN(const uint64_t epoch, Unsigned(request.epoch, "epoch"));
-  MORAINE_CO_RETURN_IF_ERROR(co_await store_.Delete(ChunkId(chunk), Epoch(epoch)));
+  MORAINE_CO_RETURN_IF_ERROR(co_await store_.Delete(ChunkId(chunk), Epoch(epoch), deadline));
   co_return idl::Nothing();
 }
 
@@ -131,16 +133,19 @@ void Service::Register(rpc::Server& server) {
         if (!chunk.ok()) co_return chunk.status();
         co_return Answer(store_.Stat(ChunkId(*chunk)));
       });
-  server.Handle(idl::kFence,
-                [this](CallContext&, idl::FenceRequest request) { return Fence(request); });
-  server.Handle(idl::kSeal,
-                [this](CallContext&, idl::SealRequest request) { return Seal(request); });
+  server.Handle(idl::kFence, [this](CallContext& context, idl::FenceRequest request) {
+    return Fence(context.deadline, request);
+  });
+  server.Handle(idl::kSeal, [this](CallContext& context, idl::SealRequest request) {
+    return Seal(context.deadline, request);
+  });
   server.Handle(idl::kCopy, [this](CallContext& context, idl::CopyRequest request) {
     return Copy(context.deadline, std::move(request));
   });
-  server.Handle(idl::kDeleteReplica, [this](CallContext&, idl::DeleteReplicaRequest request) {
-    return DeleteReplica(request);
-  });
+  server.Handle(idl::kDeleteReplica,
+                [this](CallContext& context, idl::DeleteReplicaRequest request) {
+                  return DeleteReplica(context.deadline, request);
+                });
   server.Handle(
       idl::kListReplicas,
       [this](CallContext&, idl::ListReplicasRequest request)

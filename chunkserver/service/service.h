@@ -17,10 +17,10 @@ class Service {
  private:
   Task<Result<idl::AppendResponse>> Append(rpc::CallContext& context, idl::AppendRequest request);
   Task<Result<idl::ReadResponse>> Read(rpc::CallContext& context, idl::ReadRequest request);
-  Task<Result<idl::ReplicaInfo>> Fence(idl::FenceRequest request);
-  Task<Result<idl::ReplicaInfo>> Seal(idl::SealRequest request);
+  Task<Result<idl::ReplicaInfo>> Fence(Instant deadline, idl::FenceRequest request);
+  Task<Result<idl::ReplicaInfo>> Seal(Instant deadline, idl::SealRequest request);
   Task<Result<idl::ReplicaInfo>> Copy(Instant deadline, idl::CopyRequest request);
-  Task<Result<idl::Nothing>> DeleteReplica(idl::DeleteReplicaRequest request);
+  Task<Result<idl::Nothing>> DeleteReplica(Instant deadline, idl::DeleteReplicaRequest request);
   Result<idl::ListReplicasResponse> ListReplicas(const idl::ListReplicasRequest& request) const;
   idl::StoreStatus Status() const;
 

@@ -101,11 +101,11 @@ Task<Status> ChunkWriter::Flush() {
   MORAINE_CO_RETURN_IF_ERROR(co_await EnsureFile());
   context_.metrics.file_syncs.Add();
   MORAINE_CO_RETURN_IF_ERROR(MORAINE_FAULT_STATUS("chunk.sync"));
-  MORAINE_CO_RETURN_IF_ERROR(co_await file_->Sync());
+  MORAINE_CO_RETURN_IF_ERROR(OutcomeOfSync(co_await file_->Sync()));
   if (!name_durable_) {
     const std::string directory = path_.substr(0, path_.rfind('/'));
     MORAINE_CO_RETURN_IF_ERROR(
-        co_await context_.loop.disk().SyncDirectory(context_.PathOf(directory)));
+        OutcomeOfSync(co_await context_.loop.disk().SyncDirectory(context_.PathOf(directory))));
     name_durable_ = true;
   }
   co_return Status::Ok();

@@ -27,7 +27,7 @@ class ChunkWriter {
   void CutChecksums(uint64_t blocks);
   uint64_t checksum(uint64_t block) const { return checksums_[block]; }
   uint64_t blocks() const { return checksums_.size(); }
-  // Checksums of blocks below are in the file already (recovery).
+  // Checksums of blocks below are durable in the file already (recovery).
   void SetCleanBlocks(uint64_t blocks) { clean_blocks_ = blocks; }
 
   // Writes whole blocks; they do not cross a group.

@@ -85,7 +85,11 @@ Journal::Admission::~Admission() {
   if (!journal_->admission_line_.empty()) journal_->space_.NotifyAll();
 }
 
-Task<Result<Journal::Admission>> Journal::Admit(uint64_t bytes) {
+Status TooLate() {
+  return {Code::kOverloaded, "the caller's time was over before its turn came; nothing was done"};
+}
+
+Task<Result<Journal::Admission>> Journal::Admit(uint64_t bytes, Instant deadline) {
   const uint64_t need = bytes + kAdmissionOverhead;
   if (!failure_.ok()) co_return failure_;
   if (admission_line_.empty() && used_bytes() + admitted_bytes_ + need <= admitted_limit()) {
@@ -100,7 +104,11 @@ Task<Result<Journal::Admission>> Journal::Admit(uint64_t bytes) {
     if (closing_) co_return Status(Code::kCanceled, "the store is closing");
     MORAINE_CO_RETURN_IF_ERROR(may_wait_());
     on_pressure_();
-    co_await space_.Wait();
+    const bool woken = co_await space_.Wait(deadline);
+    if (woken) continue;
+    place.Unlink();
+    space_.NotifyAll();  // for the next in line
+    co_return TooLate();
   }
   place.Unlink();
   space_.NotifyAll();  // for the next in line

@@ -22,6 +22,9 @@
 
 namespace moraine::chunkserver {
 
+// The answer to a caller whose deadline passed while it waited at the door.
+Status TooLate();
+
 class Journal {
  public:
   // Makes the file, full of zeros, and flushes it; the caller syncs the directory. Costs one write
@@ -40,7 +43,8 @@ class Journal {
   Task<void> Close();
 
   // Room for `bytes` in records, held until it is dropped (after the commit). Waits in the order of
-  // asking while the journal is too full. Errors: those of an earlier failed write, of may_wait.
+  // asking while the journal is too full. Errors: those of an earlier failed write, of may_wait;
+  // kOverloaded: not before the deadline.
   class [[nodiscard]] Admission {
    public:
     Admission() = default;
@@ -59,7 +63,7 @@ class Journal {
     Journal* journal_ = nullptr;
     uint64_t bytes_ = 0;
   };
-  Task<Result<Admission>> Admit(uint64_t bytes);
+  Task<Result<Admission>> Admit(uint64_t bytes, Instant deadline = kNever);
   // Those who wait ask `may_wait` again.
   void Recheck() { space_.NotifyAll(); }
 

@@ -19,6 +19,10 @@ constexpr uint32_t kVersion = 1;
 constexpr size_t kHeaderChecksumAt = kSectorBytes - sizeof(uint64_t);
 constexpr size_t kFrameChecksumAt = 56;
 
+bool CarriesOrigin(RecordKind kind) {
+  return kind == RecordKind::kState || kind == RecordKind::kDamaged;
+}
+
 void EncodeRecord(const JournalRecord& record, std::string* out) {
   Writer writer(out);
   writer.U8(static_cast<uint8_t>(record.kind));
@@ -26,7 +30,7 @@ void EncodeRecord(const JournalRecord& record, std::string* out) {
   writer.U64(record.incarnation);
   writer.Id(record.epoch);
   writer.Varint(record.number);
-  if (record.kind != RecordKind::kState) return;
+  if (!CarriesOrigin(record.kind)) return;
   writer.Id(record.origin.inode);
   writer.Varint(record.origin.file_offset);
   writer.String(std::string_view(record.origin.policy).substr(0, kNameTextMax));
@@ -40,7 +44,7 @@ DecodedRecord DecodeRecord(Reader& reader) {
   DecodedRecord record;
   const uint8_t kind = reader.U8();
   if (kind < static_cast<uint8_t>(RecordKind::kState) ||
-      kind > static_cast<uint8_t>(RecordKind::kTombstone)) {
+      kind > static_cast<uint8_t>(RecordKind::kDamaged)) {
     reader.Fail();
     return record;
   }
@@ -49,7 +53,7 @@ DecodedRecord DecodeRecord(Reader& reader) {
   record.incarnation = reader.U64();
   record.epoch = reader.Id<Epoch>();
   record.number = reader.VarintAtMost(limits::kChunkBytesMax);
-  if (record.kind == RecordKind::kState) {
+  if (CarriesOrigin(record.kind)) {
     record.origin.inode = reader.Id<InodeId>();
     record.origin.file_offset = reader.Varint();
     record.origin.policy = std::string(reader.String(kNameTextMax));

@@ -35,6 +35,7 @@ enum class RecordKind : uint8_t {
   kDelete = 5,
   kDone = 6,
   kTombstone = 7,
+  kDamaged = 8,
 };
 
 struct JournalRecord {
@@ -43,7 +44,7 @@ struct JournalRecord {
   uint64_t incarnation = 0;
   Epoch epoch;
   uint64_t number = 0;   // STATE: file length; APPEND: offset; SEAL: length
-  ReplicaOrigin origin;  // STATE only
+  ReplicaOrigin origin;  // STATE and DAMAGED only
 };
 
 struct DecodedRecord : JournalRecord {

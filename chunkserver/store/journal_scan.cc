@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 #include <map>
 
 #include "base/buffer.h"
@@ -13,23 +14,43 @@ namespace {
 
 constexpr uint64_t kScanBytes = 1ULL << 20;
 
-Task<Result<Buffer>> ReadFrame(File& file, const JournalHeader& journal,
-                               const FrameHeader& header) {
+// Fewer bytes than the frame has, if they cannot be read.
+Task<Result<Buffer>> ReadFrame(File& file, const JournalHeader& journal, const FrameHeader& header,
+                               bool* unreadable) {
   Buffer frame = Buffer::Allocate(header.frame_bytes);
   const uint64_t at = kJournalPrefixBytes + header.position % journal.region_bytes;
-  MORAINE_CO_ASSIGN_OR_RETURN(const size_t size, co_await file.ReadAt(at, frame.bytes()));
-  frame.Shrink(size);
+  const auto size = co_await file.ReadAt(at, frame.bytes());
+  if (!size.ok() && size.code() != Code::kIo) co_return size.status();
+  if (!size.ok()) *unreadable = true;
+  frame.Shrink(size.ok() ? *size : 0);
   co_return frame;
+}
+
+// Zeros stand for the pages that cannot be read.
+Task<Status> ReadReadablePages(File& file, uint64_t at, MutableBytes pages) {
+  for (; !pages.empty(); pages = pages.subspan(kPageBytes), at += kPageBytes) {
+    const auto size = co_await file.ReadAt(at, pages.first(kPageBytes));
+    if (!size.ok() && size.code() != Code::kIo) co_return size.status();
+    if (!size.ok() || *size < kPageBytes) std::memset(pages.data(), 0, kPageBytes);
+  }
+  co_return Status::Ok();
 }
 
 // All frame headers that lie where they say they should, by sequence. After a torn write and a
 // wrap, two places may claim one sequence.
-Task<Result<std::multimap<uint64_t, FrameHeader>>> ReadHeaders(File& file, JournalHeader journal) {
+Task<Result<std::multimap<uint64_t, FrameHeader>>> ReadHeaders(File& file, JournalHeader journal,
+                                                               bool* unreadable) {
   std::multimap<uint64_t, FrameHeader> found;
   Buffer piece = Buffer::Allocate(kScanBytes);
   for (uint64_t at = 0; at < journal.region_bytes; at += kScanBytes) {
     const uint64_t want = std::min(kScanBytes, journal.region_bytes - at);
-    auto size = co_await file.ReadAt(kJournalPrefixBytes + at, piece.bytes().first(want));
+    const MutableBytes pages = piece.bytes().first(want);
+    auto size = co_await file.ReadAt(kJournalPrefixBytes + at, pages);
+    if (size.code() == Code::kIo) {
+      *unreadable = true;
+      MORAINE_CO_RETURN_IF_ERROR(co_await ReadReadablePages(file, kJournalPrefixBytes + at, pages));
+      size = want;
+    }
     if (!size.ok()) co_return size.status();
     if (*size < want)
       co_return Status(Code::kCorruption, "the journal is shorter than its header says");
@@ -50,14 +71,16 @@ Task<Result<JournalScan>> ScanJournal(File& file) {
   Buffer page = Buffer::Allocate(kPageBytes);
   MORAINE_CO_ASSIGN_OR_RETURN(const size_t size, co_await file.ReadAt(0, page.bytes()));
   MORAINE_CO_ASSIGN_OR_RETURN(scan.header, DecodeJournalHeader(page.bytes().first(size)));
-  MORAINE_CO_ASSIGN_OR_RETURN(const auto found, co_await ReadHeaders(file, scan.header));
+  MORAINE_CO_ASSIGN_OR_RETURN(const auto found,
+                              co_await ReadHeaders(file, scan.header, &scan.damaged));
 
   // The newest whole frame. One sequence above it may be there and torn; more, or a hole below the
   // torn one, means that an acknowledged frame is lost.
   const uint64_t highest = found.empty() ? 0 : found.rbegin()->first;
   std::optional<FrameHeader> newest;
   for (auto it = found.rbegin(); it != found.rend() && !newest; ++it) {
-    MORAINE_CO_ASSIGN_OR_RETURN(Buffer frame, co_await ReadFrame(file, scan.header, it->second));
+    MORAINE_CO_ASSIGN_OR_RETURN(Buffer frame,
+                                co_await ReadFrame(file, scan.header, it->second, &scan.damaged));
     if (CheckFrame(it->second, frame.bytes()).ok()) newest = it->second;
   }
   const uint64_t newest_sequence = newest ? newest->sequence : 0;
@@ -80,7 +103,8 @@ Task<Result<JournalScan>> ScanJournal(File& file) {
     // Of two claims to a sequence the torn one is not whole.
     FrameHeader chosen = begin->second;
     for (auto it = begin; it != end && std::next(begin) != end; ++it) {
-      MORAINE_CO_ASSIGN_OR_RETURN(Buffer frame, co_await ReadFrame(file, scan.header, it->second));
+      MORAINE_CO_ASSIGN_OR_RETURN(Buffer frame,
+                                  co_await ReadFrame(file, scan.header, it->second, &scan.damaged));
       if (CheckFrame(it->second, frame.bytes()).ok()) chosen = it->second;
     }
     if (chosen.position < position) {
@@ -99,7 +123,8 @@ Task<Status> ReplayJournal(
     std::function<void(uint64_t sequence, const std::vector<DecodedRecord>& records)> visit) {
   std::vector<FrameHeader> good;
   for (const FrameHeader& header : scan.live) {
-    MORAINE_CO_ASSIGN_OR_RETURN(Buffer frame, co_await ReadFrame(file, scan.header, header));
+    MORAINE_CO_ASSIGN_OR_RETURN(Buffer frame,
+                                co_await ReadFrame(file, scan.header, header, &scan.damaged));
     Status status = CheckFrame(header, frame.bytes());
     if (status.ok()) {
       auto records = DecodeRecords(header, frame.bytes());

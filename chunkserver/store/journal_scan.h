@@ -17,12 +17,12 @@ struct JournalScan {
       live;  // from the tail to the newest, in order; damaged ones are left out
   uint64_t next_sequence = 1;
   uint64_t next_position = 0;
-  bool damaged = false;        // a frame that was acknowledged is missing or bad
+  bool damaged = false;        // a frame that was acknowledged is, or may be, missing or bad
   uint64_t damaged_until = 0;  // then: the highest sequence that is missing
 };
 
-// Reads the headers of the whole file, one MiB at a time. Errors: kCorruption or kWrongVersion of
-// the journal's own header, kIo.
+// Reads the headers of the whole file, one MiB at a time. A place that cannot be read may have held
+// anything: it is damage. Errors: kCorruption, kWrongVersion or kIo of the journal's own header.
 Task<Result<JournalScan>> ScanJournal(File& file);
 
 // Reads the live frames in order, gives each one's records to `visit`, and notes bad frames in

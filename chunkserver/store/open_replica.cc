@@ -52,10 +52,10 @@ OpenReplica::OpenReplica(StoreContext& context, ChunkHeader header, Found found)
   for (uint64_t block = 0; block < found.checksums.size(); ++block) {
     writer_.SetChecksum(block, found.checksums[block]);
   }
-  writer_.SetCleanBlocks(found.checksums.size());
+  writer_.SetCleanBlocks(found.file_length / limits::kBlockBytes);
   if (found.file != nullptr) writer_.Adopt(std::move(found.file), /*name_durable=*/false);
   pending_.Append(found.tail);
-  context_.AddDirty(static_cast<int64_t>(found.tail.size()));
+  CountDirty();
   AppendCall nothing;
   NoteBlocks(found.flushed, nothing);
   if (rules_.sealed() && !seal_block_.empty() && !damaged_) {
@@ -65,8 +65,15 @@ OpenReplica::OpenReplica(StoreContext& context, ChunkHeader header, Found found)
   if (found.first_frame != 0) need_.Set(found.first_frame);
 }
 
-OpenReplica::~OpenReplica() {
-  context_.AddDirty(-static_cast<int64_t>(pending_.end() - pending_.begin()));
+OpenReplica::~OpenReplica() { context_.AddDirty(-static_cast<int64_t>(counted_)); }
+
+// Counts what a flush could write now. What none ever will must not make others wait: the bytes of
+// a damaged or retired replica, and a last block that is not whole.
+void OpenReplica::CountDirty() {
+  const uint64_t now = damaged_ || retired_ ? 0 : flushable_bytes();
+  const auto change = static_cast<int64_t>(now) - static_cast<int64_t>(counted_);
+  counted_ = now;
+  if (change != 0) context_.AddDirty(change);
 }
 
 Status OpenReplica::CheckWritable() const {
@@ -77,9 +84,10 @@ Status OpenReplica::CheckWritable() const {
   return context_.CheckWritable();
 }
 
-Task<Result<Semaphore::Units>> OpenReplica::TakeTurn() {
+Task<Result<Semaphore::Units>> OpenReplica::TakeTurn(Instant deadline) {
   std::optional<Semaphore::Units> turn = turns_.TryAcquire(1);
-  if (!turn) turn = co_await turns_.Acquire(1);
+  if (!turn) turn = co_await turns_.Acquire(1, deadline);
+  if (!turn) co_return TooLate();
   MORAINE_CO_RETURN_IF_ERROR(CheckWritable());
   co_return std::move(*turn);
 }
@@ -115,10 +123,10 @@ void OpenReplica::NoteBlocks(uint64_t from, const AppendCall& call) {
 }
 
 void OpenReplica::TakeBytes(AppendCall& call) {
-  context_.AddDirty(static_cast<int64_t>(call.bytes.size()));
   auto owner = std::make_shared<Buffer>(std::move(call.bytes));
   const ConstBytes bytes = owner->bytes();
   pending_.AppendShared(std::move(owner), bytes);
+  CountDirty();
   NoteBlocks(call.offset, call);
   const bool counts = rules_.OnWritten(call.epoch, pending_.end());
   MORAINE_CHECK(counts, "nothing can come between, the turn is ours");
@@ -128,15 +136,16 @@ Task<Result<AppendResult>> OpenReplica::Append(AppendCall call, bool copy) {
   MORAINE_CO_RETURN_IF_ERROR(CheckPieces(call.offset, call.bytes.bytes(), call.checksums));
   const uint64_t size = call.bytes.size();
   const uint64_t end = call.offset + size;
-  MORAINE_CO_ASSIGN_OR_RETURN(Semaphore::Units turn, co_await TakeTurn());
-  MORAINE_CO_RETURN_IF_ERROR(co_await context_.WaitForRoom(size));
+  MORAINE_CO_ASSIGN_OR_RETURN(Semaphore::Units turn, co_await TakeTurn(call.deadline));
+  MORAINE_CO_RETURN_IF_ERROR(co_await context_.WaitForRoom(size, call.deadline));
   Journal::Admission admission;
   if (call.sync) {
     const uint64_t gap = rules_.held() + size - journal_end_;
     const uint64_t bytes = std::min(gap, limits::kJournalAppendBytesMax) + limits::kBlockBytes;
-    MORAINE_CO_ASSIGN_OR_RETURN(admission, co_await context_.journal->Admit(bytes));
+    MORAINE_CO_ASSIGN_OR_RETURN(admission, co_await context_.journal->Admit(bytes, call.deadline));
   }
   MORAINE_CO_RETURN_IF_ERROR(CheckWritable());
+  MORAINE_CO_RETURN_IF_ERROR(context_.CheckInTime(call.deadline));
   const auto verdict =
       copy ? rules_.Copy(call.epoch, call.offset, size)
            : rules_.Append({call.epoch, call.offset, size, call.sync, call.committed});
@@ -165,10 +174,11 @@ Task<Result<AppendResult>> OpenReplica::Append(AppendCall call, bool copy) {
   co_return AppendResult{rules_.held(), rules_.synced()};
 }
 
-Task<Result<ReplicaInfo>> OpenReplica::Fence(Epoch epoch) {
-  MORAINE_CO_ASSIGN_OR_RETURN(Semaphore::Units turn, co_await TakeTurn());
-  MORAINE_CO_ASSIGN_OR_RETURN(auto admission, co_await context_.journal->Admit(0));
+Task<Result<ReplicaInfo>> OpenReplica::Fence(Epoch epoch, Instant deadline) {
+  MORAINE_CO_ASSIGN_OR_RETURN(Semaphore::Units turn, co_await TakeTurn(deadline));
+  MORAINE_CO_ASSIGN_OR_RETURN(auto admission, co_await context_.journal->Admit(0, deadline));
   MORAINE_CO_RETURN_IF_ERROR(CheckWritable());
+  MORAINE_CO_RETURN_IF_ERROR(context_.CheckInTime(deadline));
   const auto answer = rules_.Fence(epoch);
   if (!answer.ok()) co_return answer.status();
   // Also when it is known already: the record of the first call may be on its way only.
@@ -178,12 +188,12 @@ Task<Result<ReplicaInfo>> OpenReplica::Fence(Epoch epoch) {
   co_return Info();
 }
 
-Task<Result<ReplicaInfo>> OpenReplica::Hold(Epoch epoch, uint64_t length) {
-  MORAINE_CO_ASSIGN_OR_RETURN(Semaphore::Units turn, co_await TakeTurn());
+Task<Result<ReplicaInfo>> OpenReplica::Hold(Epoch epoch, uint64_t length, Instant deadline) {
+  MORAINE_CO_ASSIGN_OR_RETURN(Semaphore::Units turn, co_await TakeTurn(deadline));
   MORAINE_CO_RETURN_IF_ERROR(rules_.Hold(epoch, length));
   if (!rules_.sealed()) {
-    MORAINE_CO_ASSIGN_OR_RETURN(auto admission,
-                                co_await context_.journal->Admit(limits::kJournalAppendBytesMax));
+    MORAINE_CO_ASSIGN_OR_RETURN(
+        auto admission, co_await context_.journal->Admit(limits::kJournalAppendBytesMax, deadline));
     turn.Release();
     MORAINE_CO_RETURN_IF_ERROR(co_await MakeDurable(rules_.held()));
   }
@@ -210,16 +220,17 @@ Task<Result<std::vector<std::byte>>> OpenReplica::BlockCutBy(uint64_t length) {
   co_return bytes;
 }
 
-Task<Result<ReplicaInfo>> OpenReplica::Seal(Epoch epoch, uint64_t length) {
-  MORAINE_CO_ASSIGN_OR_RETURN(Semaphore::Units turn, co_await TakeTurn());
+Task<Result<ReplicaInfo>> OpenReplica::Seal(Epoch epoch, uint64_t length, Instant deadline) {
+  MORAINE_CO_ASSIGN_OR_RETURN(Semaphore::Units turn, co_await TakeTurn(deadline));
   protocol::AppendReplica after = rules_;
   MORAINE_CO_RETURN_IF_ERROR(after.Seal(epoch, length));
   if (!rules_.sealed()) {
-    MORAINE_CO_ASSIGN_OR_RETURN(auto admission,
-                                co_await context_.journal->Admit(limits::kJournalAppendBytesMax));
+    MORAINE_CO_ASSIGN_OR_RETURN(
+        auto admission, co_await context_.journal->Admit(limits::kJournalAppendBytesMax, deadline));
     MORAINE_CO_RETURN_IF_ERROR(co_await MakeDurable(length));
     MORAINE_CO_ASSIGN_OR_RETURN(seal_block_, co_await BlockCutBy(length));
     MORAINE_CO_RETURN_IF_ERROR(CheckWritable());
+    MORAINE_CO_RETURN_IF_ERROR(context_.CheckInTime(deadline));
     // From here on without waiting: later calls of this chunk see it sealed.
     MORAINE_CO_RETURN_IF_ERROR(rules_.Seal(epoch, length));
     ++cuts_;
@@ -240,6 +251,7 @@ Task<Result<ReplicaInfo>> OpenReplica::Seal(Epoch epoch, uint64_t length) {
 void OpenReplica::MarkDamaged(std::string_view why) {
   if (damaged_) return;
   damaged_ = true;
+  CountDirty();
   LogError("chunk {}: replica is damaged: {}", chunk_.value(), why);
   context_.on_changed(chunk_);
   synced_changed_.NotifyAll();

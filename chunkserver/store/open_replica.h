@@ -58,21 +58,28 @@ class OpenReplica : public std::enable_shared_from_this<OpenReplica> {
   Task<Result<AppendResult>> Append(AppendCall call, bool copy);
   // As Read of Store.
   Task<Result<ReadResult>> Read(uint64_t offset, uint64_t length, uint64_t committed);
-  // The epoch is durable on return. Error kFenced, kSealed.
-  Task<Result<ReplicaInfo>> Fence(Epoch epoch);
+  // The epoch is durable on return. Error kFenced, kSealed. Deadlines as in Store.
+  Task<Result<ReplicaInfo>> Fence(Epoch epoch, Instant deadline);
   // Everything held is durable, at least `length`; kWrongOffset when less is held.
-  Task<Result<ReplicaInfo>> Hold(Epoch epoch, uint64_t length);
+  Task<Result<ReplicaInfo>> Hold(Epoch epoch, uint64_t length, Instant deadline);
   // Sealed durably on return; the file shows it after Finalize.
-  Task<Result<ReplicaInfo>> Seal(Epoch epoch, uint64_t length);
+  Task<Result<ReplicaInfo>> Seal(Epoch epoch, uint64_t length, Instant deadline);
 
   // Background work, each safe to call at any time.
   Task<Status> FlushBehind();  // writes whole blocks, without making them durable
-  Task<Status> Checkpoint();   // restates the replica at the journal's head
+  Task<Status> Checkpoint();   // restates the replica at the journal's head, also a damaged one
   Task<Status> Finalize();     // after a seal: the file is complete, SEALED and durable
   Task<Status> SyncAll();      // before an orderly end
 
   // No call changes anything any more; those that wait for their turn get kUnknownChunk.
-  void Retire() { retired_ = true; }
+  void Retire() {
+    retired_ = true;
+    CountDirty();
+  }
+  void Revive() {  // what was to take its place has failed
+    retired_ = false;
+    CountDirty();
+  }
   // Waits until no write to the file is under way.
   Task<void> Quiesce();
   void MarkDamaged(std::string_view why);
@@ -89,8 +96,9 @@ class OpenReplica : public std::enable_shared_from_this<OpenReplica> {
 
  private:
   Status CheckWritable() const;
-  Task<Result<Semaphore::Units>> TakeTurn();
+  Task<Result<Semaphore::Units>> TakeTurn(Instant deadline);
   void TakeBytes(AppendCall& call);
+  void CountDirty();
   void NoteBlocks(uint64_t from, const AppendCall& call);
   JournalRecord RecordOf(RecordKind kind, uint64_t number) const;
   Task<Status> MakeDurable(uint64_t end);
@@ -100,6 +108,7 @@ class OpenReplica : public std::enable_shared_from_this<OpenReplica> {
   Task<Result<std::vector<std::byte>>> BlockCutBy(uint64_t length);
   Task<Status> WriteSealedFile();
   Task<bool> TryRestate(bool last);
+  Task<Status> RestateDamaged();
   // What a read will show, and where the bytes are: file, then memory, then the sealed block.
   struct ReadPlan {
     uint64_t begin = 0;
@@ -127,8 +136,9 @@ class OpenReplica : public std::enable_shared_from_this<OpenReplica> {
   uint64_t creation_frame_ = 0;
   uint64_t seal_frame_ = 0;
   std::vector<std::byte> seal_block_;
-  uint64_t cuts_ = 0;   // counts seals, for reads that run beside one
-  int file_syncs_ = 0;  // syncs wait for it instead of using the journal
+  uint64_t cuts_ = 0;     // counts seals, for reads that run beside one
+  int file_syncs_ = 0;    // syncs wait for it instead of using the journal
+  uint64_t counted_ = 0;  // of the store's dirty bytes
   bool flushing_behind_ = false;
   bool damaged_ = false;
   bool retired_ = false;

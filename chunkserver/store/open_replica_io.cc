@@ -15,6 +15,10 @@ namespace {
 
 // A STATE record carries at most this much; more is flushed first.
 constexpr uint64_t kCarryBytesMax = 128ULL << 10;
+// All that are written side by side together take at most a quarter of what is kept for them.
+constexpr uint64_t CarryBytesMax(uint64_t region_bytes) {
+  return std::min(kCarryBytesMax, region_bytes / 16 / kRestateWidth);
+}
 constexpr int kRestateAttempts = 3;
 constexpr int kReadAttempts = 3;
 static_assert(kCarryBytesMax + limits::kJournalAppendBytesMax + 2 * kRecordOverheadMax <
@@ -97,28 +101,29 @@ Task<Status> OpenReplica::FlushTo(uint64_t end) {
     MORAINE_CO_RETURN_IF_ERROR(
         context_.NoteWrite(co_await writer_.WriteBlocks(from, pending_.SliceOf(from, to))));
     pending_.DropBefore(to);
-    context_.AddDirty(-static_cast<int64_t>(to - from));
+    CountDirty();
     context_.metrics.flush_bytes.Add(to - from);
-    if (to == group_end) {
-      const uint64_t blocks =
-          std::min(to / limits::kBlockBytes, writer_.blocks());  // a seal may cut
-      MORAINE_CO_RETURN_IF_ERROR(context_.NoteWrite(co_await writer_.WriteChecksums(blocks)));
+    // Once sealed, the checksums are those of the cut: WriteSealedFile writes them, in its time.
+    if (to == group_end && !rules_.sealed()) {
+      MORAINE_CO_RETURN_IF_ERROR(
+          context_.NoteWrite(co_await writer_.WriteChecksums(to / limits::kBlockBytes)));
     }
   }
   co_return Status::Ok();
 }
 
-// Blocks below `end` and their checksums are durable on return.
+// Blocks below `end` and their checksums are durable on return, unless a seal came meanwhile.
 Task<Status> OpenReplica::WriteAndFlush(uint64_t end) {
   MORAINE_CO_RETURN_IF_ERROR(co_await FlushTo(end));
   {
     std::optional<AsyncMutex::Lock> lock = co_await flush_.Acquire();
+    if (rules_.sealed()) co_return Status::Ok();
     const uint64_t blocks = std::min(end / limits::kBlockBytes, writer_.blocks());
     MORAINE_CO_RETURN_IF_ERROR(context_.NoteWrite(co_await writer_.WriteChecksums(blocks)));
   }
   const Status status = context_.NoteWrite(co_await writer_.Flush());
   // What the failed flush covered may be gone from the page cache; only a restart can tell.
-  if (!status.ok() && status.code() != Code::kNoSpace) MarkDamaged("a flush of its file failed");
+  if (LosesBytes(status)) MarkDamaged("a flush of its file failed");
   co_return status;
 }
 
@@ -149,7 +154,8 @@ Task<bool> OpenReplica::TryRestate(bool last) {
   bool done = !status.ok() || !CheckWritable().ok() || rules_.sealed();
   if (!done) {
     const uint64_t carry = journal_end_ > file_end ? journal_end_ - file_end : 0;
-    if (!last && carry > 0 && carry <= kCarryBytesMax && pending_.begin() <= file_end) {
+    if (!last && carry > 0 && carry <= CarryBytesMax(context_.journal->region_bytes()) &&
+        pending_.begin() <= file_end) {
       tail.resize(carry);
       pending_.CopyOut(file_end, tail);
     }
@@ -176,8 +182,18 @@ Task<bool> OpenReplica::TryRestate(bool last) {
   co_return done;
 }
 
+// Its bytes count no more; what must not hold the journal's tail back is only that it is here.
+Task<Status> OpenReplica::RestateDamaged() {
+  MORAINE_CO_RETURN_IF_ERROR(context_.CheckWritable());
+  const uint64_t frame = context_.journal->Enqueue(RecordOf(RecordKind::kDamaged, 0));
+  const Status status = context_.NoteWrite(co_await context_.journal->Committed(frame));
+  if (status.ok()) need_.Set(frame);
+  co_return status;
+}
+
 Task<Status> OpenReplica::Checkpoint() {
   std::optional<AsyncMutex::Lock> lock = co_await file_.Acquire();
+  if (damaged_ && !retired_) co_return co_await RestateDamaged();
   MORAINE_CO_RETURN_IF_ERROR(CheckWritable());
   if (rules_.sealed()) co_return Status::Ok();  // Finalize is the way to let go of the journal
   for (int attempt = 1; attempt <= kRestateAttempts; ++attempt) {
@@ -193,14 +209,12 @@ Task<Status> OpenReplica::WriteSealedFile() {
   const uint64_t full = BlockFloor(length);
   {
     std::optional<AsyncMutex::Lock> lock = co_await flush_.Acquire();
-    const uint64_t before = pending_.end() - pending_.begin();
     if (pending_.begin() <= full) {
       pending_.CutAt(full);
     } else {
       pending_ = PendingBytes(full);
     }
-    context_.AddDirty(static_cast<int64_t>(pending_.end() - pending_.begin()) -
-                      static_cast<int64_t>(before));
+    CountDirty();
   }
   MORAINE_CO_RETURN_IF_ERROR(co_await FlushTo(full));
   if (!seal_block_.empty()) {
@@ -225,10 +239,16 @@ Task<Status> OpenReplica::WriteSealedFile() {
 Task<Status> OpenReplica::Finalize() {
   std::optional<AsyncMutex::Lock> lock = co_await file_.Acquire();
   if (finalized_ || !rules_.sealed()) co_return Status::Ok();
+  // A file that shows a cut which the journal then does not know would pass for damage.
+  if (seal_frame_ != 0) {
+    MORAINE_CO_RETURN_IF_ERROR(
+        context_.NoteWrite(co_await context_.journal->Committed(seal_frame_)));
+  }
   MORAINE_CO_RETURN_IF_ERROR(CheckWritable());
   const Status status = context_.NoteWrite(co_await WriteSealedFile());
   if (!status.ok()) {
-    if (status.code() != Code::kNoSpace) MarkDamaged("its file could not be completed");
+    // Not when the disk went into quarantine for another's error meanwhile.
+    if (LosesBytes(status)) MarkDamaged("its file could not be completed");
     co_return status;
   }
   if (retired_) co_return CheckWritable();

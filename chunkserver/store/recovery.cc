@@ -18,7 +18,7 @@ struct Verified {
   std::vector<uint64_t> checksums;
 };
 
-// Verifies blocks [0, limit) until the first that does not match or is not there.
+// Verifies blocks [0, limit) until the first that does not match, cannot be read or is not there.
 Task<Result<Verified>> VerifyBlocks(File& file, uint64_t file_bytes, uint64_t limit) {
   Verified verified;
   Buffer page = Buffer::Allocate(kPageBytes);
@@ -28,9 +28,10 @@ Task<Result<Verified>> VerifyBlocks(File& file, uint64_t file_bytes, uint64_t li
     const uint64_t group_begin = FileOffsetOf(group * kGroupBytes);
     if (verified.end % kGroupBytes == 0) {
       if (file_bytes < group_begin) break;
-      MORAINE_CO_ASSIGN_OR_RETURN(const size_t size,
-                                  co_await file.ReadAt(ChecksumPageOffset(group), page.bytes()));
-      if (size < kPageBytes) break;
+      const auto size = co_await file.ReadAt(ChecksumPageOffset(group), page.bytes());
+      if (size.code() == Code::kIo) break;
+      if (!size.ok()) co_return size.status();
+      if (*size < kPageBytes) break;
     }
     const uint64_t at = FileOffsetOf(verified.end);
     const uint64_t group_left = kGroupBytes - verified.end % kGroupBytes;
@@ -38,9 +39,10 @@ Task<Result<Verified>> VerifyBlocks(File& file, uint64_t file_bytes, uint64_t li
     const uint64_t want =
         BlockFloor(std::min({kVerifyBytes, group_left, there, limit - verified.end}));
     if (want == 0) break;
-    MORAINE_CO_ASSIGN_OR_RETURN(const size_t size,
-                                co_await file.ReadAt(at, data.bytes().first(want)));
-    for (uint64_t done = 0; done + limits::kBlockBytes <= size; done += limits::kBlockBytes) {
+    const auto size = co_await file.ReadAt(at, data.bytes().first(want));
+    if (size.code() == Code::kIo) break;
+    if (!size.ok()) co_return size.status();
+    for (uint64_t done = 0; done + limits::kBlockBytes <= *size; done += limits::kBlockBytes) {
       const uint64_t index = verified.end / limits::kBlockBytes % kGroupBlocks;
       const uint64_t checksum = LoadLittle64(page.data() + index * sizeof(uint64_t));
       if (BlockChecksum(data.bytes().subspan(done, limits::kBlockBytes)) != checksum)
@@ -48,9 +50,37 @@ Task<Result<Verified>> VerifyBlocks(File& file, uint64_t file_bytes, uint64_t li
       verified.checksums.push_back(checksum);
       verified.end += limits::kBlockBytes;
     }
-    if (size < want) break;
+    if (*size < want) break;
   }
   co_return verified;
+}
+
+// Writes blocks [begin, end) once more, as they are. They are in the file, but no STATE record
+// vouches for them: a flush that failed in an earlier life may have left them in the page cache
+// alone, where no flush of ours would find anything to write. Returns how far it came; what is
+// behind cannot be believed.
+Task<uint64_t> WriteBlocksAgain(StoreContext& context, File& file, const ChunkHeader& header,
+                                uint64_t begin, uint64_t end,
+                                const std::vector<uint64_t>& checksums) {
+  Buffer page = Buffer::Allocate(kPageBytes);
+  EncodeChunkHeader(header, page.bytes());
+  const ConstBytes first = page.bytes();
+  Status status = context.NoteWrite(co_await file.WriteAt(0, std::span(&first, 1)));
+  Buffer data = Buffer::Allocate(kVerifyBytes);
+  while (status.ok() && begin < end) {
+    const uint64_t group_left = kGroupBytes - begin % kGroupBytes;
+    const MutableBytes bytes =
+        data.bytes().first(std::min({kVerifyBytes, group_left, end - begin}));
+    const auto size = co_await file.ReadAt(FileOffsetOf(begin), bytes);
+    if (!size.ok() || *size < bytes.size()) break;
+    const std::span expected = std::span(checksums).subspan(begin / limits::kBlockBytes,
+                                                            bytes.size() / limits::kBlockBytes);
+    if (!CheckPieces(begin, bytes, expected).ok()) break;
+    const ConstBytes piece = bytes;
+    status = context.NoteWrite(co_await file.WriteAt(FileOffsetOf(begin), std::span(&piece, 1)));
+    if (status.ok()) begin += bytes.size();
+  }
+  co_return begin;
 }
 
 }  // namespace
@@ -62,7 +92,7 @@ void JournalReplay::Apply(uint64_t sequence, const DecodedRecord& record) {
   if (replica.done) return;
   switch (record.kind) {
     case RecordKind::kState:
-      if (replica.deleted || replica.sealed) return;
+      if (replica.deleted || replica.sealed || replica.damaged) return;
       replica.has_state = true;
       replica.epoch = std::max(replica.epoch, record.epoch);
       replica.origin = record.origin;
@@ -71,8 +101,17 @@ void JournalReplay::Apply(uint64_t sequence, const DecodedRecord& record) {
       replica.gap = false;
       replica.first_frame = replica.state_frame = sequence;
       return;
+    case RecordKind::kDamaged:
+      if (replica.deleted) return;
+      replica.has_state = replica.damaged = true;
+      replica.epoch = std::max(replica.epoch, record.epoch);
+      replica.origin = record.origin;
+      replica.file_length = 0;
+      replica.bytes.clear();
+      replica.first_frame = replica.state_frame = sequence;
+      return;
     case RecordKind::kAppend: {
-      if (!replica.has_state || replica.sealed) return;
+      if (!replica.has_state || replica.sealed || replica.damaged) return;
       if (record.number > replica.end()) {
         replica.gap = true;
         return;
@@ -120,7 +159,11 @@ std::map<ChunkId, ReplayedReplica> JournalReplay::Take() {
     for (auto& [incarnation, replica] : incarnations) {
       if (replica.done || !(replica.has_state || replica.deleted || replica.tombstone)) continue;
       const auto [at, fresh] = alive.try_emplace(chunk);
-      if (fresh || at->second.first_frame < replica.first_frame) at->second = std::move(replica);
+      // A replica that was made in a tombstone's place may stand in one frame with it.
+      const auto age = [](const ReplayedReplica& r) {
+        return std::pair(r.first_frame, r.has_state);
+      };
+      if (fresh || age(at->second) < age(replica)) at->second = std::move(replica);
     }
   }
   replicas_.clear();
@@ -147,7 +190,9 @@ Task<Result<std::vector<ChunkId>>> ListChunkFiles(StoreContext& context) {
   co_return chunks;
 }
 
-Task<Result<FoundFile>> InspectChunkFile(StoreContext& context, ChunkId chunk) {
+namespace {
+
+Task<Result<FoundFile>> ReadChunkFile(StoreContext& context, ChunkId chunk) {
   FoundFile found;
   auto file = co_await context.loop.disk().Open(context.PathOf(ChunkPath(chunk)), {});
   if (!file.ok()) co_return file.status();
@@ -162,6 +207,17 @@ Task<Result<FoundFile>> InspectChunkFile(StoreContext& context, ChunkId chunk) {
                                                          found.header.chunk.value()));
   }
   co_return found;
+}
+
+}  // namespace
+
+Task<Result<FoundFile>> InspectChunkFile(StoreContext& context, ChunkId chunk) {
+  Result<FoundFile> found = co_await ReadChunkFile(context, chunk);
+  if (found.code() != Code::kIo) co_return found;
+  // Damage of this replica; the others are good.
+  FoundFile unreadable;
+  unreadable.status = found.status();
+  co_return unreadable;
 }
 
 Task<Result<OpenReplica::Found>> RecoverReplica(StoreContext& context, ReplayedReplica replayed,
@@ -182,8 +238,13 @@ Task<Result<OpenReplica::Found>> RecoverReplica(StoreContext& context, ReplayedR
     handle = std::move(*opened);
     MORAINE_CO_ASSIGN_OR_RETURN(verified, co_await VerifyBlocks(*handle, file->bytes, whole));
   }
+  if (handle != nullptr && !replayed.damaged && (required == 0 || verified.end > required)) {
+    verified.end = co_await WriteBlocksAgain(context, *handle, file->header, required, verified.end,
+                                             verified.checksums);
+    verified.checksums.resize(verified.end / limits::kBlockBytes);
+  }
   const bool complete = !sealed || std::max(verified.end, replayed.end()) >= whole;
-  const bool damaged = verified.end < required || replayed.gap || !complete;
+  const bool damaged = replayed.damaged || replayed.gap || verified.end < required || !complete;
   OpenReplica::Found found(
       protocol::AppendReplica::Reopened(replayed.chunk, replayed.epoch, verified.end, seal));
   found.damaged = damaged;

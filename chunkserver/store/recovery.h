@@ -26,6 +26,7 @@ struct ReplayedReplica {
   bool deleted = false;
   bool tombstone = false;
   bool done = false;
+  bool damaged = false;      // it was already, before the restart
   bool gap = false;          // bytes are missing between two records
   uint64_t first_frame = 0;  // the oldest one it needs
   uint64_t state_frame = 0;  // of its last STATE or TOMBSTONE
@@ -37,7 +38,7 @@ class JournalReplay {
  public:
   void Visit(uint64_t sequence, const std::vector<DecodedRecord>& records);
   // What is alive, by chunk: neither done nor without a state. At most one incarnation per chunk
-  // (of several, which only a damaged journal can show, the youngest).
+  // (of several the youngest: a tombstone whose place was taken, or a damaged journal).
   std::map<ChunkId, ReplayedReplica> Take();
 
  private:
@@ -47,7 +48,7 @@ class JournalReplay {
 
 // One file of chunks/ as found.
 struct FoundFile {
-  Status status;  // not ok: the header cannot be used
+  Status status;  // not ok: the header cannot be used, or cannot be read
   ChunkHeader header;
   uint64_t bytes = 0;
 };
@@ -58,7 +59,8 @@ Task<Result<FoundFile>> InspectChunkFile(StoreContext& context, ChunkId chunk);
 Task<Result<std::vector<ChunkId>>> ListChunkFiles(StoreContext& context);
 
 // Reads and verifies the file of a replica that the journal knows, and joins both. `file` is null
-// when there is none of this incarnation. Errors: kIo.
+// when there is none of this incarnation. A block that cannot be read is one that does not verify.
+// Errors: kIo (the file cannot be opened), kOverloaded.
 Task<Result<OpenReplica::Found>> RecoverReplica(StoreContext& context, ReplayedReplica replayed,
                                                 const FoundFile* file);
 

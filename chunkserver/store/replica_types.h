@@ -7,6 +7,7 @@
 
 #include "base/buffer.h"
 #include "base/ids.h"
+#include "base/loop/time.h"
 #include "chunkserver/store/chunk_file.h"
 
 namespace moraine::chunkserver {
@@ -33,6 +34,7 @@ struct AppendCall {
   bool sync = false;
   uint64_t committed = 0;
   std::optional<ReplicaOrigin> create;
+  Instant deadline = kNever;  // as for the calls of Store
 };
 
 struct AppendResult {

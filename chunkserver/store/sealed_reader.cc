@@ -100,6 +100,9 @@ Task<Status> SealedReader::Verify(SealedReplica replica, uint64_t offset, uint64
   options.direct = true;
   auto opened =
       co_await context_.loop.disk().Open(context_.PathOf(ChunkPath(replica.chunk)), options);
+  if (!opened.ok() && opened.code() == Code::kNotFound) {
+    co_return Status(Code::kCorruption, "the chunk's file is missing");
+  }
   if (!opened.ok()) co_return opened.status();
   std::shared_ptr<File> file = std::move(*opened);
   // Its own look at the checksum page too, not the cache's.

@@ -57,6 +57,11 @@ Status Store::CheckRoomForReplica() const {
                                         FormatBytes(space_.free_bytes),
                                         FormatBytes(context_->options.reserve_bytes))};
   }
+  return CheckRoomInJournal();
+}
+
+// Room to restate one more.
+Status Store::CheckRoomInJournal() const {
   const uint64_t open_max =
       context_->journal->region_bytes() / kJournalShareForRestating / kJournalBytesPerReplica;
   if (open_count_ + tombstones_.size() >= open_max) {
@@ -66,28 +71,17 @@ Status Store::CheckRoomForReplica() const {
   return Status::Ok();
 }
 
-Task<Status> Store::WaitForChange(ChunkId chunk) {
+Task<Status> Store::WaitForChange(ChunkId chunk, Instant deadline) {
   while (changing_.contains(chunk)) {
     MORAINE_CO_RETURN_IF_ERROR(context_->CheckWritable());
-    co_await changed_over_.Wait();
+    const bool woken = co_await changed_over_.Wait(deadline);
+    if (!woken) co_return TooLate();
   }
   co_return Status::Ok();
 }
 
-Task<Result<std::shared_ptr<OpenReplica>>> Store::FindOrCreate(const AppendCall& call) {
-  if (changing_.contains(call.chunk)) {
-    MORAINE_CO_RETURN_IF_ERROR(co_await WaitForChange(call.chunk));
-  }
-  auto found = FindOpen(call.chunk);
-  if (found.ok() || found.code() != Code::kUnknownChunk) co_return found;
-  if (tombstones_.contains(call.chunk)) {
-    co_return Status(Code::kFenced, fmt::format("chunk {} was fenced here before it was made",
-                                                call.chunk.value()));
-  }
-  // Only a chunk's first bytes make a replica.
-  if (!call.create || call.offset != 0) co_return found;
-  MORAINE_CO_RETURN_IF_ERROR(context_->CheckWritable());
-  MORAINE_CO_RETURN_IF_ERROR(CheckRoomForReplica());
+// Makes a replica, in the place of a tombstone if there is one.
+std::shared_ptr<OpenReplica> Store::Create(const AppendCall& call) {
   ChunkHeader header;
   header.cluster = superblock_.cluster;
   header.chunk = call.chunk;
@@ -96,11 +90,38 @@ Task<Result<std::shared_ptr<OpenReplica>>> Store::FindOrCreate(const AppendCall&
   header.origin = *call.create;
   auto replica = std::make_shared<OpenReplica>(*context_, std::move(header));
   replica->QueueCreation();
+  const auto stone = tombstones_.find(call.chunk);
+  if (stone != tombstones_.end()) {
+    // After the creation: at every moment one of both keeps late writers out.
+    context_->journal->Enqueue(
+        {RecordKind::kDone, call.chunk, stone->second.incarnation, call.epoch, 0, {}});
+    tombstones_.erase(stone);
+  }
   index_[call.chunk].open = replica;
   gone_.erase(call.chunk);
   ++open_count_;
   UpdateGauges();
-  co_return replica;
+  return replica;
+}
+
+Task<Result<std::shared_ptr<OpenReplica>>> Store::FindOrCreate(const AppendCall& call, bool copy) {
+  if (changing_.contains(call.chunk)) {
+    MORAINE_CO_RETURN_IF_ERROR(co_await WaitForChange(call.chunk, call.deadline));
+  }
+  auto found = FindOpen(call.chunk);
+  if (found.ok() || found.code() != Code::kUnknownChunk) co_return found;
+  const auto stone = tombstones_.find(call.chunk);
+  // Recovery, which left the tombstone, may still bring the chunk here.
+  if (stone != tombstones_.end() && (!copy || call.epoch < stone->second.epoch)) {
+    co_return Status(Code::kFenced, fmt::format("chunk {} was fenced here before it was made",
+                                                call.chunk.value()));
+  }
+  // Only a chunk's first bytes make a replica.
+  if (!call.create || call.offset != 0) co_return found;
+  MORAINE_CO_RETURN_IF_ERROR(context_->CheckWritable());
+  MORAINE_CO_RETURN_IF_ERROR(CheckRoomForReplica());
+  MORAINE_CO_RETURN_IF_ERROR(context_->CheckInTime(call.deadline));
+  co_return Create(call);
 }
 
 Task<Result<AppendResult>> Store::AppendTo(AppendCall call, bool copy) {
@@ -112,15 +133,33 @@ Task<Result<AppendResult>> Store::AppendTo(AppendCall call, bool copy) {
   }
   const Instant begin = loop_.Now();
   const bool sync = call.sync;
-  auto replica = co_await FindOrCreate(call);
+  auto replica = co_await FindOrCreate(call, copy);
   if (!replica.ok()) {
-    // A resend to a replica that is sealed by now: what it has is told by Stat.
-    co_return replica.status();
+    const auto sealed = index_.find(call.chunk);
+    if (replica.code() != Code::kSealed || sealed->second.sealed.damaged) {
+      co_return replica.status();
+    }
+    co_return AppendToSealed(call, sealed->second.sealed, copy);
   }
   auto result = co_await (*replica)->Append(std::move(call), copy);
   (sync ? context_->metrics.sync_time : context_->metrics.append_time)
       .RecordTime(loop_.Now() - begin);
   co_return result;
+}
+
+// Nothing is added; but a resend of what it has is acknowledged, so that a sync which waits in a
+// closed chunk can end (protocol/APPEND.md section 4).
+Result<AppendResult> Store::AppendToSealed(const AppendCall& call, const SealedReplica& sealed,
+                                           bool copy) const {
+  MORAINE_RETURN_IF_ERROR(CheckPieces(call.offset, call.bytes.bytes(), call.checksums));
+  auto rules =
+      protocol::AppendReplica::Reopened(sealed.chunk, sealed.epoch, sealed.length, sealed.length);
+  const uint64_t size = call.bytes.size();
+  const auto verdict =
+      copy ? rules.Copy(call.epoch, call.offset, size)
+           : rules.Append({call.epoch, call.offset, size, call.sync, call.committed});
+  if (!verdict.ok()) return verdict.status();
+  return AppendResult{rules.held(), rules.synced()};
 }
 
 Task<Result<AppendResult>> Store::Append(AppendCall call) {
@@ -174,6 +213,7 @@ Task<Result<ReplicaInfo>> Store::FenceUnknown(ChunkId chunk, Epoch epoch) {
   MORAINE_CO_RETURN_IF_ERROR(context_->CheckWritable());
   auto found = tombstones_.find(chunk);
   if (found == tombstones_.end()) {
+    MORAINE_CO_RETURN_IF_ERROR(CheckRoomInJournal());
     found = tombstones_
                 .emplace(std::piecewise_construct, std::forward_as_tuple(chunk),
                          std::forward_as_tuple(context_->needs, loop_.random().Next(), epoch))
@@ -190,35 +230,42 @@ Task<Result<ReplicaInfo>> Store::FenceUnknown(ChunkId chunk, Epoch epoch) {
   co_return Unknown(chunk);
 }
 
-Task<Result<ReplicaInfo>> Store::Fence(ChunkId chunk, Epoch epoch) {
+Task<Result<ReplicaInfo>> Store::Fence(ChunkId chunk, Epoch epoch, Instant deadline) {
   const auto pass = calls_.Enter();
   if (!pass) co_return Closing();
-  MORAINE_CO_RETURN_IF_ERROR(co_await WaitForChange(chunk));
-  auto replica = FindOpen(chunk);
-  if (replica.ok()) co_return co_await (*replica)->Fence(epoch);
-  if (replica.code() != Code::kUnknownChunk) co_return replica.status();
-  MORAINE_CO_RETURN_IF_ERROR(context_->CheckWritable());
-  auto admission = co_await context_->journal->Admit(0);
-  if (!admission.ok()) co_return context_->NoteWrite(admission.status());
-  // It may have been made while this waited.
-  replica = FindOpen(chunk);
-  if (replica.ok()) co_return co_await (*replica)->Fence(epoch);
-  if (replica.code() != Code::kUnknownChunk) co_return replica.status();
-  co_return co_await FenceUnknown(chunk, epoch);
+  std::optional<Journal::Admission> admission;
+  while (true) {
+    MORAINE_CO_RETURN_IF_ERROR(co_await WaitForChange(chunk, deadline));
+    // It may have been made while this waited for room.
+    auto replica = FindOpen(chunk);
+    if (replica.ok()) {
+      admission.reset();
+      co_return co_await (*replica)->Fence(epoch, deadline);
+    }
+    if (replica.code() != Code::kUnknownChunk) co_return replica.status();
+    MORAINE_CO_RETURN_IF_ERROR(context_->CheckWritable());
+    MORAINE_CO_RETURN_IF_ERROR(context_->CheckInTime(deadline));
+    if (admission) co_return co_await FenceUnknown(chunk, epoch);
+    auto admitted = co_await context_->journal->Admit(0, deadline);
+    if (!admitted.ok()) co_return context_->NoteWrite(admitted.status());
+    admission.emplace(std::move(*admitted));
+  }
 }
 
-Task<Result<ReplicaInfo>> Store::Hold(ChunkId chunk, Epoch epoch, uint64_t length) {
+Task<Result<ReplicaInfo>> Store::Hold(ChunkId chunk, Epoch epoch, uint64_t length,
+                                      Instant deadline) {
   const auto pass = calls_.Enter();
   if (!pass) co_return Closing();
   auto replica = FindOpen(chunk);
-  if (replica.ok()) co_return co_await (*replica)->Hold(epoch, length);
+  if (replica.ok()) co_return co_await (*replica)->Hold(epoch, length, deadline);
   if (replica.code() != Code::kSealed) co_return replica.status();
   const SealedReplica& sealed = index_.at(chunk).sealed;
   if (sealed.length != length || sealed.damaged) co_return replica.status();
   co_return sealed.Info();
 }
 
-Task<Result<ReplicaInfo>> Store::Seal(ChunkId chunk, Epoch epoch, uint64_t length) {
+Task<Result<ReplicaInfo>> Store::Seal(ChunkId chunk, Epoch epoch, uint64_t length,
+                                      Instant deadline) {
   const auto pass = calls_.Enter();
   if (!pass) co_return Closing();
   auto replica = FindOpen(chunk);
@@ -228,7 +275,7 @@ Task<Result<ReplicaInfo>> Store::Seal(ChunkId chunk, Epoch epoch, uint64_t lengt
     if (sealed.length != length) co_return replica.status();
     co_return sealed.Info();
   }
-  auto info = co_await (*replica)->Seal(epoch, length);
+  auto info = co_await (*replica)->Seal(epoch, length, deadline);
   if (info.ok()) {
     NoteChanged(chunk);
     SpawnFinalize(*replica);
@@ -274,14 +321,22 @@ void Store::Erase(ChunkId chunk) {
   UpdateGauges();
 }
 
-Task<Status> Store::Delete(ChunkId chunk, Epoch epoch) {
+Task<Status> Store::Delete(ChunkId chunk, Epoch epoch, Instant deadline) {
   const auto pass = calls_.Enter();
   if (!pass) co_return Closing();
-  MORAINE_CO_RETURN_IF_ERROR(co_await WaitForChange(chunk));
+  MORAINE_CO_RETURN_IF_ERROR(co_await WaitForChange(chunk, deadline));
   MORAINE_CO_RETURN_IF_ERROR(context_->CheckWritable());
-  auto admission = co_await context_->journal->Admit(0);
-  if (!admission.ok()) co_return context_->NoteWrite(admission.status());
-  MORAINE_CO_RETURN_IF_ERROR(context_->CheckWritable());
+  // What the journal knows anyway frees room there by going: it never waits for room.
+  Journal::Admission admission;
+  if (!tombstones_.contains(chunk) && FindOpen(chunk).code() == Code::kSealed) {
+    auto admitted = co_await context_->journal->Admit(0, deadline);
+    if (!admitted.ok()) co_return context_->NoteWrite(admitted.status());
+    admission = std::move(*admitted);
+    // Another deletion, or a copy, may have begun while this waited for room.
+    MORAINE_CO_RETURN_IF_ERROR(co_await WaitForChange(chunk, deadline));
+    MORAINE_CO_RETURN_IF_ERROR(context_->CheckWritable());
+  }
+  MORAINE_CO_RETURN_IF_ERROR(context_->CheckInTime(deadline));
   const auto stone = tombstones_.find(chunk);
   const auto found = index_.find(chunk);
   if (found == index_.end() && stone == tombstones_.end()) co_return Status::Ok();
@@ -290,20 +345,24 @@ Task<Status> Store::Delete(ChunkId chunk, Epoch epoch) {
     co_return Status(Code::kFenced, fmt::format("the replica of chunk {} is of epoch {}",
                                                 chunk.value(), known.value()));
   }
-  uint64_t frame = 0;
   if (found != index_.end()) {
     const uint64_t incarnation = found->second.incarnation();
-    frame = context_->journal->Enqueue({RecordKind::kDelete, chunk, incarnation, epoch, 0, {}});
+    const uint64_t frame =
+        context_->journal->Enqueue({RecordKind::kDelete, chunk, incarnation, epoch, 0, {}});
     const std::shared_ptr<OpenReplica> open = found->second.open;
     Erase(chunk);
     NoteGone(chunk);
     SpawnDiscard(chunk, incarnation, open, ChunkPath(chunk), frame);
-  } else {
-    frame = context_->journal->Enqueue(
-        {RecordKind::kDone, chunk, stone->second.incarnation, epoch, 0, {}});
-    tombstones_.erase(stone);
+    co_return context_->NoteWrite(co_await context_->journal->Committed(frame));
   }
-  co_return context_->NoteWrite(co_await context_->journal->Committed(frame));
+  const uint64_t frame = context_->journal->Enqueue(
+      {RecordKind::kDone, chunk, stone->second.incarnation, epoch, 0, {}});
+  tombstones_.erase(stone);
+  changing_.insert(chunk);  // a second deletion must not answer before this is durable
+  const Status status = context_->NoteWrite(co_await context_->journal->Committed(frame));
+  changing_.erase(chunk);
+  changed_over_.NotifyAll();
+  co_return status;
 }
 
 void Store::SpawnDiscard(ChunkId chunk, uint64_t incarnation, std::shared_ptr<OpenReplica> open,
@@ -322,24 +381,36 @@ Task<void> Store::Discard(ChunkId chunk, uint64_t incarnation, std::shared_ptr<O
                           uint64_t frame) {
   if (open != nullptr) co_await open->Quiesce();
   // Not before the record is durable: a restart would otherwise miss a file it still believes in.
-  Status status = co_await context_->journal->Committed(frame);
-  if (status.ok()) {
+  Status status = context_->NoteWrite(co_await context_->journal->Committed(frame));
+  while (status.ok()) {
     const std::string name = fmt::format("trash/{:016x}.{:016x}", chunk.value(), incarnation);
-    status = co_await loop_.disk().Rename(context_->PathOf(path), context_->PathOf(name));
-    if (status.code() == Code::kNotFound) {
-      status = Status::Ok();  // it never had a file
-    } else if (status.ok()) {
-      trash_[name] = loop_.After(context_->options.trash_grace);
-      status = co_await loop_.disk().SyncDirectory(context_->PathOf(ChunkDirectory(chunk)));
+    status = context_->NoteWrite(co_await MoveToTrash(path, name));
+    if (status.ok()) {
+      context_->journal->Enqueue({RecordKind::kDone, chunk, incarnation, Epoch(), 0, {}});
+      need->Clear();
+      changing_.erase(chunk);
+      break;
     }
+    if (!context_->CheckWritable().ok()) break;
+    MORAINE_LOG_SOMETIMES(LogLevel::kWarning, "chunk {}: its file cannot be thrown away yet: {}",
+                          chunk.value(), status.ToString());
+    const bool closing = co_await closing_.Wait(loop_.After(context_->options.retry_delay));
+    if (!closing) status = Status::Ok();
   }
-  // Failed (and so in quarantine): the DELETE record stays, and a restart moves the file.
-  if (context_->NoteWrite(status).ok()) {
-    context_->journal->Enqueue({RecordKind::kDone, chunk, incarnation, Epoch(), 0, {}});
-    need->Clear();
-  }
-  changing_.erase(chunk);
+  // While the file has its name, the DELETE record must stay (a restart moves the file then), and
+  // nothing may take the file's place.
+  if (need->sequence() != 0) undiscarded_.push_back(std::move(need));
   changed_over_.NotifyAll();
+}
+
+Task<Status> Store::MoveToTrash(std::string path, std::string name) {
+  const Status status =
+      co_await loop_.disk().Rename(context_->PathOf(path), context_->PathOf(name));
+  // Not found: it never had a file, or an earlier attempt came as far as here.
+  if (!status.ok() && status.code() != Code::kNotFound) co_return status;
+  if (status.ok()) trash_[name] = loop_.After(context_->options.trash_grace);
+  co_return OutcomeOfSync(
+      co_await loop_.disk().SyncDirectory(context_->PathOf(path.substr(0, path.rfind('/')))));
 }
 
 void Store::UpdateGauges() {

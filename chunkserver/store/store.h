@@ -6,8 +6,9 @@
 //
 // Owns everything below DIR. What a call promises is durable when it returns, as said at each.
 // Every call may also fail with kQuarantined (the disk has failed; reads go on), kCanceled
-// (closing) and kIo. Confined to one loop. Life: Open, calls, Close; a killed process just drops
-// it.
+// (closing) and kIo. A `deadline` ends the wait for a turn, for room and for a file that is being
+// replaced: kOverloaded, and nothing was done. Behind it nothing is begun, and nothing given up.
+// Confined to one loop. Life: Open, calls, Close; a killed process just drops it.
 #pragma once
 
 #include <map>
@@ -36,7 +37,8 @@ class Store {
   // is not known is created if the call says from what. Errors: protocol::AppendReplica::Append;
   // kCorruption (the bytes do not match), kUnknownChunk, kNoSpace, kOverloaded.
   Task<Result<AppendResult>> Append(AppendCall call);
-  // The same on the word of recovery, for bytes copied from another replica.
+  // The same on the word of recovery, for bytes copied from another replica. Also takes the place
+  // of a tombstone of the same or an older epoch.
   Task<Result<AppendResult>> AppendCopied(AppendCall call);
   // Whole blocks around [offset, offset + length), cut at what is visible: the sealed length, or of
   // an open chunk what the writer told or `committed` says. Errors: kUnknownChunk, kNotCommitted,
@@ -45,15 +47,17 @@ class Store {
                                 uint64_t committed);
   Result<ReplicaInfo> Stat(ChunkId chunk) const;
   // Learns the epoch, durably. kUnknownChunk: there is no such replica, and from now on, durably,
-  // no append below this epoch can make one.
-  Task<Result<ReplicaInfo>> Fence(ChunkId chunk, Epoch epoch);
+  // no append of a writer can make one, only AppendCopied or Install at this epoch or above.
+  Task<Result<ReplicaInfo>> Fence(ChunkId chunk, Epoch epoch, Instant deadline = kNever);
   // Everything held is durable and at least `length`; else kWrongOffset (copy first).
-  Task<Result<ReplicaInfo>> Hold(ChunkId chunk, Epoch epoch, uint64_t length);
+  Task<Result<ReplicaInfo>> Hold(ChunkId chunk, Epoch epoch, uint64_t length,
+                                 Instant deadline = kNever);
   // SEALED at `length`, durably. kWrongOffset: holds less, copy first. May be repeated.
-  Task<Result<ReplicaInfo>> Seal(ChunkId chunk, Epoch epoch, uint64_t length);
+  Task<Result<ReplicaInfo>> Seal(ChunkId chunk, Epoch epoch, uint64_t length,
+                                 Instant deadline = kNever);
   // Durably forgotten; the file goes to the trash. kFenced: the replica knows a higher epoch. Ok
   // when there is nothing.
-  Task<Status> Delete(ChunkId chunk, Epoch epoch);
+  Task<Status> Delete(ChunkId chunk, Epoch epoch, Instant deadline = kNever);
 
   // A new sealed replica, made from bytes of others. Nothing is visible before Install.
   Task<Result<std::unique_ptr<IncomingReplica>>> BeginCopy(ChunkId chunk, Epoch epoch,
@@ -122,10 +126,14 @@ class Store {
   // store.cc
   Task<Result<AppendResult>> AppendTo(AppendCall call, bool copy);
   Result<std::shared_ptr<OpenReplica>> FindOpen(ChunkId chunk) const;
-  Task<Result<std::shared_ptr<OpenReplica>>> FindOrCreate(const AppendCall& call);
+  Task<Result<std::shared_ptr<OpenReplica>>> FindOrCreate(const AppendCall& call, bool copy);
+  std::shared_ptr<OpenReplica> Create(const AppendCall& call);
+  Result<AppendResult> AppendToSealed(const AppendCall& call, const SealedReplica& sealed,
+                                      bool copy) const;
   Status CheckRoomForReplica() const;
+  Status CheckRoomInJournal() const;
   Task<Result<ReplicaInfo>> FenceUnknown(ChunkId chunk, Epoch epoch);
-  Task<Status> WaitForChange(ChunkId chunk);
+  Task<Status> WaitForChange(ChunkId chunk, Instant deadline = kNever);
   void Erase(ChunkId chunk);
   void SpawnFinalize(std::shared_ptr<OpenReplica> replica);
   Task<Status> FinalizeAndIndex(std::shared_ptr<OpenReplica> replica);
@@ -133,6 +141,7 @@ class Store {
                     std::string path, uint64_t frame);
   Task<void> Discard(ChunkId chunk, uint64_t incarnation, std::shared_ptr<OpenReplica> open,
                      std::string path, std::shared_ptr<JournalNeeds::Need> need, uint64_t frame);
+  Task<Status> MoveToTrash(std::string path, std::string name);
   Task<Status> InstallFile(IncomingReplica& incoming);
   Status CheckReplaceable(ChunkId chunk, Epoch epoch, uint64_t length) const;  // store_copy.cc
   void Replace(const ChunkHeader& header);
@@ -164,6 +173,8 @@ class Store {
   std::map<ChunkId, Tombstone> tombstones_;
   std::set<ChunkId> changing_;  // their files are being replaced or thrown away
   Condition changed_over_;
+  // Of deletions whose files could not be moved: their records stay until a restart.
+  std::vector<std::shared_ptr<JournalNeeds::Need>> undiscarded_;
   std::set<ChunkId> changed_;
   std::set<ChunkId> gone_;
   std::map<std::string, Instant> trash_;  // when each file may go

@@ -11,7 +11,6 @@ namespace moraine::chunkserver {
 namespace {
 
 constexpr Duration kTick = std::chrono::seconds(1);
-constexpr size_t kBackgroundWidth = 8;
 constexpr uint64_t kScrubPieceBytes = 1_MiB;
 
 }  // namespace
@@ -59,7 +58,7 @@ Task<void> Store::RelieveMemory() {
       }
     });
   }
-  co_await RunBounded(loop_, context_->background, std::move(jobs), kBackgroundWidth);
+  co_await RunBounded(loop_, context_->background, std::move(jobs), kRestateWidth);
 }
 
 // Restates whoever needs a frame outside the newest quarter of the journal, oldest first
@@ -69,7 +68,7 @@ Task<void> Store::RelieveJournal() {
   const uint64_t cutoff = journal.SequenceOfNewest(journal.region_bytes() / 4);
   std::vector<std::pair<uint64_t, std::shared_ptr<OpenReplica>>> oldest;
   for (const auto& [chunk, entry] : index_) {
-    if (entry.open == nullptr || entry.open->damaged()) continue;
+    if (entry.open == nullptr) continue;
     const uint64_t needed = entry.open->need().sequence();
     if (needed != 0 && needed < cutoff) oldest.emplace_back(needed, entry.open);
   }
@@ -78,15 +77,16 @@ Task<void> Store::RelieveJournal() {
   std::vector<Job> jobs;
   for (auto& [needed, replica] : oldest) {
     jobs.push_back([this, replica]() -> Task<void> {
+      const bool finalize = replica->sealed() && !replica->damaged();
       const Status status =
-          replica->sealed() ? co_await FinalizeAndIndex(replica) : co_await replica->Checkpoint();
+          finalize ? co_await FinalizeAndIndex(replica) : co_await replica->Checkpoint();
       if (!status.ok() && status.code() != Code::kUnknownChunk) {
         MORAINE_LOG_SOMETIMES(LogLevel::kWarning, "chunk {}: cannot leave the journal: {}",
                               replica->header().chunk.value(), status.ToString());
       }
     });
   }
-  co_await RunBounded(loop_, context_->background, std::move(jobs), kBackgroundWidth);
+  co_await RunBounded(loop_, context_->background, std::move(jobs), kRestateWidth);
   co_await RestateTombstones(cutoff);
   journal.PublishTail();
 }
@@ -170,7 +170,12 @@ Task<void> Store::ScrubOnce() {
     const auto now = index_.find(last);
     const bool same = now != index_.end() && now->second.open == nullptr &&
                       now->second.sealed.incarnation == replica.incarnation;
-    if (status.ok() || status.code() == Code::kCanceled || !same) continue;
+    if (status.ok() || !same) continue;
+    if (!LosesBytes(status)) {
+      MORAINE_LOG_SOMETIMES(LogLevel::kWarning, "chunk {}: not scrubbed: {}", last.value(),
+                            status.ToString());
+      continue;
+    }
     LogError("chunk {}: the scrubber found its replica damaged: {}", last.value(),
              status.message());
     context_->metrics.checksum_failures.Add();

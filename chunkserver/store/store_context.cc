@@ -20,7 +20,7 @@ StoreMetrics::StoreMetrics(MetricRegistry& r)
                                      "Blocks that did not match their checksum.")),
       scrubbed_bytes(
           r.GetCounter("moraine_scrubbed_bytes_total", "Bytes verified in the background.")),
-      dirty_bytes(r.GetGauge("moraine_dirty_bytes", "Bytes held in memory, not in a chunk file.")),
+      dirty_bytes(r.GetGauge("moraine_dirty_bytes", "Whole blocks that are in memory only.")),
       open_replicas(r.GetGauge("moraine_open_replicas", "Replicas that are open.")),
       replicas(r.GetGauge("moraine_replicas", "Replicas that this server has, open and sealed.")),
       append_time(r.GetHistogram("moraine_append_seconds", "Time of appends without sync.")),
@@ -57,6 +57,7 @@ Status StoreContext::NoteWrite(Status status) {
       if (journal != nullptr) journal->Recheck();
       break;
     case Code::kCanceled:
+    case Code::kOverloaded:
     case Code::kCorruption:
     case Code::kUnknownChunk:
     case Code::kQuarantined:
@@ -65,6 +66,15 @@ Status StoreContext::NoteWrite(Status status) {
       Quarantine(status);
   }
   return status;
+}
+
+Status OutcomeOfSync(Status status) {
+  if (status.code() != Code::kNoSpace) return status;
+  return {Code::kIo, status.message()};
+}
+
+bool LosesBytes(const Status& status) {
+  return status.code() == Code::kIo || status.code() == Code::kCorruption;
 }
 
 void StoreContext::AddDirty(int64_t bytes) {
@@ -77,11 +87,18 @@ void StoreContext::AddDirty(int64_t bytes) {
   }
 }
 
-Task<Status> StoreContext::WaitForRoom(uint64_t bytes) {
+Status StoreContext::CheckInTime(Instant deadline) const {
+  return loop.Now() < deadline ? Status::Ok() : TooLate();
+}
+
+Task<Status> StoreContext::WaitForRoom(uint64_t bytes, Instant deadline) {
   while (dirty_bytes + bytes > options.dirty_bytes_max && dirty_bytes > 0) {
     MORAINE_CO_RETURN_IF_ERROR(CheckMayWait());
+    ++waiting_for_room;
     on_pressure();
-    co_await room.Wait();
+    const bool woken = co_await room.Wait(deadline);
+    --waiting_for_room;
+    if (!woken) co_return TooLate();
   }
   co_return Status::Ok();
 }

@@ -21,7 +21,7 @@ struct StoreOptions {
   std::string cluster;                     // empty: any, or not known yet
   uint64_t journal_bytes = 256_MiB;        // when the store is made
   uint64_t reserve_bytes = 1_GiB;          // free space below which no replica is created
-  uint64_t dirty_bytes_max = 256_MiB;      // acknowledged bytes that are only in memory
+  uint64_t dirty_bytes_max = 256_MiB;      // whole blocks that are only in memory
   uint64_t pending_flush_bytes = 256_KiB;  // of a replica: then they go to its file
   uint64_t flush_piece_bytes = 1_MiB;      // one write
   size_t open_files_max = 512;             // of sealed replicas
@@ -30,7 +30,7 @@ struct StoreOptions {
   uint64_t scrub_bytes_per_second = 16_MiB;      // 0: off
   Duration scrub_pause = std::chrono::hours(1);  // between two passes
   Duration trash_grace = std::chrono::minutes(10);
-  Duration retry_delay = std::chrono::seconds(1);  // after "no space" in background work
+  Duration retry_delay = std::chrono::seconds(1);  // of a deletion whose file cannot be moved
 };
 
 struct StoreMetrics {
@@ -67,14 +67,18 @@ class StoreContext {
   // Why nobody should wait for a flush to make room: quarantine, or a full disk. A caller that
   // comes later finds out by trying.
   Status CheckMayWait() const;
-  // Takes note of the outcome of a write: an error that the disk gave is its end; kNoSpace and
-  // refusals of our own pass.
+  // Takes note of the outcome of a write: an error that the disk gave is its end; kNoSpace,
+  // kOverloaded (no descriptor, no memory) and refusals of our own pass.
   Status NoteWrite(Status status);
 
   void AddDirty(int64_t bytes);
-  // Waits until `bytes` more may be held in memory.
-  Task<Status> WaitForRoom(uint64_t bytes);
-  bool DirtyPressure() const { return dirty_bytes > options.dirty_bytes_max / 2; }
+  // Waits until `bytes` more may be held in memory. kOverloaded: not before the deadline.
+  Task<Status> WaitForRoom(uint64_t bytes, Instant deadline);
+  // kOverloaded when the deadline has passed: nobody waits for the outcome any more.
+  Status CheckInTime(Instant deadline) const;
+  bool DirtyPressure() const {
+    return waiting_for_room > 0 || dirty_bytes > options.dirty_bytes_max / 2;
+  }
   std::string PathOf(const std::string& name) const { return options.dir + "/" + name; }
 
   Loop& loop;
@@ -86,11 +90,21 @@ class StoreContext {
   Status quarantine;
   bool disk_full = false;  // as the last write to a chunk file said
   uint64_t dirty_bytes = 0;
+  int waiting_for_room = 0;
   Condition room;
   TaskGroup background;  // flushes, checkpoints, finalizing, moves to the trash
   std::function<void()> on_pressure = [] {};
   std::function<void(ChunkId)> on_changed = [](ChunkId) {};  // sealed or damaged now
 };
+
+// Replicas that are checkpointed or completed side by side.
+inline constexpr size_t kRestateWidth = 8;
+
+// What a sync gave. Out of space is then an error of the disk too: what was to be written may be
+// gone from the page cache, and a sync that is tried again would find nothing to write.
+Status OutcomeOfSync(Status status);
+// Whether bytes that were being written must be taken for lost.
+bool LosesBytes(const Status& status);
 
 // Runs all jobs in `group`, at most `width` at a time, and waits for them.
 using Job = std::function<Task<void>()>;

@@ -146,15 +146,20 @@ Task<Status> Store::InstallFile(IncomingReplica& incoming) {
   MORAINE_CO_RETURN_IF_ERROR(CheckReplaceable(header.chunk, header.epoch, header.sealed_length));
   changing_.insert(header.chunk);
   const auto found = index_.find(header.chunk);
-  if (found != index_.end() && found->second.open != nullptr) {
-    const std::shared_ptr<OpenReplica> old = found->second.open;
+  std::shared_ptr<OpenReplica> old;
+  if (found != index_.end()) old = found->second.open;
+  if (old != nullptr) {
     old->Retire();
     co_await old->Quiesce();
   }
   Status status = co_await loop_.disk().Rename(context_->PathOf(incoming.writer_.path()),
                                                context_->PathOf(ChunkPath(header.chunk)));
-  if (status.ok()) {
+  if (!status.ok()) {
+    if (old != nullptr) old->Revive();
+  } else {
     status = co_await loop_.disk().SyncDirectory(context_->PathOf(ChunkDirectory(header.chunk)));
+    // Which file has the name is in doubt now: that is the disk's end, whatever the reason.
+    if (!status.ok()) status = Status(Code::kIo, status.message());
   }
   context_->NoteWrite(status).Ignore();
   if (status.ok()) Replace(header);

@@ -11,7 +11,6 @@
 namespace moraine::chunkserver {
 namespace {
 
-constexpr size_t kRecoveryWidth = 8;  // replicas looked at side by side
 constexpr std::string_view kIncoming = "incoming";
 constexpr std::string_view kTrash = "trash";
 
@@ -251,7 +250,7 @@ Task<Status> Store::OpenJournalAndRecover() {
       }
     });
   }
-  co_await RunBounded(loop_, context_->background, std::move(jobs), kRecoveryWidth);
+  co_await RunBounded(loop_, context_->background, std::move(jobs), kRestateWidth);
   MORAINE_CO_RETURN_IF_ERROR(recovery.failure);
   jobs.clear();
   for (const ChunkId chunk : chunks) AdoptFile(chunk, recovery);
@@ -261,7 +260,7 @@ Task<Status> Store::OpenJournalAndRecover() {
       if (!status.ok()) found->failure = status;
     });
   }
-  co_await RunBounded(loop_, context_->background, std::move(jobs), kRecoveryWidth);
+  co_await RunBounded(loop_, context_->background, std::move(jobs), kRestateWidth);
   MORAINE_CO_RETURN_IF_ERROR(recovery.failure);
   co_return co_await FinishRecovery(recovery);
 }
@@ -391,7 +390,7 @@ Task<Status> Store::FinishRecovery(Recovery& recovery) {
         [this, replica]() -> Task<void> { (co_await FinalizeAndIndex(replica)).Ignore(); });
   }
   // Failures here are the disk's: they end in quarantine, or are tried again by the keeper.
-  co_await RunBounded(loop_, context_->background, std::move(jobs), kRecoveryWidth);
+  co_await RunBounded(loop_, context_->background, std::move(jobs), kRestateWidth);
   UpdateGauges();
   co_return Status::Ok();
 }
@@ -444,7 +443,7 @@ Task<Status> Store::Close() {
       if (!status.ok()) *failure = status;
     });
   }
-  co_await RunBounded(loop_, context_->background, std::move(jobs), kRecoveryWidth);
+  co_await RunBounded(loop_, context_->background, std::move(jobs), kRestateWidth);
   closing_.Set();
   wake_.Set();
   loops_.Close();

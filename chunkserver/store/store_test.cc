@@ -12,40 +12,13 @@ using testing::BytesOf;
 using testing::CallOf;
 using testing::ChecksumsOf;
 using testing::IsRight;
+using testing::kChunk;
+using testing::kOne;
+using testing::kTwo;
 using testing::SmallOptions;
 using testing::SomeOrigin;
+using testing::StoreTest;
 using testing::StoreWorld;
-
-constexpr ChunkId kChunk{0x1107};
-constexpr Epoch kOne{1};
-constexpr Epoch kTwo{2};
-
-class StoreTest : public ::testing::Test {
- protected:
-  StoreTest() : sim(1) { EXPECT_TRUE(sim.Start().ok()); }
-
-  void ExpectAllReadable(ChunkId chunk, uint64_t length) {
-    for (uint64_t at = 0; at < length; at += 1_MiB) {
-      const auto read = sim.Await(sim.store->Read(chunk, at, 1_MiB, length));
-      ASSERT_TRUE(read.ok()) << read.status().ToString();
-      EXPECT_TRUE(IsRight(chunk, *read));
-      EXPECT_EQ(read->offset + read->bytes.size(), std::min(length, at + 1_MiB));
-      EXPECT_EQ(read->visible, length);
-    }
-  }
-  void FillAndSeal(ChunkId chunk, uint64_t length) {
-    const uint64_t open_before = sim.store->GetStatus().open_replicas;
-    for (uint64_t at = 0; at < length; at += 1_MiB) {
-      ASSERT_TRUE(sim.Append(chunk, kOne, at, std::min<uint64_t>(1_MiB, length - at), false).ok());
-    }
-    const auto sealed = sim.Await(sim.store->Seal(chunk, kOne, length));
-    ASSERT_TRUE(sealed.ok()) << sealed.status().ToString();
-    sim.world.RunFor(std::chrono::seconds(2));  // the file is completed in the background
-    ASSERT_EQ(sim.store->GetStatus().open_replicas, open_before);
-  }
-
-  StoreWorld sim;
-};
 
 TEST_F(StoreTest, AppendsAreHeldAndSynced) {
   auto result = sim.Append(kChunk, kOne, 0, 100, false);
@@ -113,6 +86,24 @@ TEST_F(StoreTest, FenceOfAnUnknownChunkKeepsLateWritersOutForEver) {
   EXPECT_TRUE(sim.store->List(ChunkId(), 10).empty());
 }
 
+TEST_F(StoreTest, RecoveryBringsAChunkToWhereItsFenceFoundNothing) {
+  constexpr Epoch kThree{3};
+  EXPECT_EQ(sim.Await(sim.store->Fence(kChunk, kTwo)).code(), Code::kUnknownChunk);
+  EXPECT_EQ(sim.Append(kChunk, kTwo, 0, 100, true).code(), Code::kFenced) << "no writer's";
+  EXPECT_EQ(sim.Await(sim.store->AppendCopied(CallOf(kChunk, kOne, 0, 100, true))).code(),
+            Code::kFenced)
+      << "an attempt that was overtaken";
+  ASSERT_TRUE(sim.Await(sim.store->AppendCopied(CallOf(kChunk, kTwo, 0, 5'000, true))).ok());
+  ASSERT_TRUE(sim.Await(sim.store->Hold(kChunk, kTwo, 5'000)).ok());
+  EXPECT_EQ(sim.store->List(ChunkId(), 10).size(), 1u) << "the tombstone is gone";
+  sim.PowerCut();
+  ASSERT_TRUE(sim.Start().ok());
+  EXPECT_EQ(sim.store->Stat(kChunk)->synced, 5'000u);
+  ASSERT_TRUE(sim.Await(sim.store->Fence(kChunk, kThree)).ok());
+  ASSERT_TRUE(sim.Await(sim.store->Seal(kChunk, kThree, 5'000)).ok());
+  ExpectAllReadable(kChunk, 5'000);
+}
+
 TEST_F(StoreTest, SealCutsInsideABlockThatIsInTheFile) {
   // 2 MB go to the file at once; the seal cuts one of its whole blocks.
   ASSERT_TRUE(sim.Append(kChunk, kOne, 0, 2'000'000, true).ok());
@@ -129,6 +120,15 @@ TEST_F(StoreTest, SealCutsInsideABlockThatIsInTheFile) {
   EXPECT_TRUE(sim.Await(sim.store->Seal(kChunk, kTwo, 1'234'567)).ok()) << "a repeat";
   EXPECT_EQ(sim.Await(sim.store->Seal(kChunk, kTwo, 1'000)).code(), Code::kSealed);
   EXPECT_EQ(sim.Append(kChunk, kTwo, 1'234'567, 10, false).code(), Code::kSealed);
+}
+
+TEST_F(StoreTest, ASealedReplicaAcknowledgesWhatItHas) {
+  FillAndSeal(kChunk, 9'000);  // at the writer's epoch; the file is complete
+  const auto resent = sim.Append(kChunk, kOne, 4'000, 5'000, true);
+  ASSERT_TRUE(resent.ok()) << resent.status().ToString();
+  EXPECT_EQ(resent->synced, 9'000u);
+  EXPECT_EQ(sim.Append(kChunk, kOne, 4'000, 5'001, true).code(), Code::kSealed);
+  EXPECT_EQ(sim.Append(kChunk, Epoch(0), 4'000, 5'000, true).code(), Code::kFenced);
 }
 
 TEST_F(StoreTest, FullChunkOverManyGroups) {
@@ -209,77 +209,56 @@ TEST_F(StoreTest, WholeCopyReplacesATombstoneAndADamagedReplica) {
   ExpectAllReadable(kChunk, 2'500'000);
 }
 
-TEST_F(StoreTest, EveryFlippedBitOfASealedReplicaIsFound) {
-  constexpr uint64_t kLength = 30'000;
-  FillAndSeal(kChunk, kLength);
-  const std::string path = "store/" + ChunkPath(kChunk);
-  Random random(SeedFromEnvironment());
-  const uint64_t blocks = BlocksOf(kLength);
-  for (int i = 0; i < 200; ++i) {
-    // A data byte below the length, or one of the checksums that are in use.
-    const uint64_t byte = random.OneIn(3) ? ChecksumPageOffset(0) + random.Uniform(blocks * 8)
-                                          : FileOffsetOf(0) + random.Uniform(kLength);
-    const uint64_t bit = byte * 8 + random.Uniform(8);
-    ASSERT_TRUE(sim.machine.disk().FlipBit(path, bit).ok());
-    sim.Kill();
-    ASSERT_TRUE(sim.Start().ok());
-    if (random.OneIn(2)) {
-      EXPECT_EQ(sim.Await(sim.store->Read(kChunk, 0, kLength, 0)).code(), Code::kCorruption) << bit;
-    } else {
-      ASSERT_TRUE(sim.world.Await(*sim.loop, sim.store->ScrubOnce()));
-    }
-    EXPECT_TRUE(sim.store->Stat(kChunk)->damaged) << bit;
-    EXPECT_EQ(sim.store->TakeChanges(10).changed.size(), 1u);
-    ASSERT_TRUE(sim.machine.disk().FlipBit(path, bit).ok());
-  }
-}
-
-TEST_F(StoreTest, MissingOrCutFilesAreFoundAtStart) {
-  FillAndSeal(kChunk, 30'000);
-  FillAndSeal(ChunkId(2), 30'000);
-  const std::string path = "store/" + ChunkPath(ChunkId(2));
-  sim.Kill();
-  ASSERT_TRUE(sim.machine.disk().FlipBit(path, 100).ok());  // in the header
+TEST(StoreLimits, ALargeAppendFindsRoomAmongManySmallOnes) {
+  StoreOptions options = SmallOptions();
+  options.dirty_bytes_max = limits::kAppendBytesMax;
+  StoreWorld sim(1, {}, options);
   ASSERT_TRUE(sim.Start().ok());
-  EXPECT_TRUE(sim.store->Stat(ChunkId(2))->damaged);
-  EXPECT_FALSE(sim.store->Stat(kChunk)->damaged);
+  // Each below what is flushed by itself, together below half of what may be held.
+  for (uint64_t chunk = 1; chunk <= 9; ++chunk) {
+    ASSERT_TRUE(sim.Append(ChunkId(chunk), kOne, 0, 200'000, false).ok());
+  }
+  const auto large = sim.Append(ChunkId(50), kOne, 0, limits::kAppendBytesMax, false);
+  EXPECT_TRUE(large.ok()) << large.status().ToString();
 }
 
-TEST_F(StoreTest, DiskErrorsAreNeverAcknowledged) {
-  ASSERT_TRUE(sim.Append(kChunk, kOne, 0, 5'000, true).ok());
-  FillAndSeal(ChunkId(2), 9'000);
-  sim.machine.disk().FailNext(sim::DiskOp::kWrite, "*journal*");
-  EXPECT_FALSE(sim.Append(kChunk, kOne, 5'000, 100, true).ok());
-  EXPECT_TRUE(sim.store->GetStatus().quarantined);
-  EXPECT_EQ(sim.Append(kChunk, kOne, 5'100, 100, true).code(), Code::kQuarantined);
-  EXPECT_EQ(sim.Append(ChunkId(3), kOne, 0, 100, false).code(), Code::kQuarantined);
-  EXPECT_EQ(sim.Await(sim.store->Fence(kChunk, kTwo)).code(), Code::kQuarantined);
-  EXPECT_EQ(sim.Await(sim.store->Delete(ChunkId(2), kOne)).code(), Code::kQuarantined);
-  ExpectAllReadable(ChunkId(2), 9'000);
-  EXPECT_TRUE(sim.Await(sim.store->Read(kChunk, 0, 5'000, 5'000)).ok());
+TEST(StoreLimits, WhoWaitsAtTheDoorLeavesAtTheDeadlineWithNothingDone) {
+  StoreOptions options = SmallOptions();
+  options.dirty_bytes_max = 4_MiB;
+  StoreWorld sim(1, {}, options);
+  ASSERT_TRUE(sim.Start().ok());
+  ASSERT_TRUE(sim.Append(kChunk, kOne, 0, 4_MiB, false).ok());
+  sim.machine.disk().SetSlowness(1'000'000);  // nothing is flushed for minutes
+  const auto late = [&](uint64_t offset) {
+    AppendCall call = CallOf(kChunk, kOne, offset, 1_MiB, false);
+    call.deadline = sim.loop->After(std::chrono::seconds(2));
+    return call;
+  };
+  std::vector<Code> codes;
+  const auto send = [](Store* store, AppendCall call, std::vector<Code>* codes) -> Task<void> {
+    codes->push_back((co_await store->Append(std::move(call))).code());
+  };
+  sim.loop->Spawn(send(sim.store, late(4_MiB), &codes));  // waits for room
+  sim.loop->Spawn(send(sim.store, late(5_MiB), &codes));  // waits for its turn
+  ASSERT_TRUE(sim.world.RunUntil([&] { return codes.size() == 2; }, 10s));
+  EXPECT_THAT(codes, ::testing::Each(Code::kOverloaded));
+  EXPECT_EQ(sim.store->Stat(kChunk)->held, 4_MiB);
+  EXPECT_EQ(sim.Await(sim.store->Fence(ChunkId(2), kOne, sim.loop->Now())).code(),
+            Code::kOverloaded);
+  sim.machine.disk().SetSlowness(1);
+  EXPECT_TRUE(sim.store->List(kChunk, 10).empty()) << "no tombstone";
 }
 
-TEST_F(StoreTest, FailedFlushOfAFileIsTheDisksEnd) {
-  sim.machine.disk().FailNext(sim::DiskOp::kSync, "*.chunk");
-  EXPECT_FALSE(sim.Append(kChunk, kOne, 0, 1'000'000, true).ok());
-  EXPECT_TRUE(sim.store->GetStatus().quarantined);
-  EXPECT_TRUE(sim.store->Stat(kChunk)->damaged);
-  EXPECT_EQ(sim.Append(kChunk, kOne, 0, 1'000'000, true).code(), Code::kCorruption);
-}
-
-TEST_F(StoreTest, FullDiskIsNotADamagedDisk) {
-  ASSERT_TRUE(sim.Append(kChunk, kOne, 0, 1'000'000, true).ok());
-  const uint64_t used = sim.machine.disk().used_bytes();
-  sim.machine.disk().SetCapacity(used + 500'000);
-  EXPECT_EQ(sim.Append(kChunk, kOne, 1'000'000, 4'000'000, true).code(), Code::kNoSpace);
-  EXPECT_FALSE(sim.store->GetStatus().quarantined);
-  // Small syncs go on: the journal's room is there already.
-  ASSERT_TRUE(sim.Append(ChunkId(2), kOne, 0, 5'000, true).ok());
-  sim.machine.disk().SetCapacity(1_GiB);
-  const auto retried = sim.Append(kChunk, kOne, 1'000'000, 4'000'000, true);
-  ASSERT_TRUE(retried.ok()) << retried.status().ToString();
-  EXPECT_EQ(retried->synced, 5'000'000u);
-  ExpectAllReadable(kChunk, 5'000'000);
+TEST(StoreLimits, FencesOfUnknownChunksAreBounded) {
+  StoreWorld sim(1);
+  ASSERT_TRUE(sim.Start().ok());
+  uint64_t chunk = 1;
+  while (sim.Await(sim.store->Fence(ChunkId(chunk), kTwo)).code() == Code::kUnknownChunk) ++chunk;
+  EXPECT_EQ(sim.Await(sim.store->Fence(ChunkId(chunk), kTwo)).code(), Code::kOverloaded);
+  EXPECT_EQ(sim.Await(sim.store->Fence(ChunkId(1), kTwo)).code(), Code::kUnknownChunk)
+      << "what is fenced already may be fenced again";
+  ASSERT_TRUE(sim.Await(sim.store->Delete(ChunkId(1), kTwo)).ok());
+  EXPECT_EQ(sim.Await(sim.store->Fence(ChunkId(chunk), kTwo)).code(), Code::kUnknownChunk);
 }
 
 TEST(StoreLimits, NoNewReplicasBelowTheReserve) {
@@ -346,21 +325,6 @@ TEST(StoreOpen, JoinsAClusterOnce) {
   EXPECT_EQ(sim.store->superblock().cluster, "c1");
   EXPECT_EQ(sim.store->superblock().server, ServerId(4));
   EXPECT_EQ(sim.store->superblock().incarnation, incarnation);
-}
-
-TEST(StoreOpen, SecondOfTwoLostJournalFramesPutsTheDiskInQuarantine) {
-  StoreWorld sim(1);
-  ASSERT_TRUE(sim.Start().ok());
-  ASSERT_TRUE(sim.Append(kChunk, kOne, 0, 100, true).ok());
-  ASSERT_TRUE(sim.Append(ChunkId(2), kOne, 0, 100, true).ok());
-  ASSERT_TRUE(sim.Append(ChunkId(3), kOne, 0, 100, true).ok());
-  sim.Kill();
-  // The frames of a fresh journal lie one behind the other; the third is not the newest.
-  ASSERT_TRUE(sim.machine.disk().FlipBit("store/journal", 8 * (3 * kPageBytes + 80)).ok());
-  ASSERT_TRUE(sim.Start().ok());
-  EXPECT_TRUE(sim.store->GetStatus().quarantined);
-  EXPECT_TRUE(sim.store->Stat(kChunk)->damaged);
-  EXPECT_EQ(sim.Append(ChunkId(9), kOne, 0, 100, true).code(), Code::kQuarantined);
 }
 
 }  // namespace

@@ -154,4 +154,36 @@ class StoreWorld {
   StoreOptions options_;
 };
 
+inline constexpr ChunkId kChunk{0x1107};
+inline constexpr Epoch kOne{1};
+inline constexpr Epoch kTwo{2};
+
+// A store that is open, on a disk without faults.
+class StoreTest : public ::testing::Test {
+ protected:
+  StoreTest() : sim(1) { EXPECT_TRUE(sim.Start().ok()); }
+
+  void ExpectAllReadable(ChunkId chunk, uint64_t length) {
+    for (uint64_t at = 0; at < length; at += 1_MiB) {
+      const auto read = sim.Await(sim.store->Read(chunk, at, 1_MiB, length));
+      ASSERT_TRUE(read.ok()) << read.status().ToString();
+      EXPECT_TRUE(IsRight(chunk, *read));
+      EXPECT_EQ(read->offset + read->bytes.size(), std::min(length, at + 1_MiB));
+      EXPECT_EQ(read->visible, length);
+    }
+  }
+  void FillAndSeal(ChunkId chunk, uint64_t length) {
+    const uint64_t open_before = sim.store->GetStatus().open_replicas;
+    for (uint64_t at = 0; at < length; at += 1_MiB) {
+      ASSERT_TRUE(sim.Append(chunk, kOne, at, std::min<uint64_t>(1_MiB, length - at), false).ok());
+    }
+    const auto sealed = sim.Await(sim.store->Seal(chunk, kOne, length));
+    ASSERT_TRUE(sealed.ok()) << sealed.status().ToString();
+    sim.world.RunFor(std::chrono::seconds(2));  // the file is completed in the background
+    ASSERT_EQ(sim.store->GetStatus().open_replicas, open_before);
+  }
+
+  StoreWorld sim;
+};
+
 }  // namespace moraine::chunkserver::testing

@@ -1,0 +1,331 @@
+// What the store makes of single faults: of the disk, of the journal, of memory and descriptors.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/encoding.h"
+#include "base/hash.h"
+#include "chunkserver/store/store_test_support.h"
+
+namespace moraine::chunkserver {
+namespace {
+
+using testing::BytesOf;
+using testing::CallOf;
+using testing::ChecksumsOf;
+using testing::kChunk;
+using testing::kOne;
+using testing::kTwo;
+using testing::SmallOptions;
+using testing::SomeOrigin;
+using testing::StoreTest;
+using testing::StoreWorld;
+
+// The file shows nothing of a seal whose record is not durable: neither the checksum of the block
+// that it cuts, which a flush under way would write, nor what the keeper's Finalize writes.
+TEST_F(StoreTest, TheFileShowsNoSealBeforeItsRecordIsDurable) {
+  constexpr uint64_t kCut = 500'001;
+  constexpr uint64_t kEntry = kCut / limits::kBlockBytes;
+  const Buffer block = BytesOf(kChunk, BlockFloor(kCut), limits::kBlockBytes);
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    SCOPED_TRACE(seed);
+    StoreWorld world(seed);
+    sim::DiskImage& disk = world.machine.disk();
+    ASSERT_TRUE(world.Start().ok());
+    ASSERT_TRUE(world.Append(kChunk, kOne, 0, 1_MiB, true).ok());
+    const std::string path = "store/" + ChunkPath(kChunk);
+    // So slow that the keeper comes by while one write is under way.
+    disk.SetSlowness(20'000);
+    const auto ignore = [](auto task) -> Task<void> { (void)co_await std::move(task); };
+    world.loop->Spawn(ignore(world.store->Append(CallOf(kChunk, kOne, 1_MiB, 1_MiB, false))));
+    world.loop->Spawn(ignore(world.store->Append(CallOf(ChunkId(2), kOne, 0, 100, true))));
+    bool answered = false;
+    const auto seal = [](Store* store, bool* answered) -> Task<void> {
+      EXPECT_TRUE((co_await store->Seal(kChunk, kOne, kCut)).ok());
+      *answered = true;
+    };
+    world.world.RunFor(Duration(world.world.random().Uniform(1'000'000)));
+    world.loop->Spawn(seal(world.store, &answered));
+    while (!answered) {
+      ASSERT_TRUE(world.world.Step());
+      const auto file = disk.Contents(path);
+      ASSERT_TRUE(file.ok());
+      const auto bytes = std::as_bytes(std::span(*file));
+      ASSERT_FALSE(DecodeChunkHeader(bytes.first(kPageBytes))->sealed && !answered);
+      ASSERT_EQ(LoadLittle64(bytes.data() + ChecksumPageOffset(0) + kEntry * 8),
+                BlockChecksum(block.bytes()));
+    }
+    disk.SetSlowness(1);
+    world.PowerCut();
+    ASSERT_TRUE(world.Start().ok());
+    const auto info = world.store->Stat(kChunk);
+    EXPECT_TRUE(info->sealed && !info->damaged);
+    EXPECT_EQ(info->held, kCut);
+  }
+}
+
+TEST_F(StoreTest, TheSecondOfTwoDeletionsAnswersNoEarlierThanTheFirst) {
+  FillAndSeal(ChunkId(2), 5'000);
+  ASSERT_EQ(sim.Await(sim.store->Fence(kChunk, kTwo)).code(), Code::kUnknownChunk);
+  const auto remove = [](Store* store, ChunkId chunk, std::vector<Code>* codes) -> Task<void> {
+    codes->push_back((co_await store->Delete(chunk, kTwo)).code());
+  };
+  sim.machine.disk().FailNext(sim::DiskOp::kWrite, "*journal*");
+  std::vector<Code> codes;
+  for (const ChunkId chunk : {kChunk, kChunk, ChunkId(2), ChunkId(2)}) {
+    sim.loop->Spawn(remove(sim.store, chunk, &codes));
+  }
+  ASSERT_TRUE(sim.world.RunUntil([&] { return codes.size() == 4; }, 10s));
+  EXPECT_THAT(codes, ::testing::Not(::testing::Contains(Code::kOk)));
+}
+
+TEST_F(StoreTest, ADeletionWhoseFileCannotBeMovedIsTriedAgainAndNeverComesBack) {
+  FillAndSeal(kChunk, 5'000);
+  sim.machine.disk().FailNext(sim::DiskOp::kRename, "*.chunk", 2, Code::kNoSpace);
+  ASSERT_TRUE(sim.Await(sim.store->Delete(kChunk, kOne)).ok());
+  ASSERT_TRUE(sim.world.RunUntil([&] { return sim.machine.disk().failures_left() == 0; }, 10s));
+  // The old file has its name still: no new replica may be made over it.
+  ASSERT_TRUE(sim.Append(kChunk, kTwo, 0, 7'000, true).ok());
+  sim.PowerCut();
+  ASSERT_TRUE(sim.Start().ok());
+  EXPECT_EQ(sim.store->Stat(kChunk)->held, 7'000u);
+  EXPECT_FALSE(sim.store->Stat(kChunk)->sealed);
+}
+
+TEST_F(StoreTest, ACopyThatCannotBeInstalledLeavesTheOldReplicaAlive) {
+  ASSERT_TRUE(sim.Append(kChunk, kOne, 0, 300'000, true).ok());
+  constexpr uint64_t kLength = 8'000;
+  auto incoming = sim.Await(sim.store->BeginCopy(kChunk, kOne, kLength, SomeOrigin(kChunk)));
+  ASSERT_TRUE(incoming.ok());
+  Buffer bytes = BytesOf(kChunk, 0, kLength);
+  auto checksums = ChecksumsOf(0, bytes.bytes());
+  ASSERT_TRUE(sim.Await((*incoming)->Write(0, std::move(bytes).Share(), checksums)).ok());
+  sim.machine.disk().FailNext(sim::DiskOp::kRename, "*incoming*", 1, Code::kNoSpace);
+  EXPECT_EQ(sim.Await(sim.store->Install(std::move(*incoming))).code(), Code::kNoSpace);
+  EXPECT_FALSE(sim.store->GetStatus().quarantined);
+  ASSERT_TRUE(sim.Append(kChunk, kOne, 300'000, 300'000, true).ok());
+  sim.PowerCut();
+  ASSERT_TRUE(sim.Start().ok());
+  EXPECT_EQ(sim.store->Stat(kChunk)->synced, 600'000u);
+}
+
+TEST_F(StoreTest, EveryFlippedBitOfASealedReplicaIsFound) {
+  constexpr uint64_t kLength = 30'000;
+  FillAndSeal(kChunk, kLength);
+  const std::string path = "store/" + ChunkPath(kChunk);
+  Random random(SeedFromEnvironment());
+  const uint64_t blocks = BlocksOf(kLength);
+  for (int i = 0; i < 200; ++i) {
+    // A data byte below the length, or one of the checksums that are in use.
+    const uint64_t byte = random.OneIn(3) ? ChecksumPageOffset(0) + random.Uniform(blocks * 8)
+                                          : FileOffsetOf(0) + random.Uniform(kLength);
+    const uint64_t bit = byte * 8 + random.Uniform(8);
+    ASSERT_TRUE(sim.machine.disk().FlipBit(path, bit).ok());
+    sim.Kill();
+    ASSERT_TRUE(sim.Start().ok());
+    if (random.OneIn(2)) {
+      EXPECT_EQ(sim.Await(sim.store->Read(kChunk, 0, kLength, 0)).code(), Code::kCorruption) << bit;
+    } else {
+      ASSERT_TRUE(sim.world.Await(*sim.loop, sim.store->ScrubOnce()));
+    }
+    EXPECT_TRUE(sim.store->Stat(kChunk)->damaged) << bit;
+    EXPECT_EQ(sim.store->TakeChanges(10).changed.size(), 1u);
+    ASSERT_TRUE(sim.machine.disk().FlipBit(path, bit).ok());
+  }
+}
+
+TEST_F(StoreTest, MissingOrCutFilesAreFoundAtStart) {
+  FillAndSeal(kChunk, 30'000);
+  FillAndSeal(ChunkId(2), 30'000);
+  const std::string path = "store/" + ChunkPath(ChunkId(2));
+  sim.Kill();
+  ASSERT_TRUE(sim.machine.disk().FlipBit(path, 100).ok());  // in the header
+  ASSERT_TRUE(sim.Start().ok());
+  EXPECT_TRUE(sim.store->Stat(ChunkId(2))->damaged);
+  EXPECT_FALSE(sim.store->Stat(kChunk)->damaged);
+}
+
+TEST_F(StoreTest, AnUnreadableSectorIsNotTheEndOfTheStore) {
+  FillAndSeal(kChunk, 30'000);
+  ASSERT_TRUE(sim.Append(ChunkId(2), kOne, 0, 300'000, true).ok());
+  ASSERT_TRUE(sim.Append(ChunkId(3), kOne, 0, 300'000, true).ok());
+  sim.Kill();
+  sim.machine.disk().FailNext(sim::DiskOp::kRead, "*" + ChunkPath(kChunk));
+  sim.machine.disk().FailNext(sim::DiskOp::kRead, "*" + ChunkPath(ChunkId(2)));
+  ASSERT_TRUE(sim.Start().ok());
+  EXPECT_FALSE(sim.store->GetStatus().quarantined);
+  EXPECT_TRUE(sim.store->Stat(kChunk)->damaged);
+  EXPECT_TRUE(sim.store->Stat(ChunkId(2))->damaged);
+  EXPECT_FALSE(sim.store->Stat(ChunkId(3))->damaged);
+  ExpectAllReadable(ChunkId(3), 300'000);
+}
+
+TEST_F(StoreTest, ReadErrorsAtStartNeverMakeAShortReplicaLookGood) {
+  int started = 0;
+  for (uint64_t seed = 1; seed <= 40; ++seed) {
+    SCOPED_TRACE(seed);
+    StoreWorld world(seed);
+    ASSERT_TRUE(world.Start().ok());
+    ASSERT_TRUE(world.Append(kChunk, kOne, 0, 300'000, true).ok());
+    ASSERT_TRUE(world.Append(kChunk, kOne, 300'000, 9'000, true).ok());
+    world.Kill();
+    world.machine.disk().options().read_error_chance = 0.2;
+    const Status status = world.Start();
+    world.machine.disk().options().read_error_chance = 0;
+    if (!status.ok()) {  // the superblock or the journal's own header
+      EXPECT_EQ(status.code(), Code::kIo) << status.ToString();
+      world.Kill();
+      continue;
+    }
+    ++started;
+    const auto info = world.store->Stat(kChunk);
+    EXPECT_TRUE(world.store->GetStatus().quarantined ||
+                (info.ok() && (info->damaged || info->synced == 309'000u)));
+  }
+  EXPECT_GT(started, 10);
+}
+
+TEST_F(StoreTest, DiskErrorsAreNeverAcknowledged) {
+  ASSERT_TRUE(sim.Append(kChunk, kOne, 0, 5'000, true).ok());
+  FillAndSeal(ChunkId(2), 9'000);
+  sim.machine.disk().FailNext(sim::DiskOp::kWrite, "*journal*");
+  EXPECT_FALSE(sim.Append(kChunk, kOne, 5'000, 100, true).ok());
+  EXPECT_TRUE(sim.store->GetStatus().quarantined);
+  EXPECT_EQ(sim.Append(kChunk, kOne, 5'100, 100, true).code(), Code::kQuarantined);
+  EXPECT_EQ(sim.Append(ChunkId(3), kOne, 0, 100, false).code(), Code::kQuarantined);
+  EXPECT_EQ(sim.Await(sim.store->Fence(kChunk, kTwo)).code(), Code::kQuarantined);
+  EXPECT_EQ(sim.Await(sim.store->Delete(ChunkId(2), kOne)).code(), Code::kQuarantined);
+  ExpectAllReadable(ChunkId(2), 9'000);
+  EXPECT_TRUE(sim.Await(sim.store->Read(kChunk, 0, 5'000, 5'000)).ok());
+}
+
+TEST_F(StoreTest, FailedFlushOfAFileIsTheDisksEnd) {
+  sim.machine.disk().FailNext(sim::DiskOp::kSync, "*.chunk");
+  EXPECT_FALSE(sim.Append(kChunk, kOne, 0, 1'000'000, true).ok());
+  EXPECT_TRUE(sim.store->GetStatus().quarantined);
+  EXPECT_TRUE(sim.store->Stat(kChunk)->damaged);
+  EXPECT_EQ(sim.Append(kChunk, kOne, 0, 1'000'000, true).code(), Code::kCorruption);
+}
+
+TEST_F(StoreTest, OutOfSpaceInAFlushIsTheDisksEnd) {
+  sim.machine.disk().FailNext(sim::DiskOp::kSync, "*.chunk", 1, Code::kNoSpace);
+  EXPECT_FALSE(sim.Append(kChunk, kOne, 0, 1'000'000, true).ok());
+  EXPECT_TRUE(sim.store->GetStatus().quarantined);
+  EXPECT_FALSE(sim.Append(kChunk, kOne, 0, 1'000'000, true).ok())
+      << "a second flush covers nothing";
+}
+
+TEST_F(StoreTest, OutOfDescriptorsIsNeitherDamageNorTheDisksEnd) {
+  sim.machine.disk().FailNext(sim::DiskOp::kOpen, "*.chunk", 1, Code::kOverloaded);
+  EXPECT_EQ(sim.Append(kChunk, kOne, 0, 1'000'000, true).code(), Code::kOverloaded);
+  ASSERT_TRUE(sim.Append(kChunk, kOne, 0, 1'000'000, true).ok()) << "a resend";
+  FillAndSeal(ChunkId(2), 9'000);
+  sim.machine.disk().FailNext(sim::DiskOp::kOpen, "*.chunk", 1, Code::kOverloaded);
+  ASSERT_TRUE(sim.world.Await(*sim.loop, sim.store->ScrubOnce()));
+  EXPECT_EQ(sim.machine.disk().failures_left(), 0u);
+  EXPECT_FALSE(sim.store->Stat(kChunk)->damaged);
+  EXPECT_FALSE(sim.store->Stat(ChunkId(2))->damaged);
+  EXPECT_FALSE(sim.store->GetStatus().quarantined);
+}
+
+TEST(StoreQuarantine, DamagesNoReplicaThatHasLostNothing) {
+  StoreOptions options = SmallOptions();
+  options.flush_piece_bytes = limits::kBlockBytes;
+  StoreWorld sim(1, {}, options);
+  ASSERT_TRUE(sim.Start().ok());
+  constexpr uint64_t kSize = 40'000;
+  for (uint64_t at = 0; at < 5 * kSize; at += kSize) {  // in the journal, not in the file
+    ASSERT_TRUE(sim.Append(kChunk, kOne, at, kSize, true).ok());
+  }
+  ASSERT_TRUE(sim.Await(sim.store->Seal(kChunk, kOne, 5 * kSize)).ok());
+  const Counter& flushed = sim.store->context().metrics.flush_bytes;
+  ASSERT_TRUE(sim.world.RunUntil([&] { return flushed.Value() > 0; }, 10s));
+  ASSERT_LT(flushed.Value(), 4 * kSize) << "the file is being completed";
+  sim.store->context().Quarantine(Status(Code::kIo, "an error of another file"));
+  sim.world.RunFor(std::chrono::seconds(5));
+  EXPECT_EQ(sim.store->GetStatus().open_replicas, 1u);
+  EXPECT_FALSE(sim.store->Stat(kChunk)->damaged);
+}
+
+TEST_F(StoreTest, WhatAFailedFlushLeftInThePageCacheIsWrittenAgain) {
+  // Reads find it after a restart, but no flush would write it any more.
+  for (uint64_t seed = 1; seed <= 30; ++seed) {
+    SCOPED_TRACE(seed);
+    StoreWorld world(seed);
+    ASSERT_TRUE(world.Start().ok());
+    ASSERT_TRUE(world.Append(kChunk, kOne, 0, 50'000, true).ok());
+    world.machine.disk().FailNext(sim::DiskOp::kSync, "*.chunk");
+    EXPECT_FALSE(world.Append(kChunk, kOne, 50'000, 200'000, true).ok());
+    world.Kill();
+    ASSERT_TRUE(world.Start().ok());
+    ASSERT_FALSE(world.store->Stat(kChunk)->damaged);
+    const uint64_t vouched = world.store->Stat(kChunk)->synced;
+    EXPECT_GE(vouched, 50'000u);
+    world.PowerCut();
+    ASSERT_TRUE(world.Start().ok());
+    const auto info = world.store->Stat(kChunk);
+    ASSERT_FALSE(info->damaged);
+    EXPECT_EQ(info->held, vouched);
+  }
+}
+
+TEST_F(StoreTest, ADamagedOpenReplicaDoesNotHoldTheJournal) {
+  ASSERT_TRUE(sim.Append(kChunk, kOne, 0, 1'000'000, true).ok());
+  ASSERT_EQ(sim.Await(sim.store->Fence(kChunk, kTwo))->epoch, kTwo);
+  ASSERT_TRUE(sim.machine.disk().FlipBit("store/" + ChunkPath(kChunk), 8 * 50'000).ok());
+  EXPECT_EQ(sim.Await(sim.store->Read(kChunk, 0, 1_MiB, 1_MiB)).code(), Code::kCorruption);
+  ASSERT_TRUE(sim.store->Stat(kChunk)->damaged);
+  constexpr uint64_t kSize = 60'000;
+  for (uint64_t at = 0; at < 200 * kSize; at += kSize) {  // the journal, three times over
+    ASSERT_TRUE(sim.Append(ChunkId(2), kOne, at, kSize, true).ok());
+  }
+  sim.PowerCut();
+  ASSERT_TRUE(sim.Start().ok());
+  EXPECT_FALSE(sim.store->GetStatus().quarantined);
+  EXPECT_TRUE(sim.store->Stat(kChunk)->damaged);
+  EXPECT_EQ(sim.store->Stat(kChunk)->epoch, kTwo);
+  EXPECT_TRUE(sim.Await(sim.store->Delete(kChunk, kTwo)).ok());
+}
+
+TEST_F(StoreTest, DeletionsGoOnWhenTheJournalIsFull) {
+  sim.machine.disk().SetCapacity(sim.machine.disk().used_bytes());  // no file can grow
+  uint64_t chunk = 1;
+  while (sim.Append(ChunkId(chunk), kOne, 0, 60'000, true).ok()) ASSERT_LT(++chunk, 100u);
+  EXPECT_EQ(sim.Append(ChunkId(1), kOne, 60'000, 60'000, true).code(), Code::kNoSpace);
+  for (uint64_t i = 1; i < chunk; ++i) {
+    ASSERT_TRUE(sim.Await(sim.store->Delete(ChunkId(i), kOne)).ok()) << i;
+  }
+  EXPECT_TRUE(sim.Append(ChunkId(200), kOne, 0, 60'000, true).ok());
+}
+
+TEST_F(StoreTest, FullDiskIsNotADamagedDisk) {
+  ASSERT_TRUE(sim.Append(kChunk, kOne, 0, 1'000'000, true).ok());
+  const uint64_t used = sim.machine.disk().used_bytes();
+  sim.machine.disk().SetCapacity(used + 500'000);
+  EXPECT_EQ(sim.Append(kChunk, kOne, 1'000'000, 4'000'000, true).code(), Code::kNoSpace);
+  EXPECT_FALSE(sim.store->GetStatus().quarantined);
+  // Small syncs go on: the journal's room is there already.
+  ASSERT_TRUE(sim.Append(ChunkId(2), kOne, 0, 5'000, true).ok());
+  sim.machine.disk().SetCapacity(1_GiB);
+  const auto retried = sim.Append(kChunk, kOne, 1'000'000, 4'000'000, true);
+  ASSERT_TRUE(retried.ok()) << retried.status().ToString();
+  EXPECT_EQ(retried->synced, 5'000'000u);
+  ExpectAllReadable(kChunk, 5'000'000);
+}
+
+TEST(StoreOpen, SecondOfTwoLostJournalFramesPutsTheDiskInQuarantine) {
+  StoreWorld sim(1);
+  ASSERT_TRUE(sim.Start().ok());
+  ASSERT_TRUE(sim.Append(kChunk, kOne, 0, 100, true).ok());
+  ASSERT_TRUE(sim.Append(ChunkId(2), kOne, 0, 100, true).ok());
+  ASSERT_TRUE(sim.Append(ChunkId(3), kOne, 0, 100, true).ok());
+  sim.Kill();
+  // The frames of a fresh journal lie one behind the other; the third is not the newest.
+  ASSERT_TRUE(sim.machine.disk().FlipBit("store/journal", 8 * (3 * kPageBytes + 80)).ok());
+  ASSERT_TRUE(sim.Start().ok());
+  EXPECT_TRUE(sim.store->GetStatus().quarantined);
+  EXPECT_TRUE(sim.store->Stat(kChunk)->damaged);
+  EXPECT_EQ(sim.Append(ChunkId(9), kOne, 0, 100, true).code(), Code::kQuarantined);
+}
+
+}  // namespace
+}  // namespace moraine::chunkserver
