@@ -258,6 +258,7 @@ service Namespace {
   RenameResponse rename(1: common.RequestHeader header, 2: RenameRequest request) throws (1: common.CallError error)
   AttributesResponse link(1: common.RequestHeader header, 2: LinkRequest request) throws (1: common.CallError error)
   ReadDirectoryResponse readDirectory(1: common.RequestHeader header, 2: ReadDirectoryRequest request) throws (1: common.CallError error)
+  // Waits until the inode's closed chunks are sealed (kTimeout: they are not yet), then for the log.
   Empty syncMetadata(1: common.RequestHeader header, 2: InodeRequest request) throws (1: common.CallError error)
 }
 service Files {

@@ -69,6 +69,15 @@ void MoveQueueEntry(Transaction& transaction, const std::optional<std::string>& 
   }
 }
 
+void MoveSealEntry(Transaction& transaction, ChunkId chunk, InodeId inode,
+                   const std::optional<std::string>& before,
+                   const std::optional<std::string>& after) {
+  MoveQueueEntry(transaction, before, after);
+  if (before.has_value() == after.has_value()) return;
+  auto& effect = after.has_value() ? transaction.effects().unsettled : transaction.effects().settled;
+  effect.emplace_back(inode, chunk);
+}
+
 void QueueDeletion(Transaction& transaction, ServerId server, ChunkId chunk, Epoch epoch) {
   std::string value;
   moraine::Writer(&value).Id(epoch);
@@ -94,7 +103,7 @@ void EraseChunk(Transaction& transaction, ChunkId chunk, const ChunkRecord& reco
     transaction.Delete(Family::kChunksByServer, ServerChunkKey(replica.server, chunk));
   }
   MoveQueueEntry(transaction, RepairEntry(chunk, record), std::nullopt);
-  MoveQueueEntry(transaction, SealEntry(chunk, record), std::nullopt);
+  MoveSealEntry(transaction, chunk, record.inode, SealEntry(chunk, record), std::nullopt);
   Subtract(transaction.counters(), Share(record));
 }
 
@@ -131,7 +140,7 @@ Status PutChunk(Transaction& transaction, ChunkId chunk, const ChunkRecord& reco
   const auto old_repair = before.has_value() ? RepairEntry(chunk, *before) : std::nullopt;
   const auto old_seal = before.has_value() ? SealEntry(chunk, *before) : std::nullopt;
   MoveQueueEntry(transaction, old_repair, RepairEntry(chunk, record));
-  MoveQueueEntry(transaction, old_seal, SealEntry(chunk, record));
+  MoveSealEntry(transaction, chunk, record.inode, old_seal, SealEntry(chunk, record));
   transaction.Put(Family::kChunks, ChunkKey(chunk), record.Encode());
   transaction.effects().durable = true;
   return Status::Ok();

@@ -58,7 +58,23 @@ Sealer::Sealer(Loop& loop, Store& store, Registry& registry, ChunkserverCalls& c
       time_(metrics.GetHistogram("moraine_meta_seal_seconds",
                                  "From the beginning of a seal to its record.")) {}
 
-void Sealer::Start() { tasks_.Spawn(RunQueue()); }
+Status Sealer::Start() {
+  Transaction transaction(store_);
+  MORAINE_ASSIGN_OR_RETURN(const auto queued, QueuedSeals(transaction, ChunkId(), SIZE_MAX));
+  for (const ChunkId chunk : queued) {
+    MORAINE_ASSIGN_OR_RETURN(const ChunkRecord record, GetChunk(transaction, chunk));
+    NoteUnsettled(record.inode, chunk);
+  }
+  tasks_.Spawn(RunQueue());
+  return Status::Ok();
+}
+
+void Sealer::NoteSettled(InodeId inode, ChunkId chunk) {
+  const auto found = unsettled_.find(inode);
+  if (found == unsettled_.end()) return;
+  found->second.erase(chunk);
+  if (found->second.empty()) unsettled_.erase(found);
+}
 
 void Sealer::Close() {
   closing_ = true;
@@ -111,6 +127,19 @@ Task<Result<uint64_t>> Sealer::Seal(ChunkId chunk, Instant deadline) {
     co_return Status(Code::kTimeout, fmt::format("chunk {} is not sealed yet", chunk.value()));
   }
   co_return *result;
+}
+
+Task<Status> Sealer::SettleFile(InodeId inode, Instant deadline) {
+  const auto found = unsettled_.find(inode);
+  if (found == unsettled_.end()) co_return Status::Ok();
+  const std::set<ChunkId> chunks = found->second;
+  for (const ChunkId chunk : chunks) StartJob(chunk);  // side by side
+  for (const ChunkId chunk : chunks) {
+    if (!unsettled_.contains(inode) || !unsettled_.at(inode).contains(chunk)) continue;
+    const auto length = co_await Seal(chunk, deadline);
+    if (!length.ok() && length.code() != Code::kUnknownChunk) co_return length.status();
+  }
+  co_return Status::Ok();
 }
 
 Task<void> Sealer::RunJob(ChunkId chunk, std::shared_ptr<Job> job) {

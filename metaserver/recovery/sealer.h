@@ -15,6 +15,8 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
+#include <unordered_map>
 
 #include "base/loop/sync.h"
 #include "base/loop/task_group.h"
@@ -45,14 +47,20 @@ class Sealer {
   Sealer(Loop& loop, Store& store, Registry& registry, ChunkserverCalls& calls,
          SealerOptions options, MetricRegistry& metrics, Committed committed);
 
-  // Starts looking after the queue of closed and fencing chunks.
-  void Start();
+  // Reads the queue of closed and fencing chunks once, and looks after it from now on.
+  Status Start();
   // Something may have been queued.
   void Wake() { wake_.Set(); }
 
   // Fences (if it is still open) and seals; waits for the end, which is the sealed length.
   // kTimeout: it goes on by itself. kUnknownChunk: there is no such chunk any more.
   Task<Result<uint64_t>> Seal(ChunkId chunk, Instant deadline);
+  // What transactions have done to the queue (Effects), so that nobody has to read it for one file.
+  void NoteUnsettled(InodeId inode, ChunkId chunk) { unsettled_[inode].insert(chunk); }
+  void NoteSettled(InodeId inode, ChunkId chunk);
+  // Waits until every chunk of the file that is queued now is sealed or gone. Costs one look-up when
+  // there is none. kTimeout: it goes on by itself.
+  Task<Status> SettleFile(InodeId inode, Instant deadline);
   // The replica of a sealed chunk is still open on its server: tells it.
   void Remind(ChunkId chunk, ServerId server);
   // A job or its aftermath is under way, so that missing copies may still come by themselves.
@@ -97,6 +105,7 @@ class Sealer {
 
   std::map<ChunkId, std::shared_ptr<Job>> jobs_;
   std::map<ChunkId, int> telling_;
+  std::unordered_map<InodeId, std::set<ChunkId>> unsettled_;  // the queue, by file
   Event wake_;
   bool closing_ = false;
   TaskGroup tasks_;

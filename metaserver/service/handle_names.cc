@@ -160,6 +160,14 @@ Task<Result<AttributesResponse>> LinkCall(Core& core, rpc::CallContext& context,
       });
 }
 
+// The bytes of closed chunks first: only their seals say that enough disks have them. Then the log,
+// which is one: what is on disk of it is on disk for every inode.
+Task<Result<idl::Empty>> SyncCall(Core& core, InodeId inode, Instant deadline) {
+  MORAINE_CO_RETURN_IF_ERROR(co_await core.sealer.SettleFile(inode, deadline));
+  MORAINE_CO_RETURN_IF_ERROR(co_await core.store.Synced(core.store.written()));
+  co_return idl::Empty();
+}
+
 }  // namespace
 
 void HandleNames(rpc::Server& server, Core& core) {
@@ -180,11 +188,9 @@ void HandleNames(rpc::Server& server, Core& core) {
                 [&core](rpc::CallContext& context, idl::SetAttributesRequest request) {
                   return SetAttributesCall(core, context, std::move(request));
                 });
-  // The log is one: what is on disk of it is on disk for every inode.
   server.Handle(idl::kSyncMetadata,
-                [&core](rpc::CallContext&, idl::InodeRequest) -> Task<Result<idl::Empty>> {
-                  MORAINE_CO_RETURN_IF_ERROR(co_await core.store.Synced(core.store.written()));
-                  co_return idl::Empty();
+                [&core](rpc::CallContext& context, idl::InodeRequest request) {
+                  return SyncCall(core, IdFromWire<InodeId>(request.inode), context.deadline);
                 });
 }
 

@@ -36,6 +36,8 @@ void Core::Act(const Effects& effects, SessionId session, bool committed) {
   for (const InodeId inode : effects.opened) sessions.NoteOpen(session, inode);
   for (const InodeId inode : effects.changed) sessions.NoteChanged(inode, session);
   for (const auto& [loser, inode] : effects.lost) sessions.NoteLost(loser, inode);
+  for (const auto& [inode, chunk] : effects.unsettled) sealer.NoteUnsettled(inode, chunk);
+  for (const auto& [inode, chunk] : effects.settled) sealer.NoteSettled(inode, chunk);
   if (effects.queued) sealer.Wake();
   if (effects.queued || !effects.orphans.empty()) caretaker.Wake();
 }
@@ -109,7 +111,7 @@ Status Metaserver::Load() {
 Status Metaserver::Start() {
   MORAINE_RETURN_IF_ERROR(server_.Start());
   MORAINE_RETURN_IF_ERROR(recovery_.Start());
-  sealer_.Start();
+  MORAINE_RETURN_IF_ERROR(sealer_.Start());
   caretaker_.Start();
   tasks_.Spawn(RunTicks());
   return Status::Ok();

@@ -101,6 +101,40 @@ TEST_F(MetaserverTest, AClosedChunkIsSealedEverywhere) {
       20s));
 }
 
+// Nobody knows whether what is closed is on disk, so a sync of the file waits for the seal.
+TEST_F(MetaserverTest, ASyncOfAFileWaitsForItsClosedChunks) {
+  const auto file = cluster_.CreateFile(alice(), "f.log");
+  const auto other = cluster_.CreateFile(alice(), "other");
+  ASSERT_EQ(file.chunk.replicas.size(), 5u);
+  cluster_.Append(file.chunk, {100, 100, 100, 100, 100});
+  const auto server = [&](size_t i) {
+    return ServerId(static_cast<uint64_t>(file.chunk.replicas[i].server_id));
+  };
+  for (size_t i = 0; i < 3; ++i) cluster_.machine(server(i)).Kill();
+  idl::CommitRequest commit;
+  commit.inode = file.attributes.inode;
+  commit.seals = {MetaCluster::Close(file.chunk, 100)};
+  ASSERT_TRUE(alice().Change(idl::kCommit, commit).ok());
+  idl::InodeRequest sync;
+  sync.inode = file.attributes.inode;
+  EXPECT_EQ(alice().Call(idl::kSyncMetadata, sync, 0, 2s).code(), Code::kTimeout);
+  EXPECT_NE(cluster_.Chunk(file.chunk.chunk)->state, ChunkState::kSealed);
+  // Nobody else has to wait for that.
+  for (const int64_t inode : {int64_t{0}, int64_t{1}, other.attributes.inode}) {
+    sync.inode = inode;
+    EXPECT_TRUE(bob().Call(idl::kSyncMetadata, sync, 0, 2s).ok()) << inode;
+  }
+  // Also the next life of the metaserver knows what is not sealed.
+  cluster_.RestartMeta();
+  sync.inode = file.attributes.inode;
+  EXPECT_EQ(alice().Call(idl::kSyncMetadata, sync, 0, 2s).code(), Code::kTimeout);
+  for (size_t i = 0; i < 3; ++i) cluster_.StartServer(cluster_.IndexOf(server(i)));
+  const auto synced = alice().Call(idl::kSyncMetadata, sync);
+  ASSERT_TRUE(synced.ok()) << synced.status().ToString();
+  EXPECT_EQ(cluster_.Chunk(file.chunk.chunk)->state, ChunkState::kSealed);
+  EXPECT_EQ(cluster_.Chunk(file.chunk.chunk)->length, 100u);
+}
+
 TEST_F(MetaserverTest, ASessionThatEndsLeavesItsFilesWhole) {
   TestClient carol(world(), world().AddMachine("carol"));
   carol.StartSession("carol");

@@ -34,6 +34,9 @@ struct Effects {
   std::vector<InodeId> orphans;     // inodes that have lost their last name
   std::vector<InodeId> opened;      // inodes that the session has open from now on
   std::vector<std::pair<SessionId, InodeId>> lost;  // leases and directories taken from others
+  // Chunks that wait for their seal from now on (closed, or being fenced), and that do no more.
+  std::vector<std::pair<InodeId, ChunkId>> unsettled;
+  std::vector<std::pair<InodeId, ChunkId>> settled;
   bool queued = false;                              // work for the executors of chunks/
   bool durable = false;                             // the answer must wait for the disk
 };
