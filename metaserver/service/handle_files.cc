@@ -31,8 +31,9 @@ Task<Result<idl::Empty>> CloseCall(Core& core, rpc::CallContext& context,
                                    idl::CloseRequest request) {
   const auto inode = IdFromWire<InodeId>(request.inode);
   auto answer = co_await core.Change<idl::Empty>(
-      idl::kClose.name, context, [inode](Transaction& transaction) -> Result<idl::Empty> {
-        MORAINE_RETURN_IF_ERROR(Close(transaction, inode));
+      idl::kClose.name, context,
+      [inode, release = request.release_lease](Transaction& transaction) -> Result<idl::Empty> {
+        if (release) MORAINE_RETURN_IF_ERROR(Close(transaction, inode));
         return idl::Empty();
       });
   // A lease may go back while handles stay: then the renewals tell when the last one is closed.

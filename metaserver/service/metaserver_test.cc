@@ -204,6 +204,22 @@ TEST_F(MetaserverTest, ALeaseIsRecalledAtOnce) {
   EXPECT_TRUE(world().RunUntil([&] { return !alice().stale.empty(); }, 500ms));
 }
 
+// A handle that was closed says nothing of the lease that another open of the session has got.
+TEST_F(MetaserverTest, ACloseKeepsTheLeaseUnlessItGivesItBack) {
+  const auto file = cluster_.CreateFile(alice(), "f", 1, false);
+  ASSERT_TRUE(OpenToWrite(alice(), file.attributes.inode).ok());
+  idl::CloseRequest close;
+  close.inode = file.attributes.inode;
+  ASSERT_TRUE(alice().Change(idl::kClose, close).ok());
+  EXPECT_EQ(OpenToWrite(bob(), file.attributes.inode).code(), Code::kLeaseTaken);
+  close.release_lease = true;
+  ASSERT_TRUE(alice().Change(idl::kClose, close).ok());
+  EXPECT_TRUE(OpenToWrite(bob(), file.attributes.inode).ok());
+  // Nobody gives back what another has.
+  ASSERT_TRUE(alice().Change(idl::kClose, close).ok());
+  EXPECT_EQ(OpenToWrite(alice(), file.attributes.inode).code(), Code::kLeaseTaken);
+}
+
 TEST_F(MetaserverTest, TakingADirectoryFencesItsOldOwner) {
   const auto directory =
       cluster_.CreateFile(alice(), "shard", 1, false, 0, idl::FileType::kDirectory);
