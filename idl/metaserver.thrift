@@ -146,7 +146,7 @@ struct AllocateChunkRequest {
 }
 struct AllocateChunkResponse { 1: ChunkGrant chunk }
 // Seals a chunk that its writer has closed, or fences and seals an open one whose writer is gone
-// (kBusy while its writer's lease lives); answers when SEALED is recorded and at least the policy's
+// (kBusy while its writer's lease lives, also to the writer); answers when SEALED is recorded and at least the policy's
 // floor of replicas have all of it on disk.
 struct RecoverChunkRequest { 1: i64 chunk }
 struct RecoverChunkResponse { 1: i64 length }

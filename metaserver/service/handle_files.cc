@@ -76,11 +76,14 @@ Task<Result<idl::AllocateChunkResponse>> AllocateCall(Core& core, rpc::CallConte
       });
 }
 
-// Whether an open chunk may be taken from its writer: the writer says so itself, or is gone.
-Status CheckMayRecover(Core& core, SessionId session, InodeId inode) {
+// Whether a chunk may be taken from its writer. While the lease lives an open one may not, not even
+// by the holder: what asks may be a part of it that is ahead of its own close. A chunk that is being
+// fenced already is lost to the writer, who may wait for its length.
+Status CheckMayRecover(Core& core, SessionId session, InodeId inode, ChunkState state) {
   Transaction transaction(core.store, session);
   MORAINE_ASSIGN_OR_RETURN(const auto lease, FindLease(transaction, inode));
-  if (!lease.has_value() || lease->state != LeaseState::kHeld || lease->session == session) {
+  if (!lease.has_value() || lease->state != LeaseState::kHeld ||
+      (lease->session == session && state == ChunkState::kFencing)) {
     return Status::Ok();
   }
   return Status(Code::kBusy,
@@ -105,7 +108,7 @@ Task<Result<idl::RecoverChunkResponse>> RecoverCall(Core& core, SessionId sessio
       break;
     case ChunkState::kOpen:
     case ChunkState::kFencing:
-      MORAINE_CO_RETURN_IF_ERROR(CheckMayRecover(core, session, record.inode));
+      MORAINE_CO_RETURN_IF_ERROR(CheckMayRecover(core, session, record.inode, record.state));
       MORAINE_CO_RETURN_IF_ERROR(co_await core.recovery.Recover(record.inode, deadline));
       break;
   }

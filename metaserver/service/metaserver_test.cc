@@ -220,6 +220,25 @@ TEST_F(MetaserverTest, ACloseKeepsTheLeaseUnlessItGivesItBack) {
   EXPECT_EQ(OpenToWrite(alice(), file.attributes.inode).code(), Code::kLeaseTaken);
 }
 
+// A writer that asks for a seal before its close has arrived must not lose the chunk by that.
+TEST_F(MetaserverTest, AnOpenChunkIsNotRecoveredWhileItsLeaseLives) {
+  const auto file = cluster_.CreateFile(alice(), "f.log");
+  cluster_.Append(file.chunk, {40, 40, 40, 40, 40});
+  idl::RecoverChunkRequest recover;
+  recover.chunk = file.chunk.chunk;
+  for (TestClient* client : {&alice(), &bob()}) {
+    EXPECT_EQ(client->Call(idl::kRecoverChunk, recover).code(), Code::kBusy);
+  }
+  EXPECT_EQ(cluster_.Chunk(file.chunk.chunk)->state, ChunkState::kOpen);
+  idl::CommitRequest commit;
+  commit.inode = file.attributes.inode;
+  commit.seals = {MetaCluster::Close(file.chunk, 40)};
+  ASSERT_TRUE(alice().Change(idl::kCommit, commit).ok());
+  const auto sealed = alice().Call(idl::kRecoverChunk, recover);
+  ASSERT_TRUE(sealed.ok()) << sealed.status().ToString();
+  EXPECT_EQ(sealed->length, 40);
+}
+
 TEST_F(MetaserverTest, TakingADirectoryFencesItsOldOwner) {
   const auto directory =
       cluster_.CreateFile(alice(), "shard", 1, false, 0, idl::FileType::kDirectory);
