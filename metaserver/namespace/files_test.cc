@@ -217,6 +217,29 @@ TEST_F(FilesTest, InlineContentsAreReplacedWhole) {
   EXPECT_EQ(Layout1(f).layout.extents.size(), 1u);
 }
 
+// A living writer is told that its bytes have no place; they are not thrown away with an ok.
+TEST_F(FilesTest, AWriterMayNotCloseATailShortOfTheInlineContent) {
+  const InodeId f = MakeFile("f");
+  CommitArgs commit;
+  commit.inode = f;
+  commit.inline_data = std::string(100, 'x');
+  ASSERT_TRUE(CommitIt(commit).ok());
+  const ChunkGrant tail = Tail(f);
+  commit.inline_data.reset();
+  commit.seals = {Closed(tail, 99)};
+  EXPECT_EQ(CommitIt(commit).code(), Code::kInvalidArgument);
+  AllocateChunkArgs next;
+  next.inode = f;
+  next.tail = true;
+  next.previous = Closed(tail, 99);
+  EXPECT_EQ(Allocate(next).code(), Code::kInvalidArgument);
+  EXPECT_EQ(StateOf(tail.chunk.id), ChunkState::kOpen);
+  EXPECT_EQ(Layout1(f).layout.inline_data, std::string(100, 'x'));
+  commit.seals = {Closed(tail, 100)};
+  ASSERT_TRUE(CommitIt(commit).ok());
+  EXPECT_EQ(Layout1(f).layout.extents.size(), 1u);
+}
+
 TEST_F(FilesTest, TruncationCutsAndGrows) {
   const InodeId f = MakeFile("f");
   const ChunkGrant loose = Loose(f);

@@ -25,14 +25,18 @@ bool IsWritten(ChunkState state) {
   return state == ChunkState::kOpen || state == ChunkState::kFencing;
 }
 
+// Extents take the place of an inline content, so the first must have all of it.
+bool LosesInline(const InodeRecord& record, uint64_t offset, uint64_t length) {
+  return !record.inline_data.empty() && (offset > 0 || length < record.inline_data.size());
+}
+
 // Lays a tail's bytes over the file and lets it go. Inline data must be covered whole, or it stays:
-// then the writer left before it had rewritten it.
+// then the writer died before it had rewritten it.
 Status MapTail(Transaction& transaction, InodeId inode, InodeRecord& record, ChunkId chunk,
                uint64_t offset, uint64_t length) {
   Detach(record, chunk);
-  const bool inline_lost =
-      !record.inline_data.empty() && (offset > 0 || length < record.inline_data.size());
-  if (length == 0 || inline_lost || offset > limits::kFileBytesMax - length) {
+  if (length == 0 || LosesInline(record, offset, length) ||
+      offset > limits::kFileBytesMax - length) {
     return BeginDelete(transaction, chunk);
   }
   record.inline_data.clear();
@@ -175,6 +179,13 @@ Status CloseAttached(Transaction& transaction, InodeId inode, InodeRecord& recor
     return Status(Code::kInvalidArgument,
                   fmt::format("chunk {} closed at {}, but mapped up to {}", closed.chunk.value(),
                               chunk.length, chunk.mapped));
+  }
+  if (place.kind == AttachKind::kTail && LosesInline(record, place.tail_offset, chunk.length)) {
+    return Status(Code::kInvalidArgument,
+                  fmt::format("chunk {} closed at {} has not all of the {} bytes of the inline "
+                              "content of inode {}",
+                              closed.chunk.value(), chunk.length, record.inline_data.size(),
+                              inode.value()));
   }
   if (place.kind == AttachKind::kTail) chunk.file_offset = place.tail_offset;
   MORAINE_RETURN_IF_ERROR(PutChunk(transaction, closed.chunk, chunk));

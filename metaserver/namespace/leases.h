@@ -38,7 +38,8 @@ struct ClosedChunk {
 };
 // A living writer leaves one of its chunks at `length`. A tail is mapped here, and the pending one
 // takes its place; a loose one stays attached until its extents come. Empty chunks are deleted.
-// Idempotent. Errors: kFenced (recovered meanwhile, or not this file's), kSealed, kInvalidArgument.
+// Idempotent. Errors: kFenced (recovered meanwhile, or not this file's), kSealed, kInvalidArgument
+// (also for a tail that does not have all of the file's inline content).
 Status CloseAttached(Transaction& transaction, InodeId inode, InodeRecord& record,
                      const ClosedChunk& closed);
 
