@@ -162,6 +162,49 @@ TEST_F(FilesTest, LooseChunksAreMappedByCommitsAndDroppedWhenOverwritten) {
   }
 }
 
+// The time that a writer has set is not moved by the end of a chunk whose bytes came before.
+TEST_F(FilesTest, TheEndOfALooseChunkIsNoChangeOfTheFile) {
+  const InodeId f = MakeFile("f");
+  const ChunkGrant a = Loose(f);
+  CommitArgs map;
+  map.inode = f;
+  map.extents = {{0, 100, a.chunk.id, 0}};
+  map.mtime_ns = 77;
+  ASSERT_TRUE(CommitIt(map).ok());
+  const InodeRecord before = Layout1(f).inode.record;
+  const auto expect_unchanged = [&] {
+    InodeRecord now = Layout1(f).inode.record;
+    EXPECT_TRUE(fixture_.effects().changed.empty());
+    now.attached = before.attached;
+    EXPECT_EQ(now, before);
+  };
+  AllocateChunkArgs next;
+  next.inode = f;
+  next.previous = Closed(a, 100);
+  const auto b = Allocate(next);
+  ASSERT_TRUE(b.ok()) << b.status().ToString();
+  expect_unchanged();
+  CommitArgs end;
+  end.inode = f;
+  end.seals = {Closed(*b, 0)};
+  const auto ended = CommitIt(end);
+  ASSERT_TRUE(ended.ok()) << ended.status().ToString();
+  EXPECT_EQ(ended->record.mtime_ns, 77);
+  EXPECT_TRUE(Layout1(f).inode.record.attached.empty());
+  expect_unchanged();
+  // Nor is the end by a recovery.
+  const ChunkGrant c = Loose(f);
+  ASSERT_TRUE(fixture_.Run([&](Transaction& t) { return Close(t, f); }, kAlice).ok());
+  Seal(c.chunk.id, 50);
+  ASSERT_TRUE(Finish(f).ok());
+  expect_unchanged();
+  // A tail is another matter.
+  const ChunkGrant tail = Tail(f, 100);
+  end.seals = {Closed(tail, 10)};
+  ASSERT_TRUE(CommitIt(end).ok());
+  EXPECT_NE(Layout1(f).inode.record.mtime_ns, 77);
+}
+
 TEST_F(FilesTest, ACommitMapsOnlyWhatIsTheWritersToMap) {
   const InodeId f = MakeFile("f");
   const InodeId g = MakeFile("g");

@@ -265,9 +265,15 @@ Status FinishRecovery(Transaction& transaction, InodeId inode) {
     }
   }
   if (record.attached != before) {
-    Touch(transaction, record, true);
+    // Bytes of tails appear in the file here; those of loose chunks came with their extents.
+    const bool data = std::ranges::any_of(before, [&record](const AttachedChunk& a) {
+      return a.kind != AttachKind::kLoose && FindAttached(record, a.chunk) == nullptr;
+    });
+    if (data) {
+      Touch(transaction, record, true);
+      transaction.effects().changed.push_back(inode);
+    }
     transaction.PutInode(inode, record);
-    transaction.effects().changed.push_back(inode);
     transaction.effects().durable = true;
   }
   if (!held && !tails_open && !loose_open) return EraseLease(transaction, inode);

@@ -57,6 +57,10 @@ Result<std::vector<InodeId>> LeasesOfSession(Transaction& transaction, SessionId
 
 const AttachedChunk* FindAttached(const InodeRecord& record, ChunkId chunk);
 const AttachedChunk* FindAttached(const InodeRecord& record, AttachKind kind);
+inline bool IsTail(const InodeRecord& record, ChunkId chunk) {
+  const AttachedChunk* found = FindAttached(record, chunk);
+  return found != nullptr && found->kind == AttachKind::kTail;
+}
 
 // ChunkRecord::file_offset of a pending chunk before its writer has told a replica.
 inline constexpr uint64_t kUnknownOffset = UINT64_MAX;

@@ -105,6 +105,7 @@ Result<ChunkGrant> AllocateChunk(Transaction& transaction, const AllocateChunkAr
                                  std::span<const ServerView> servers, Random& random) {
   MORAINE_ASSIGN_OR_RETURN(InodeRecord record, transaction.Inode(args.inode));
   MORAINE_RETURN_IF_ERROR(CheckWriter(transaction, args.inode, record, args.token));
+  const bool data = args.previous.has_value() && IsTail(record, args.previous->chunk);
   MORAINE_ASSIGN_OR_RETURN(AttachedChunk place, Place1(transaction, args, record));
   if (record.attached.size() >= kAttachedPerInodeMax) {
     return Status(Code::kOverloaded, fmt::format("inode {} has {} chunks open", args.inode.value(),
@@ -116,7 +117,7 @@ Result<ChunkGrant> AllocateChunk(Transaction& transaction, const AllocateChunkAr
   MORAINE_ASSIGN_OR_RETURN(const ChunkId id, transaction.store().NewChunk());
   place.chunk = id;
   record.attached.push_back(place);
-  if (args.previous.has_value()) {
+  if (data) {
     Touch(transaction, record, true);
     transaction.effects().changed.push_back(args.inode);
   }

@@ -109,9 +109,11 @@ Status LetGoOfClosed(Transaction& transaction, const CommitArgs& args, InodeReco
 Result<InodeView> Commit(Transaction& transaction, const CommitArgs& args) {
   MORAINE_ASSIGN_OR_RETURN(InodeRecord record, transaction.Inode(args.inode));
   MORAINE_RETURN_IF_ERROR(CheckWriter(transaction, args.inode, record, args.token));
-  const bool data = !args.extents.empty() || args.inline_data.has_value() || !args.seals.empty() ||
-                    args.size.has_value();
+  // A tail brings its bytes with its close; a loose chunk only ends, its bytes come as extents.
+  bool data = !args.extents.empty() || args.inline_data.has_value() || args.size.has_value();
+  const std::vector<AttachedChunk> attached = record.attached;
   for (const ClosedChunk& closed : args.seals) {
+    data = data || IsTail(record, closed.chunk);
     MORAINE_RETURN_IF_ERROR(CloseAttached(transaction, args.inode, record, closed));
   }
   MORAINE_RETURN_IF_ERROR(CommitExtents(transaction, args, record));
@@ -133,6 +135,8 @@ Result<InodeView> Commit(Transaction& transaction, const CommitArgs& args) {
     if (args.mtime_ns.has_value()) record.mtime_ns = *args.mtime_ns;
     transaction.PutInode(args.inode, record);
     transaction.effects().changed.push_back(args.inode);
+  } else if (record.attached != attached) {
+    transaction.PutInode(args.inode, record);
   }
   if (args.sync) transaction.effects().durable = true;
   return GetInode(transaction, args.inode);
