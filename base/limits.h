@@ -18,6 +18,14 @@ inline constexpr uint64_t kJournalAppendBytesMax = 64ULL
                                                    << 10;  // larger synced appends go to the file
 inline constexpr uint64_t kInlineBytesMax = 4096;          // a file held in its inode record
 inline constexpr uint64_t kFileBytesMax = 1ULL << 50;
+// A file's layout must fit into one answer. What its extents and the places of their chunks take is
+// estimated from above (for servers with endpoints of up to some 50 bytes); a file that takes more
+// is not cut into further pieces, except by what its writer has already.
+inline constexpr uint64_t kLayoutBytesMax = 7ULL << 20;
+inline constexpr uint64_t kExtentWireBytes = 32;
+inline constexpr uint64_t kPlaceWireBytes = 48;  // of one chunk, besides its replicas
+inline constexpr uint64_t kReplicaWireBytes = 64;
+inline constexpr int kChunksAttachedMax = 64;  // of one file, open or not yet mapped
 inline constexpr uint64_t kIdleBufferBytesMax = 64ULL << 20;  // kept for reuse, per process
 
 // Names.
@@ -62,6 +70,11 @@ static_assert(kAppendBytesMax <= kBulkBytesMax && kReadBytesMax <= kBulkBytesMax
 static_assert(kAppendBytesMax <= kChunkBytesMax);
 static_assert(kJournalAppendBytesMax <= kAppendBytesMax);
 static_assert(kInlineBytesMax <= kFrameBytesMax);
+static_assert(kLayoutBytesMax + kInlineBytesMax +
+                  kChunksAttachedMax * (kExtentWireBytes + kPlaceWireBytes +
+                                        kReplicasMax * kReplicaWireBytes) +
+                  kSmallFrameBytes <=
+              kFrameBytesMax);
 static_assert(kXattrValueBytesMax * kXattrsPerInodeMax <= kFrameBytesMax);
 static_assert(kServerBulkBytesMax >= 8 * kBulkBytesMax);
 static_assert(kPeerBulkBytesMax >= 2 * kBulkBytesMax && kPeerBulkBytesMax <= kServerBulkBytesMax);

@@ -62,7 +62,12 @@ Status CommitExtents(Transaction& transaction, const CommitArgs& args, InodeReco
     MORAINE_RETURN_IF_ERROR(CheckCoversInline(record, args.extents));
     record.inline_data.clear();
   }
+  const uint64_t before = record.layout_bytes.value_or(0);
   MORAINE_RETURN_IF_ERROR(MapExtents(transaction, args.inode, record, args.extents));
+  // Fewer pieces than before are always welcome.
+  if (record.layout_bytes.value_or(0) > before) {
+    MORAINE_RETURN_IF_ERROR(CheckLayoutFits(args.inode, record));
+  }
   for (const Extent& extent : args.extents) record.size = std::max(record.size, extent.end());
   return Status::Ok();
 }
