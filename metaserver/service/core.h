@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/loop/loop.h"
+#include "idl/metaserver_types.h"
 #include "metaserver/cluster/registry.h"
 #include "metaserver/recovery/caretaker.h"
 #include "metaserver/recovery/file_recovery.h"
@@ -100,6 +101,10 @@ struct Core {
       if (!recovered.ok() || loop.Now() >= context.deadline) co_return status;
     }
   }
+
+  // A file as it is now. Layouts are read for each answer: with remembered answers they would be
+  // written to the log at every open.
+  Status Describe(InodeId inode, idl::Attributes* attributes, idl::Layout* layout);
 
   template <class Response, class Operation>
   Result<Response> Query(const rpc::CallContext& context, Operation operation) {

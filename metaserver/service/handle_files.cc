@@ -13,18 +13,27 @@ Task<Result<idl::OpenResponse>> OpenCall(Core& core, rpc::CallContext& context,
                                          idl::OpenRequest request) {
   const OpenArgs args{IdFromWire<InodeId>(request.inode), request.for_writing, request.truncate,
                       IdFromWire<Token>(request.token)};
-  const bool leased = request.for_writing || request.truncate;
-  core.sessions.NoteInterest(core.SessionOf(context), args.inode);
-  co_return co_await core.Change<idl::OpenResponse>(
-      idl::kOpen.name, context,
-      [&core, args, leased](Transaction& transaction) -> Result<idl::OpenResponse> {
-        MORAINE_ASSIGN_OR_RETURN(const FileView file, Open(transaction, args));
-        idl::OpenResponse response;
-        response.attributes = ToWire(file.inode);
-        response.layout = ToWire(file.layout, core.registry);
-        response.leased = leased;
-        return response;
-      });
+  const SessionId session = core.SessionOf(context);
+  core.sessions.NoteInterest(session, args.inode);
+  Result<idl::OpenResponse> answer{idl::OpenResponse()};
+  if (args.write || args.truncate) {
+    answer = co_await core.Change<idl::OpenResponse>(
+        idl::kOpen.name, context, [args](Transaction& transaction) -> Result<idl::OpenResponse> {
+          MORAINE_RETURN_IF_ERROR(Open(transaction, args));
+          idl::OpenResponse response;
+          response.leased = true;
+          return response;
+        });
+    if (!answer.ok()) co_return answer;
+  } else {
+    // Changes nothing that is stored, so there is nothing to remember.
+    MORAINE_CO_RETURN_IF_ERROR(core.CheckSession(session));
+    Transaction transaction(core.store, session, core.loop.WallNanoseconds());
+    MORAINE_CO_RETURN_IF_ERROR(Open(transaction, args));
+    core.Act(transaction.effects(), session, true);
+  }
+  MORAINE_CO_RETURN_IF_ERROR(core.Describe(args.inode, &answer->attributes, &answer->layout));
+  co_return answer;
 }
 
 Task<Result<idl::Empty>> CloseCall(Core& core, rpc::CallContext& context,

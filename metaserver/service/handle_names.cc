@@ -26,7 +26,7 @@ Result<idl::CreateResponse> CreateAll(Core& core, Transaction& transaction,
   const bool writing = created.inode.record.type == FileType::kRegular && request.open_for_write;
   if (writing) {
     const OpenArgs open{inode, true, false, args.token};
-    MORAINE_RETURN_IF_ERROR(Open(transaction, open).status());
+    MORAINE_RETURN_IF_ERROR(Open(transaction, open));
   }
   if (writing && request.want_chunk && created.created) {
     AllocateChunkArgs allocate;
@@ -41,20 +41,30 @@ Result<idl::CreateResponse> CreateAll(Core& core, Transaction& transaction,
     }
     response.__set_chunk(ToWire(grant, core.registry));
   }
-  MORAINE_ASSIGN_OR_RETURN(const FileView file, GetLayout(transaction, inode));
-  response.attributes = ToWire(file.inode);
-  response.layout = ToWire(file.layout, core.registry);
+  if (created.created) {
+    MORAINE_ASSIGN_OR_RETURN(const FileView file, GetLayout(transaction, inode));
+    response.attributes = ToWire(file.inode);
+    response.layout = ToWire(file.layout, core.registry);
+  } else {
+    response.attributes.inode = ToWire(inode);
+  }
   return response;
 }
 
 Task<Result<idl::CreateResponse>> CreateCall(Core& core, rpc::CallContext& context,
                                              idl::CreateRequest request) {
   MORAINE_CO_ASSIGN_OR_RETURN(CreateArgs args, FromWire(request));
-  co_return co_await core.Change<idl::CreateResponse>(
+  auto answer = co_await core.Change<idl::CreateResponse>(
       idl::kCreate.name, context,
       [&core, request = std::move(request), args = std::move(args)](Transaction& transaction) {
         return CreateAll(core, transaction, request, args);
       });
+  // What was there already may be large: it is read for the answer and not remembered with it.
+  if (answer.ok() && !answer->created) {
+    MORAINE_CO_RETURN_IF_ERROR(core.Describe(IdFromWire<InodeId>(answer->attributes.inode),
+                                             &answer->attributes, &answer->layout));
+  }
+  co_return answer;
 }
 
 Task<Result<idl::RenameResponse>> RenameCall(Core& core, rpc::CallContext& context,

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "metaserver/namespace/ops/ops.h"
+#include "metaserver/service/convert.h"
 
 namespace moraine::metaserver {
 namespace {
@@ -40,6 +41,14 @@ void Core::Act(const Effects& effects, SessionId session, bool committed) {
   for (const auto& [inode, chunk] : effects.settled) sealer.NoteSettled(inode, chunk);
   if (effects.queued) sealer.Wake();
   if (effects.queued || !effects.orphans.empty()) caretaker.Wake();
+}
+
+Status Core::Describe(InodeId inode, idl::Attributes* attributes, idl::Layout* layout) {
+  Transaction transaction(store);
+  MORAINE_ASSIGN_OR_RETURN(const FileView file, GetLayout(transaction, inode));
+  *attributes = ToWire(file.inode);
+  *layout = ToWire(file.layout, registry);
+  return Status::Ok();
 }
 
 Status EndSessionNow(Core& core, SessionId session) {

@@ -72,6 +72,50 @@ TEST_F(MetaserverTest, ARepeatedChangeHasTheSameAnswerAlsoAfterARestart) {
   EXPECT_EQ(alice().Call(idl::kRemove, remove, 44).code(), Code::kNotFound);
 }
 
+// A layout may be large and is read anew; only that the lease was given is remembered.
+TEST_F(MetaserverTest, OpensDoNotRememberLayouts) {
+  const auto file = cluster_.CreateFile(alice(), "f", 1, false);
+  idl::CommitRequest commit;
+  commit.inode = file.attributes.inode;
+  const std::string content(3000, 'x');
+  commit.__set_inline_data(content);
+  ASSERT_TRUE(alice().Change(idl::kCommit, commit).ok());
+  const auto remembered = [&] {
+    uint64_t bytes = 0;
+    Transaction transaction(cluster_.meta().store());
+    for (Cursor c = transaction.Scan(Family::kAnswers, {}); c.Valid(); c.Next()) {
+      bytes += c.value().size();
+    }
+    return bytes;
+  };
+  const uint64_t before = remembered();
+  idl::OpenRequest open;
+  open.inode = file.attributes.inode;
+  idl::CreateRequest create;
+  create.parent = 1;
+  create.name = "f";
+  create.type = idl::FileType::kRegular;
+  create.exclusive = false;
+  create.open_for_write = true;
+  for (int repeat = 0; repeat < 2; ++repeat) {
+    for (const bool writing : {false, true}) {
+      open.for_writing = writing;
+      const auto opened = alice().Call(idl::kOpen, open, writing ? 901 : 900);
+      ASSERT_TRUE(opened.ok()) << opened.status().ToString();
+      EXPECT_EQ(opened->layout.inline_data, content);
+      EXPECT_EQ(opened->attributes.size, 3000);
+      EXPECT_EQ(opened->leased, writing);
+    }
+    const auto there = alice().Call(idl::kCreate, create, 902);
+    ASSERT_TRUE(there.ok()) << there.status().ToString();
+    EXPECT_FALSE(there->created);
+    EXPECT_EQ(there->attributes.inode, file.attributes.inode);
+    EXPECT_EQ(there->layout.inline_data, content);
+    cluster_.RestartMeta();
+  }
+  EXPECT_LT(remembered() - before, 1000u);
+}
+
 TEST_F(MetaserverTest, AClosedChunkIsSealedEverywhere) {
   const auto file = cluster_.CreateFile(alice(), "f.log");
   ASSERT_EQ(file.chunk.replicas.size(), 5u);
