@@ -57,8 +57,12 @@ inline constexpr uint64_t kUnreadBytesMax = 256ULL << 20;    // then such a peer
 inline constexpr auto kHandshakeTimeout = 5s;
 inline constexpr auto kAcceptRetryDelay = 100ms;  // after a failed accept
 inline constexpr auto kFarewellTimeout = 1s;      // for the error that ends a connection to arrive
-inline constexpr auto kSilenceMax = 3s;  // a call that heard nothing so long breaks its connection
+inline constexpr auto kSilenceMax = 3s;  // with a call unanswered so long, one out of time breaks it
 inline constexpr auto kFrameTimeout = 30s;          // a begun frame must be complete
+inline constexpr auto kPeerGone = 30s;              // no sign of life for so long ends a connection
+inline constexpr auto kKeepAliveIdle = 10s;         // an idle peer is asked for one, then
+inline constexpr auto kKeepAliveInterval = 5s;      // so often,
+inline constexpr int kKeepAliveProbes = 4;          // so many times
 inline constexpr int kRememberedAnswersMax = 1024;  // per session
 
 // Time.
@@ -76,6 +80,8 @@ static_assert(kLayoutBytesMax + kInlineBytesMax +
                   kSmallFrameBytes <=
               kFrameBytesMax);
 static_assert(kXattrValueBytesMax * kXattrsPerInodeMax <= kFrameBytesMax);
+static_assert(kKeepAliveIdle + kKeepAliveProbes * kKeepAliveInterval <= kPeerGone);
+static_assert(kPeerGone >= kFrameTimeout && kPeerGone > kSilenceMax);
 static_assert(kServerBulkBytesMax >= 8 * kBulkBytesMax);
 static_assert(kPeerBulkBytesMax >= 2 * kBulkBytesMax && kPeerBulkBytesMax <= kServerBulkBytesMax);
 static_assert(kServerFrameBytesMax >= 2 * kFrameBytesMax);
