@@ -5,6 +5,7 @@
 // Confined to the loop.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -44,6 +45,9 @@ struct Core {
   SessionId SessionOf(const rpc::CallContext& context) const {
     return SessionId(static_cast<uint64_t>(context.header.session));
   }
+  static uint64_t AcknowledgedBelow(const rpc::CallContext& context) {
+    return static_cast<uint64_t>(std::max<int64_t>(context.header.acknowledged_below, 0));
+  }
   // kSessionEnded for a session that is not alive; none is fine.
   Status CheckSession(SessionId session) const;
   // After an operation; `committed` says whether it took place.
@@ -56,7 +60,7 @@ struct Core {
                                 Operation operation) {
     const SessionId session = SessionOf(context);
     const auto sequence = static_cast<uint64_t>(context.header.sequence);
-    const auto acknowledged = static_cast<uint64_t>(context.header.acknowledged_below);
+    const uint64_t acknowledged = AcknowledgedBelow(context);
     const bool remembered = !session.IsNone() && sequence != 0;
     while (true) {
       MORAINE_CO_RETURN_IF_ERROR(CheckSession(session));
@@ -65,6 +69,7 @@ struct Core {
       {
         Transaction transaction(store, session, loop.WallNanoseconds());
         if (remembered) {
+          MORAINE_CO_RETURN_IF_ERROR(answers.CheckCurrent(session, sequence, acknowledged));
           MORAINE_CO_ASSIGN_OR_RETURN(const auto answer,
                                       answers.Find(transaction, session, sequence, method));
           if (answer.has_value()) {
@@ -75,7 +80,7 @@ struct Core {
         Result<Response> response = operation(transaction);
         status = response.status();
         if (status.ok() && remembered) {
-          status = answers.Remember(transaction, session, sequence, acknowledged, method,
+          status = answers.Remember(transaction, session, sequence, method,
                                     EncodeAnswer(*response));
         }
         Ticket ticket = 0;
@@ -86,7 +91,7 @@ struct Core {
         }
         Act(transaction.effects(), session, status.ok());
         if (status.ok()) {
-          if (remembered) answers.Committed(session, sequence, acknowledged);
+          if (remembered) answers.Committed(session, sequence);
           if (transaction.effects().durable) {
             MORAINE_CO_RETURN_IF_ERROR(co_await store.Synced(ticket));
           }

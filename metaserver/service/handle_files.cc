@@ -28,6 +28,11 @@ Task<Result<idl::OpenResponse>> OpenCall(Core& core, rpc::CallContext& context,
   } else {
     // Changes nothing that is stored, so there is nothing to remember.
     MORAINE_CO_RETURN_IF_ERROR(core.CheckSession(session));
+    if (!session.IsNone() && context.header.sequence != 0) {
+      MORAINE_CO_RETURN_IF_ERROR(
+          core.answers.CheckCurrent(session, static_cast<uint64_t>(context.header.sequence),
+                                    Core::AcknowledgedBelow(context)));
+    }
     Transaction transaction(core.store, session, core.loop.WallNanoseconds());
     MORAINE_CO_RETURN_IF_ERROR(Open(transaction, args));
     core.Act(transaction.effects(), session, true);

@@ -65,6 +65,7 @@ class TestClient {
       options.deadline = deadline;
       options.header.session = session;
       options.header.sequence = sequence;
+      options.header.acknowledged_below = acknowledged_below;
       auto answer =
           world_.Await(loop_, channel_.Ask(method, request, std::move(options)), timeout + 5s);
       if (!answer.has_value()) return Status(Code::kTimeout, "the world had no answer");
@@ -115,6 +116,7 @@ class TestClient {
 
   int64_t session = 0;
   int64_t last_sequence = 0;
+  int64_t acknowledged_below = 0;
   std::vector<int64_t> recalled, lost, stale;
 
  private:

@@ -72,6 +72,37 @@ TEST_F(MetaserverTest, ARepeatedChangeHasTheSameAnswerAlsoAfterARestart) {
   EXPECT_EQ(alice().Call(idl::kRemove, remove, 44).code(), Code::kNotFound);
 }
 
+// A repetition that was held up until its answer was acknowledged and forgotten is not done again.
+TEST_F(MetaserverTest, AChangeThatComesAfterItsAcknowledgementIsRefused) {
+  idl::CreateRequest create;
+  create.parent = 1;
+  create.name = "name";
+  create.type = idl::FileType::kRegular;
+  idl::RemoveRequest remove;
+  remove.parent = 1;
+  remove.name = "name";
+  ASSERT_TRUE(alice().Call(idl::kCreate, create, 1).ok());
+  ASSERT_TRUE(alice().Call(idl::kRemove, remove, 2).ok());
+  alice().acknowledged_below = 3;
+  ASSERT_TRUE(alice().Call(idl::kCreate, create, 3).ok());
+  alice().acknowledged_below = 0;  // what the late one carried
+  EXPECT_EQ(alice().Call(idl::kRemove, remove, 2).code(), Code::kInvalidArgument);
+  ASSERT_TRUE(bob().Call(idl::kSyncMetadata, idl::InodeRequest()).ok());
+  cluster_.RestartMeta();
+  EXPECT_EQ(alice().Call(idl::kRemove, remove, 2).code(), Code::kInvalidArgument);
+  EXPECT_EQ(alice().Call(idl::kCreate, create, 1).code(), Code::kInvalidArgument);
+  cluster_.PowerCutMeta();
+  EXPECT_EQ(alice().Call(idl::kRemove, remove, 2).code(), Code::kInvalidArgument);
+  // The change that said so may be repeated as ever.
+  EXPECT_TRUE(alice().Call(idl::kCreate, create, 3).ok());
+  idl::EntryRequest look;
+  look.parent = 1;
+  look.name = "name";
+  EXPECT_TRUE(alice().Call(idl::kLookup, look).ok());
+  // Another session's numbers are its own.
+  EXPECT_TRUE(bob().Call(idl::kRemove, remove, 2).ok());
+}
+
 // A layout may be large and is read anew; only that the lease was given is remembered.
 TEST_F(MetaserverTest, OpensDoNotRememberLayouts) {
   const auto file = cluster_.CreateFile(alice(), "f", 1, false);
