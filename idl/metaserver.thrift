@@ -154,6 +154,8 @@ struct LayoutResponse { 1: Attributes attributes, 2: Layout layout }
 struct ReportReplicaRequest { 1: i64 chunk, 2: i64 server_id, 3: i32 code, 4: string detail }
 
 // ---- Directory tokens
+// kTimeout: the token is taken, its files are still being recovered; the same call again goes on.
+// After any other error the directory is not owned by the caller (kTooLarge: too many files).
 struct AcquireDirectoryRequest { 1: i64 inode, 2: string owner, 3: bool steal = true }
 struct OwnedEntry { 1: string name, 2: Attributes attributes, 3: Layout layout }
 struct AcquireDirectoryResponse { 1: i64 token, 2: Attributes attributes, 3: list<OwnedEntry> entries, 4: i64 metadata_bytes }

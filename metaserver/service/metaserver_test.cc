@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/limits.h"
 #include "metaserver/service/metaserver_fixture.h"
 
 namespace moraine::metaserver {
@@ -353,6 +354,29 @@ TEST_F(MetaserverTest, TakingADirectoryFencesItsOldOwner) {
   commit.seals = {MetaCluster::Close(file.chunk, 70)};
   commit.token = hers->token;
   EXPECT_EQ(alice().Change(idl::kCommit, commit).code(), Code::kFenced);
+}
+
+// Whoever cannot be told the contents is not told the token either, and must not keep the directory.
+TEST_F(MetaserverTest, ADirectoryThatCannotBeReadIsNotOwned) {
+  const int64_t d = cluster_.CreateFile(alice(), "shard", 1, false, 0, idl::FileType::kDirectory)
+                        .attributes.inode;
+  // Small files that no answer holds together.
+  const std::string content(limits::kInlineBytesMax, 'x');
+  const uint64_t count = limits::kFrameBytesMax / 2 / limits::kInlineBytesMax + 1;
+  for (uint64_t i = 0; i < count; ++i) {
+    const auto file = cluster_.CreateFile(alice(), fmt::format("f{}", i), d, false);
+    idl::CommitRequest commit;
+    commit.inode = file.attributes.inode;
+    commit.__set_inline_data(content);
+    ASSERT_TRUE(alice().Change(idl::kCommit, commit).ok());
+    alice().acknowledged_below = alice().last_sequence;
+  }
+  idl::AcquireDirectoryRequest acquire;
+  acquire.inode = d;
+  acquire.owner = "alice";
+  EXPECT_EQ(alice().Change(idl::kAcquireDirectory, acquire).code(), Code::kTooLarge);
+  cluster_.CreateFile(bob(), "free", d, false);
+  cluster_.CreateFile(alice(), "also free", d, false);
 }
 
 TEST_F(MetaserverTest, DeadServersReplicasAreMadeAnewAndOldOnesDeleted) {
