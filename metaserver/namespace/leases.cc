@@ -97,6 +97,7 @@ Status AcquireLease(Transaction& transaction, InodeId inode) {
   }
   PutLease(transaction, inode, LeaseRecord{session, LeaseState::kHeld});
   transaction.Put(Family::kLeases, HoldingOfSessionKey(session, inode), {});
+  transaction.effects().granted.push_back(inode);
   return Status::Ok();
 }
 

@@ -35,6 +35,7 @@ void Core::Act(const Effects& effects, SessionId session, bool committed) {
   for (const InodeId inode : effects.recoveries) recovery.Begin(inode);
   if (!committed) return;
   for (const InodeId inode : effects.opened) sessions.NoteOpen(session, inode);
+  for (const InodeId inode : effects.granted) sessions.NoteGranted(session, inode);
   for (const InodeId inode : effects.changed) sessions.NoteChanged(inode, session);
   for (const auto& [loser, inode] : effects.lost) sessions.NoteLost(loser, inode);
   for (const auto& [inode, chunk] : effects.unsettled) sealer.NoteUnsettled(inode, chunk);

@@ -1,5 +1,6 @@
 #include "metaserver/service/metaserver.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -354,6 +355,34 @@ TEST_F(MetaserverTest, TakingADirectoryFencesItsOldOwner) {
   commit.seals = {MetaCluster::Close(file.chunk, 70)};
   commit.token = hers->token;
   EXPECT_EQ(alice().Change(idl::kCommit, commit).code(), Code::kFenced);
+}
+
+// What a session has lost and got again since is not lost, however late the news are asked for.
+TEST_F(MetaserverTest, OldNewsDoNotTakeWhatWasGrantedSince) {
+  const int64_t d = cluster_.CreateFile(alice(), "shard", 1, false, 0, idl::FileType::kDirectory)
+                        .attributes.inode;
+  TestClient carol(world(), world().AddMachine("carol"));
+  carol.StartSession("carol");
+  idl::AcquireDirectoryRequest acquire;
+  acquire.inode = d;
+  const auto first = carol.Change(idl::kAcquireDirectory, acquire);
+  ASSERT_TRUE(first.ok());
+  const auto file = cluster_.CreateFile(carol, "f", d, false, first->token);
+  ASSERT_TRUE(OpenToWrite(carol, file.attributes.inode, first->token).ok());
+  const auto stolen = bob().Change(idl::kAcquireDirectory, acquire);
+  ASSERT_TRUE(stolen.ok());
+  const auto second = carol.Change(idl::kAcquireDirectory, acquire);
+  ASSERT_TRUE(second.ok());
+  ASSERT_TRUE(OpenToWrite(carol, file.attributes.inode, second->token).ok());
+  const auto news = carol.Renew({file.attributes.inode});
+  ASSERT_TRUE(news.ok()) << news.status().ToString();
+  EXPECT_TRUE(news->lost.empty());
+  // What really is lost is told.
+  ASSERT_TRUE(bob().Change(idl::kAcquireDirectory, acquire).ok());
+  const auto again = carol.Renew();
+  ASSERT_TRUE(again.ok()) << again.status().ToString();
+  EXPECT_THAT(again->lost, testing::UnorderedElementsAre(d, file.attributes.inode));
+  world().Find("carol")->Kill();
 }
 
 // Whoever cannot be told the contents is not told the token either, and must not keep the directory.

@@ -131,6 +131,13 @@ void SessionTable::NoteLost(SessionId session, InodeId inode) {
   found->changed.NotifyAll();
 }
 
+void SessionTable::NoteGranted(SessionId session, InodeId inode) {
+  Session* found = Find(session);
+  if (found == nullptr) return;
+  found->lost.erase(inode);
+  found->recalled.erase(inode);
+}
+
 void SessionTable::NoteChanged(InodeId inode, SessionId by) {
   const auto it = interests_.find(inode);
   if (it == interests_.end()) return;

@@ -60,6 +60,8 @@ class SessionTable {
   void Recall(SessionId holder, InodeId inode);
   // A lease or a directory of the session is another's now.
   void NoteLost(SessionId session, InodeId inode);
+  // It is the session's now: what was to be told of an earlier one must not end this one.
+  void NoteGranted(SessionId session, InodeId inode);
   // Everybody but `by` who has looked at the inode lately should look again.
   void NoteChanged(InodeId inode, SessionId by);
   // The session has been told the inode's state and may cache it.

@@ -33,6 +33,7 @@ struct Effects {
   std::vector<InodeId> changed;     // inodes whose cached state elsewhere is stale now
   std::vector<InodeId> orphans;     // inodes that have lost their last name
   std::vector<InodeId> opened;      // inodes that the session has open from now on
+  std::vector<InodeId> granted;     // leases and directories that the session has from now on
   std::vector<std::pair<SessionId, InodeId>> lost;  // leases and directories taken from others
   // Chunks that wait for their seal from now on (closed, or being fenced), and that do no more.
   std::vector<std::pair<InodeId, ChunkId>> unsettled;
