@@ -41,7 +41,8 @@ class SessionTable {
   size_t size() const { return sessions_.size(); }
   // kSessionEnded.
   Status Renew(SessionId session);
-  // Sessions whose time is over; they are still in the table.
+  // Sessions whose time is over; they are still in the table. To be asked often: a gap of a quarter of
+  // the ttl means that this process did not run, and could not have heard of them; it does not count.
   std::vector<SessionId> Expired();
   // True when every session that was loaded has renewed or ended since: only then is it known what
   // is open.
@@ -107,6 +108,7 @@ class SessionTable {
   std::unordered_map<InodeId, int> open_counts_;
   std::unordered_map<InodeId, Interest> interests_;
   uint64_t interest_clock_ = 0;
+  protocol::Time looked_;  // when Expired was asked last
   bool closing_ = false;
 };
 
