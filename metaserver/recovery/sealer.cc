@@ -33,6 +33,14 @@ struct Sealer::Attempt {
 
 namespace {
 
+// Counts a job that waits; also when its frame is destroyed meanwhile.
+struct Pausing {
+  explicit Pausing(size_t* count) : count(count) { ++*count; }
+  ~Pausing() { --*count; }
+  Pausing(const Pausing&) = delete;
+  size_t* const count;
+};
+
 // The outcome is unknown, or may pass: worth asking again.
 bool IsSilence(Code code) {
   return code == Code::kUnavailable || code == Code::kTimeout || code == Code::kOverloaded;
@@ -98,9 +106,9 @@ Task<void> Sealer::RunQueue() {
       }
       for (const ChunkId chunk : *queued) {
         after = chunk;
-        if (jobs_.size() < options_.jobs_max) StartJob(chunk);
+        if (AtWork() < options_.jobs_max) StartJob(chunk);
       }
-      more = queued->size() == options_.jobs_max && jobs_.size() < options_.jobs_max;
+      more = queued->size() == options_.jobs_max && AtWork() < options_.jobs_max;
     }
     if (!closing_) co_await wake_.Wait(loop_.After(options_.tick));
   }
@@ -166,7 +174,10 @@ Task<void> Sealer::RunJob(ChunkId chunk, std::shared_ptr<Job> job) {
       job->result.Set(Status(Code::kCanceled, "the metaserver is stopping"));
       co_return;
     }
-    co_await loop_.Sleep(pause);
+    {
+      const Pausing pausing(&pausing_);
+      co_await loop_.Sleep(pause);
+    }
     pause = std::min(pause * 2, options_.retry_pause_max);
   }
 }

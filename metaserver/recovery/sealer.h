@@ -37,7 +37,7 @@ struct SealerOptions {
   Duration retry_pause = std::chrono::milliseconds(200);     // between attempts, doubled up to:
   Duration retry_pause_max = std::chrono::seconds(3);
   Duration tick = std::chrono::seconds(1);
-  size_t jobs_max = 256;  // started by Wake
+  size_t jobs_max = 256;  // at work at a time, of those started by Wake; the pausing do not count
 };
 
 class Sealer {
@@ -103,7 +103,10 @@ class Sealer {
   const SealerOptions options_;
   const Committed committed_;
 
+  size_t AtWork() const { return jobs_.size() - pausing_; }
+
   std::map<ChunkId, std::shared_ptr<Job>> jobs_;
+  size_t pausing_ = 0;  // of them, between two attempts
   std::map<ChunkId, int> telling_;
   std::unordered_map<InodeId, std::set<ChunkId>> unsettled_;  // the queue, by file
   Event wake_;

@@ -69,5 +69,41 @@ TEST_F(FailuresTest, APauseOfTheMetaserverEndsNobody) {
   world().Find("carol")->Kill();
 }
 
+// However many chunks cannot be sealed now, the others are.
+TEST_F(FailuresTest, UnsealableChunksDoNotKeepOthersFromTheirSeal) {
+  const size_t stuck = kSealJobsMax + 10;
+  idl::SetXattrRequest rules;
+  rules.inode = 1;
+  rules.name = "moraine.policy";
+  rules.value = "*.x=single";
+  ASSERT_TRUE(alice().Change(idl::kSetXattr, rules).ok());
+  std::vector<idl::CreateResponse> files;
+  std::map<int64_t, size_t> by_server;
+  for (size_t i = 0; i < 6 * stuck; ++i) {
+    files.push_back(cluster_.CreateFile(alice(), fmt::format("s{}.x", i)));
+    alice().acknowledged_below = alice().last_sequence;
+    ASSERT_EQ(files.back().chunk.replicas.size(), 1u);
+    ++by_server[files.back().chunk.replicas[0].server_id];
+  }
+  const auto fullest = std::ranges::max_element(
+      by_server, {}, [](const auto& entry) { return entry.second; });
+  ASSERT_GE(fullest->second, stuck);
+  const ServerId away(static_cast<uint64_t>(fullest->first));
+  cluster_.machine(away).Kill();
+  std::optional<idl::CreateResponse> other;
+  for (const idl::CreateResponse& file : files) {
+    if (file.chunk.replicas[0].server_id != fullest->first) {
+      other = file;
+      continue;
+    }
+    ASSERT_EQ(CloseFile(alice(), file, 10), Code::kOk);
+    alice().acknowledged_below = alice().last_sequence;
+  }
+  ASSERT_TRUE(other.has_value());
+  cluster_.Append(other->chunk, {10});
+  ASSERT_EQ(CloseFile(alice(), *other, 10), Code::kOk);
+  EXPECT_TRUE(cluster_.AwaitState(other->chunk.chunk, ChunkState::kSealed, 30s));
+}
+
 }  // namespace
 }  // namespace moraine::metaserver

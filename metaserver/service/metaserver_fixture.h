@@ -18,6 +18,8 @@
 
 namespace moraine::metaserver {
 
+inline constexpr size_t kSealJobsMax = 16;
+
 class MetaProcess : public sim::Process {
  public:
   MetaProcess(sim::SimLoop& loop, std::shared_ptr<VolatileFileSystem> disk)
@@ -30,6 +32,7 @@ class MetaProcess : public sim::Process {
     options.listen = {"meta", 7440};
     options.session_ttl = 3s;
     options.registry.repair_grace = 6s;
+    options.sealer.jobs_max = kSealJobsMax;
     auto opened = Metaserver::Open(loop, std::move(options), metrics_);
     MORAINE_CHECK(opened.ok(), opened.status().ToString());
     metaserver = std::move(*opened);
