@@ -416,5 +416,38 @@ TEST_F(FilesTest, AnOwnedDirectoryTakesOnlyItsOwner) {
   EXPECT_GT(acquire(kAlice, false)->token, second->token);
 }
 
+// A file with two names in an owned directory stays under its token when one of them moves away.
+TEST_F(FilesTest, ARenameOfOneOfTwoNamesLeavesTheFileToItsOwner) {
+  const InodeId d = MakeFile("d", kRootInode, {}, FileType::kDirectory);
+  const InodeId f = MakeFile("a", d);
+  ASSERT_TRUE(fixture_.Run([&](Transaction& t) { return Link(t, {f, d, "b", Token()}); }).ok());
+  const auto owned =
+      fixture_.Run([&](Transaction& t) { return AcquireDirectory(t, d, "kv", false); }, kAlice);
+  ASSERT_TRUE(owned.ok());
+  const auto rename = [&](std::string name) {
+    return fixture_
+        .Run(
+            [&](Transaction& t) {
+              return Rename(t, {d, name, kRootInode, "out-" + name, RenameMode::kReplace,
+                                owned->token, Token()});
+            },
+            kAlice)
+        .code();
+  };
+  const auto open = [&](SessionId session, Token token) {
+    return fixture_.Run([&](Transaction& t) { return Open(t, {f, true, false, token}); }, session)
+        .code();
+  };
+  EXPECT_EQ(rename("a"), kOk);
+  EXPECT_EQ(Layout1(f).inode.record.parent, d);
+  EXPECT_EQ(open(kBob, Token()), Code::kBusy);
+  EXPECT_EQ(open(kAlice, owned->token), kOk);
+  ASSERT_TRUE(fixture_.Run([&](Transaction& t) { return Close(t, f); }, kAlice).ok());
+  // The last name takes the file along.
+  EXPECT_EQ(rename("b"), kOk);
+  EXPECT_EQ(Layout1(f).inode.record.parent, kRootInode);
+  EXPECT_EQ(open(kBob, Token()), kOk);
+}
+
 }  // namespace
 }  // namespace moraine::metaserver
