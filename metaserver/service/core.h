@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -41,6 +42,8 @@ struct Core {
   Caretaker& caretaker;
   TaskGroup& tasks;
   const Instant started;
+  // Replicas that a client has called bad and whose server is being asked.
+  std::set<std::pair<ChunkId, ServerId>> suspects{};
 
   SessionId SessionOf(const rpc::CallContext& context) const {
     return SessionId(static_cast<uint64_t>(context.header.session));

@@ -69,6 +69,28 @@ TEST_F(FailuresTest, APauseOfTheMetaserverEndsNobody) {
   world().Find("carol")->Kill();
 }
 
+// Many clients that meet one bad replica are one question to its server.
+TEST_F(FailuresTest, AReplicaIsCheckedOnceAtATime) {
+  const auto file = cluster_.CreateFile(alice(), "f.sst");
+  cluster_.Append(file.chunk, {10, 10, 10});
+  ASSERT_EQ(CloseFile(alice(), file, 10), Code::kOk);
+  ASSERT_TRUE(cluster_.AwaitState(file.chunk.chunk, ChunkState::kSealed));
+  const ServerId server(static_cast<uint64_t>(file.chunk.replicas[0].server_id));
+  world().RunFor(2s);  // the seal has been told
+  const uint64_t before = cluster_.disk(server).stats;
+  idl::ReportReplicaRequest report;
+  report.chunk = file.chunk.chunk;
+  report.server_id = file.chunk.replicas[0].server_id;
+  cluster_.machine(server).Pause();
+  for (int i = 0; i < 50; ++i) ASSERT_TRUE(bob().Call(idl::kReportReplica, report).ok());
+  cluster_.machine(server).Resume();
+  world().RunFor(1s);
+  EXPECT_EQ(cluster_.disk(server).stats, before + 1);
+  ASSERT_TRUE(bob().Call(idl::kReportReplica, report).ok());
+  world().RunFor(1s);
+  EXPECT_EQ(cluster_.disk(server).stats, before + 2);
+}
+
 // However many chunks cannot be sealed now, the others are.
 TEST_F(FailuresTest, UnsealableChunksDoNotKeepOthersFromTheirSeal) {
   const size_t stuck = kSealJobsMax + 10;

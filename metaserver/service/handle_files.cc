@@ -149,6 +149,7 @@ Result<idl::LayoutResponse> LayoutCall(Core& core, rpc::CallContext& context, In
 Task<void> CheckReplica(Core& core, ChunkId chunk, ServerId server) {
   const auto stat =
       co_await core.calls.Stat(server, chunk, core.loop.After(core.options.sealer.call_timeout));
+  core.suspects.erase({chunk, server});
   const bool bad = stat.ok() ? stat->damaged : stat.code() == Code::kUnknownChunk;
   if (!bad) co_return;
   Transaction transaction(core.store);
@@ -158,6 +159,14 @@ Task<void> CheckReplica(Core& core, ChunkId chunk, ServerId server) {
   LogWarning("the replica of chunk {} on server {} is bad; it is made anew", chunk.value(),
              server.value());
   core.caretaker.Wake();
+}
+
+// Once for each replica at a time, whoever complains, and not for more than a few; a client that
+// still meets the bad replica says so again.
+void SuspectReplica(Core& core, ChunkId chunk, ServerId server) {
+  if (core.suspects.size() >= core.options.suspects_max) return;
+  if (!core.suspects.insert({chunk, server}).second) return;
+  if (!core.tasks.Spawn(CheckReplica(core, chunk, server))) core.suspects.erase({chunk, server});
 }
 
 }  // namespace
@@ -189,8 +198,8 @@ void HandleFiles(rpc::Server& server, Core& core) {
   server.Handle(
       idl::kReportReplica,
       [&core](rpc::CallContext&, idl::ReportReplicaRequest request) -> Task<Result<idl::Empty>> {
-        core.tasks.Spawn(CheckReplica(core, IdFromWire<ChunkId>(request.chunk),
-                                      IdFromWire<ServerId>(request.server_id)));
+        SuspectReplica(core, IdFromWire<ChunkId>(request.chunk),
+                       IdFromWire<ServerId>(request.server_id));
         co_return idl::Empty();
       });
 }
