@@ -1,9 +1,11 @@
 // Which cluster a command means, and which path in it.
 #pragma once
 
+#include <istream>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/options.h"
 #include "tools/metaserver_link.h"
@@ -37,6 +39,10 @@ struct MountAbove {
   std::string metaserver;
 };
 std::optional<MountAbove> FindMountAbove(const std::string& path);
+// File systems of any kind that are mounted below a directory (not on it), in the order in which
+// they are listed. The second form looks at what is there now.
+std::vector<std::string> FindMountsBelow(const std::string& directory, std::istream& mountinfo);
+Result<std::vector<std::string>> FindMountsBelow(const std::string& directory);
 
 // "moraine WORDS: what is wrong" on standard error; gives exit code 1.
 int Complain(const OptionTable& table, const Status& status);

@@ -329,6 +329,13 @@ Status DevCluster::Down() {
 }
 
 Status DevCluster::Delete() {
+  // Whatever else is mounted there is somebody's, and would be emptied on the way.
+  MORAINE_ASSIGN_OR_RETURN(const std::vector<std::string> mounts, FindMountsBelow(dir_));
+  if (!mounts.empty()) {
+    return Status(Code::kBusy, fmt::format("{} is not removed: a file system is mounted on {}; "
+                                           "unmount it first",
+                                           dir_, mounts.front()));
+  }
   std::error_code error;
   fs::remove_all(dir_, error);
   if (error) return StatusFromErrno(error.value(), "remove " + dir_);
