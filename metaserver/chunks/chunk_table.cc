@@ -74,7 +74,8 @@ void MoveSealEntry(Transaction& transaction, ChunkId chunk, InodeId inode,
                    const std::optional<std::string>& after) {
   MoveQueueEntry(transaction, before, after);
   if (before.has_value() == after.has_value()) return;
-  auto& effect = after.has_value() ? transaction.effects().unsettled : transaction.effects().settled;
+  auto& effect =
+      after.has_value() ? transaction.effects().unsettled : transaction.effects().settled;
   effect.emplace_back(inode, chunk);
 }
 
@@ -181,16 +182,22 @@ Status DropReplica(Transaction& transaction, ChunkId chunk, ServerId server) {
   return Status::Ok();
 }
 
-Status DropSurplus(Transaction& transaction, ChunkId chunk) {
+Status DropSurplus(Transaction& transaction, ChunkId chunk, const ServersNow& servers) {
   MORAINE_ASSIGN_OR_RETURN(const ChunkRecord record, GetChunk(transaction, chunk));
   if (record.state != ChunkState::kSealed || record.GoodReplicas() < record.policy.replicas) {
     return Status::Ok();
   }
-  size_t kept = 0;
+  if (record.GoodReplicas() == record.replicas.size() &&
+      record.replicas.size() == record.policy.replicas) {
+    return Status::Ok();
+  }
+  std::vector<ServerId> good;
   for (const ReplicaRecord& replica : record.replicas) {
-    if (replica.state == ReplicaState::kGood && kept < record.policy.replicas) {
-      ++kept;
-    } else {
+    if (replica.state == ReplicaState::kGood) good.push_back(replica.server);
+  }
+  const std::vector<ServerId> kept = ChooseKept(servers(), good, record.policy.replicas);
+  for (const ReplicaRecord& replica : record.replicas) {
+    if (std::ranges::find(kept, replica.server) == kept.end()) {
       MORAINE_RETURN_IF_ERROR(DropReplica(transaction, chunk, replica.server));
     }
   }

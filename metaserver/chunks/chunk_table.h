@@ -5,10 +5,12 @@
 // Errors: kCorruption and kIo of the store, kUnknownChunk where a chunk must exist.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <span>
 #include <vector>
 
+#include "metaserver/chunks/placement.h"
 #include "metaserver/store/transaction.h"
 #include "protocol/chunk_record.h"
 #include "protocol/policy.h"
@@ -29,8 +31,9 @@ Status BeginDelete(Transaction& transaction, ChunkId chunk);
 // Takes one replica of a living chunk off its list and queues it for deletion.
 Status DropReplica(Transaction& transaction, ChunkId chunk, ServerId server);
 // A sealed chunk has enough good replicas: drops the others, and good ones beyond what its policy
-// asks for, the last of the list first. Does nothing while there are too few.
-Status DropSurplus(Transaction& transaction, ChunkId chunk);
+// asks for (ChooseKept). Does nothing while there are too few. `servers` is asked only if needed.
+using ServersNow = std::function<std::span<const ServerView>()>;
+Status DropSurplus(Transaction& transaction, ChunkId chunk, const ServersNow& servers);
 // The server has deleted its replica; forgets the chunk with the last one.
 Status FinishDeletion(Transaction& transaction, ServerId server, ChunkId chunk);
 

@@ -37,7 +37,7 @@ Status ApplySurplus(Transaction& transaction, ServerId server, const ReplicaRepo
 }
 
 Status ApplyToReplica(Transaction& transaction, const ReplicaReport& report, ChunkRecord& record,
-                      ReplicaRecord& replica, ReportOutcome& outcome) {
+                      ReplicaRecord& replica, const ServersNow& servers, ReportOutcome& outcome) {
   // Before the seal the sealer asks for itself.
   if (record.state != ChunkState::kSealed) return Status::Ok();
   if (!report.sealed && !report.damaged) {
@@ -48,14 +48,15 @@ Status ApplyToReplica(Transaction& transaction, const ReplicaReport& report, Chu
   if (replica.state == state) return Status::Ok();
   replica.state = state;
   MORAINE_RETURN_IF_ERROR(PutChunk(transaction, report.chunk, record));
-  return DropSurplus(transaction, report.chunk);
+  return DropSurplus(transaction, report.chunk, servers);
 }
 
 }  // namespace
 
 Result<ReportOutcome> ApplyReports(Transaction& transaction, ServerId server,
                                    std::span<const ReplicaReport> reports,
-                                   const std::function<bool(ChunkId)>& is_target) {
+                                   const std::function<bool(ChunkId)>& is_target,
+                                   const ServersNow& servers) {
   ReportOutcome outcome;
   for (const ReplicaReport& report : reports) {
     MORAINE_ASSIGN_OR_RETURN(auto record, FindChunk(transaction, report.chunk));
@@ -69,7 +70,8 @@ Result<ReportOutcome> ApplyReports(Transaction& transaction, ServerId server,
     }
     if (record->state == ChunkState::kDeleting || is_target(report.chunk)) continue;
     if (ReplicaRecord* replica = record->FindReplica(server)) {
-      MORAINE_RETURN_IF_ERROR(ApplyToReplica(transaction, report, *record, *replica, outcome));
+      MORAINE_RETURN_IF_ERROR(
+          ApplyToReplica(transaction, report, *record, *replica, servers, outcome));
     } else {
       MORAINE_RETURN_IF_ERROR(ApplySurplus(transaction, server, report, *record));
     }

@@ -152,7 +152,7 @@ Status Caretaker::NoteCopied(ChunkId chunk, ServerId target, uint64_t length, Ti
     record->replicas.push_back({target, ReplicaState::kGood, 0});
   }
   MORAINE_RETURN_IF_ERROR(PutChunk(transaction, chunk, *record));
-  MORAINE_RETURN_IF_ERROR(DropSurplus(transaction, chunk));
+  MORAINE_RETURN_IF_ERROR(DropSurplus(transaction, chunk, [this] { return registry_.Views(); }));
   MORAINE_ASSIGN_OR_RETURN(*ticket, store_.Commit(transaction));
   return Status::Ok();
 }

@@ -469,7 +469,7 @@ Status Sealer::NoteGood(ChunkId chunk, ServerId server, uint64_t length) {
   if (replica == nullptr || replica->state == ReplicaState::kGood) return Status::Ok();
   replica->state = ReplicaState::kGood;
   MORAINE_RETURN_IF_ERROR(PutChunk(transaction, chunk, *record));
-  MORAINE_RETURN_IF_ERROR(DropSurplus(transaction, chunk));
+  MORAINE_RETURN_IF_ERROR(DropSurplus(transaction, chunk, [this] { return registry_.Views(); }));
   return store_.Commit(transaction).status();
 }
 

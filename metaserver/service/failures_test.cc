@@ -107,8 +107,8 @@ TEST_F(FailuresTest, UnsealableChunksDoNotKeepOthersFromTheirSeal) {
     ASSERT_EQ(files.back().chunk.replicas.size(), 1u);
     ++by_server[files.back().chunk.replicas[0].server_id];
   }
-  const auto fullest = std::ranges::max_element(
-      by_server, {}, [](const auto& entry) { return entry.second; });
+  const auto fullest =
+      std::ranges::max_element(by_server, {}, [](const auto& entry) { return entry.second; });
   ASSERT_GE(fullest->second, stuck);
   const ServerId away(static_cast<uint64_t>(fullest->first));
   cluster_.machine(away).Kill();

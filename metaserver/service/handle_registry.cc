@@ -37,9 +37,12 @@ Status Finish(Core& core, Transaction& transaction, ServerId server, const Repor
 
 Result<ReportOutcome> Apply(Core& core, Transaction& transaction, ServerId server,
                             std::span<const ReplicaReport> reports) {
-  return ApplyReports(transaction, server, reports, [&core, server](ChunkId chunk) {
-    return core.caretaker.IsTarget(chunk, server) || core.sealer.IsBusy(chunk);
-  });
+  return ApplyReports(
+      transaction, server, reports,
+      [&core, server](ChunkId chunk) {
+        return core.caretaker.IsTarget(chunk, server) || core.sealer.IsBusy(chunk);
+      },
+      [&core] { return core.registry.Views(); });
 }
 
 Result<idl::InventoryResponse> InventoryCall(Core& core, const idl::InventoryRequest& request) {
