@@ -232,7 +232,9 @@ struct ReplicaReport {
 // All replicas of a server in pages ordered by chunk; `first`/`last` delimit the page so that what
 // is missing inside it is known to be missing.
 struct InventoryRequest { 1: i64 server_id, 2: i64 after_chunk, 3: i64 up_to_chunk, 4: list<ReplicaReport> replicas }
-struct InventoryResponse { 1: list<i64> unknown }  // held in quarantine by the server until a grace period ends
+// `unknown`: to be deleted at once. The metaserver names none: what it does not know, it keeps for a
+// long while, and then deletes by the ordinary call.
+struct InventoryResponse { 1: list<i64> unknown }
 struct HeartbeatRequest {
   1: i64 server_id
   2: i64 start_id

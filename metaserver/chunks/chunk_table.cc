@@ -215,6 +215,55 @@ Status FinishDeletion(Transaction& transaction, ServerId server, ChunkId chunk) 
   return Status::Ok();
 }
 
+Status NoteUnknown(Transaction& transaction, ServerId server, ChunkId chunk, Epoch epoch) {
+  const std::string key = UnknownKey(server, chunk);
+  MORAINE_ASSIGN_OR_RETURN(const auto known, transaction.Get(Family::kQueues, key));
+  if (known.has_value()) return Status::Ok();
+  std::string value;
+  moraine::Writer writer(&value);
+  writer.Id(epoch);
+  writer.Signed(transaction.now_ns());
+  transaction.Put(Family::kQueues, key, value);
+  return Status::Ok();
+}
+
+Status ForgetUnknown(Transaction& transaction, ServerId server, ChunkId chunk) {
+  const std::string key = UnknownKey(server, chunk);
+  MORAINE_ASSIGN_OR_RETURN(const auto known, transaction.Get(Family::kQueues, key));
+  if (known.has_value()) transaction.Delete(Family::kQueues, key);
+  return Status::Ok();
+}
+
+Result<std::vector<std::pair<ServerId, ChunkId>>> DeleteUnknown(Transaction& transaction,
+                                                                int64_t reported_before_ns,
+                                                                size_t count_max) {
+  struct Found {
+    ServerId server;
+    ChunkId chunk;
+    Epoch epoch;
+  };
+  std::vector<Found> found;
+  Cursor cursor = transaction.Scan(Family::kQueues, kUnknownPrefix);
+  for (; cursor.Valid() && found.size() < count_max; cursor.Next()) {
+    Reader reader(cursor.value());
+    const Epoch epoch = reader.Id<Epoch>();
+    const int64_t reported_ns = reader.Signed();
+    MORAINE_RETURN_IF_ERROR(reader.Finish("unknown replica"));
+    if (reported_ns >= reported_before_ns) continue;
+    found.push_back({ServerId(NumberInKey(cursor.key(), kUnknownPrefix.size())),
+                     ChunkId(NumberInKey(cursor.key(), kUnknownPrefix.size() + sizeof(uint64_t))),
+                     epoch});
+  }
+  MORAINE_RETURN_IF_ERROR(cursor.status());
+  std::vector<std::pair<ServerId, ChunkId>> deleted;
+  for (const Found& replica : found) {
+    transaction.Delete(Family::kQueues, UnknownKey(replica.server, replica.chunk));
+    QueueDeletion(transaction, replica.server, replica.chunk, replica.epoch);
+    deleted.emplace_back(replica.server, replica.chunk);
+  }
+  return deleted;
+}
+
 Result<std::vector<QueuedDeletion>> QueuedDeletions(Transaction& transaction, ServerId server,
                                                     ChunkId after, size_t limit) {
   std::vector<QueuedDeletion> deletions;

@@ -61,11 +61,13 @@ Result<ReportOutcome> ApplyReports(Transaction& transaction, ServerId server,
   for (const ReplicaReport& report : reports) {
     MORAINE_ASSIGN_OR_RETURN(auto record, FindChunk(transaction, report.chunk));
     if (!record.has_value()) {
-      outcome.unknown.push_back(report.chunk);
       // An id that was never given out is from a future that this store has lost: hands off.
-      if (transaction.store().WasGiven(report.chunk)) {
-        QueueForDeletion(transaction, server, report.chunk, report.epoch);
+      MORAINE_ASSIGN_OR_RETURN(const bool going,
+                               IsDeletionQueued(transaction, server, report.chunk));
+      if (!going && transaction.store().WasGiven(report.chunk)) {
+        MORAINE_RETURN_IF_ERROR(NoteUnknown(transaction, server, report.chunk, report.epoch));
       }
+      ++outcome.unknown;
       continue;
     }
     if (record->state == ChunkState::kDeleting || is_target(report.chunk)) continue;
@@ -98,6 +100,7 @@ Status ApplyAbsence(Transaction& transaction, ServerId server, ChunkId after, Ch
 
 Status ApplyGone(Transaction& transaction, ServerId server, ChunkId chunk) {
   MORAINE_ASSIGN_OR_RETURN(auto record, FindChunk(transaction, chunk));
+  if (!record.has_value()) MORAINE_RETURN_IF_ERROR(ForgetUnknown(transaction, server, chunk));
   MORAINE_ASSIGN_OR_RETURN(const bool going, IsDeletionQueued(transaction, server, chunk));
   if (going) return FinishDeletion(transaction, server, chunk);
   if (!record.has_value() || record->state != ChunkState::kSealed) return Status::Ok();

@@ -22,8 +22,8 @@ struct ReplicaReport {
 };
 
 struct ReportOutcome {
-  std::vector<ChunkId> unknown;  // not in the records: the server keeps them aside
-  std::vector<ChunkId> remind;   // sealed chunks whose replica is still open
+  size_t unknown = 0;           // not in the records; kept for a long while (chunk_table.h)
+  std::vector<ChunkId> remind;  // sealed chunks whose replica is still open
 };
 
 // `is_target`: a copy to this server is under way, so the replica is not surplus. `servers`: for

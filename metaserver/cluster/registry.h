@@ -60,9 +60,9 @@ class Registry {
   // False: unknown, restarted since, or declared dead; it must register again.
   bool Heartbeat(ServerId id, uint64_t start_id, ServerSpace space, bool quarantined);
 
-  // Servers that have been silent for the grace time and are not declared dead yet. To be asked often:
-  // a gap of a quarter of the grace time means that this process did not run, and could not have
-  // heard of them; it does not count.
+  // Servers that have been silent for the grace time and are not declared dead yet. To be asked
+  // often: a gap of a quarter of the grace time means that this process did not run, and could not
+  // have heard of them; it does not count.
   std::vector<ServerId> Overdue();
   Status DeclareDead(Transaction& transaction, ServerId id);
   void DeclaredDead(ServerId id);

@@ -174,9 +174,9 @@ Result<uint64_t> CountLayout(Transaction& transaction, InodeId inode) {
 
 Status CheckLayoutFits(InodeId inode, const InodeRecord& record) {
   if (record.layout_bytes.value_or(0) <= limits::kLayoutBytesMax) return Status::Ok();
-  return Status(Code::kTooLarge,
-                fmt::format("inode {} is cut into too many pieces; a copy of it has fewer",
-                            inode.value()));
+  return Status(
+      Code::kTooLarge,
+      fmt::format("inode {} is cut into too many pieces; a copy of it has fewer", inode.value()));
 }
 
 Status MapExtents(Transaction& transaction, InodeId inode, InodeRecord& record,
@@ -190,7 +190,8 @@ Status MapExtents(Transaction& transaction, InodeId inode, InodeRecord& record,
     MORAINE_ASSIGN_OR_RETURN(const auto under,
                              ReadExtents(transaction, inode, extent.file_offset, extent.end()));
     Cut(transaction, inode, record, under, extent.file_offset, extent.end(), changes);
-    MORAINE_ASSIGN_OR_RETURN(const Extent joined, Joined(transaction, inode, record, extent, changes));
+    MORAINE_ASSIGN_OR_RETURN(const Extent joined,
+                             Joined(transaction, inode, record, extent, changes));
     Store1(transaction, inode, joined);
     AddLayout(record, true, limits::kExtentWireBytes);
     record.stored_bytes += extent.length;

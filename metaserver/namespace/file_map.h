@@ -37,7 +37,8 @@ Result<uint64_t> CountLayout(Transaction& transaction, InodeId inode);
 Status CheckLayoutFits(InodeId inode, const InodeRecord& record);
 
 // Lays `extents` over the file, in the given order. The caller has checked them. Changes
-// record.stored_bytes and layout_bytes and, when a chunk dies, record.attached; does not write the record.
+// record.stored_bytes and layout_bytes and, when a chunk dies, record.attached; does not write the
+// record.
 Status MapExtents(Transaction& transaction, InodeId inode, InodeRecord& record,
                   std::span<const Extent> extents);
 // Makes [from, to) a hole. At most `extents_max` extents are touched, from the end of the range

@@ -182,11 +182,11 @@ Status CloseAttached(Transaction& transaction, InodeId inode, InodeRecord& recor
                               chunk.length, chunk.mapped));
   }
   if (place.kind == AttachKind::kTail && LosesInline(record, place.tail_offset, chunk.length)) {
-    return Status(Code::kInvalidArgument,
-                  fmt::format("chunk {} closed at {} has not all of the {} bytes of the inline "
-                              "content of inode {}",
-                              closed.chunk.value(), chunk.length, record.inline_data.size(),
-                              inode.value()));
+    return Status(
+        Code::kInvalidArgument,
+        fmt::format("chunk {} closed at {} has not all of the {} bytes of the inline "
+                    "content of inode {}",
+                    closed.chunk.value(), chunk.length, record.inline_data.size(), inode.value()));
   }
   if (place.kind == AttachKind::kTail) chunk.file_offset = place.tail_offset;
   MORAINE_RETURN_IF_ERROR(PutChunk(transaction, closed.chunk, chunk));

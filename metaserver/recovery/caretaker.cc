@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "base/units.h"
 #include "metaserver/chunks/chunk_table.h"
 #include "metaserver/namespace/leases.h"
 #include "metaserver/namespace/ops/ops.h"
@@ -21,6 +22,7 @@ Caretaker::Caretaker(Loop& loop, Store& store, Registry& registry, ChunkserverCa
       is_open_(std::move(is_open)),
       committed_(std::move(committed)),
       wake_(loop),
+      unknown_looked_(loop.Now()),
       tasks_(loop),
       copied_(metrics.GetCounter("moraine_meta_repairs_total", "Replicas made anew.")),
       copied_bytes_(
@@ -49,7 +51,7 @@ Task<void> Caretaker::RunTicks() {
   while (!closing_) {
     wake_.Reset();
     WatchServers();
-    for (const Status& status : {StartRepairs(), StartDeletions()}) {
+    for (const Status& status : {StartRepairs(), GiveUpUnknown(), StartDeletions()}) {
       if (!status.ok()) LogError("care of chunks: {}", status.ToString());
     }
     if (!freeing_) freeing_ = tasks_.Spawn(RunOrphans());
@@ -158,6 +160,22 @@ Status Caretaker::NoteCopied(ChunkId chunk, ServerId target, uint64_t length, Ti
 }
 
 // ---- Deletion
+
+Status Caretaker::GiveUpUnknown() {
+  if (loop_.Now() - unknown_looked_ < options_.unknown_tick) return Status::Ok();
+  unknown_looked_ = loop_.Now();
+  Transaction transaction(store_);
+  MORAINE_ASSIGN_OR_RETURN(
+      const auto deleted,
+      DeleteUnknown(transaction, loop_.WallNanoseconds() - options_.unknown_grace.count(),
+                    options_.unknown_deletions));
+  MORAINE_RETURN_IF_ERROR(store_.Commit(transaction).status());
+  for (const auto& [server, chunk] : deleted) {
+    LogWarning("no record has named chunk {} for {}: its replica on server {} is DELETED",
+               chunk.value(), FormatDuration(options_.unknown_grace), server.value());
+  }
+  return Status::Ok();
+}
 
 Status Caretaker::StartDeletions() {
   for (const ServerId server : registry_.All()) {

@@ -24,9 +24,12 @@ struct CaretakerOptions {
   size_t repairs_looked_at = 1024;  // of the queue, at each tick
   Duration copy_timeout = std::chrono::seconds(60);
   Duration delete_timeout = std::chrono::seconds(5);
-  size_t deletions_per_server = 64;  // at each tick
-  size_t orphan_extents = 512;       // in one transaction
-  size_t marks = 512;                // replicas marked missing in one transaction
+  size_t deletions_per_server = 64;                 // at each tick
+  size_t orphan_extents = 512;                      // in one transaction
+  Duration unknown_grace = std::chrono::hours(24);  // before a replica without a record is deleted
+  Duration unknown_tick = std::chrono::minutes(1);
+  size_t unknown_deletions = 512;  // at each of these ticks
+  size_t marks = 512;              // replicas marked missing in one transaction
 };
 
 class Caretaker {
@@ -60,6 +63,7 @@ class Caretaker {
   Task<Status> CopyOne(PlannedCopy plan);
   Status NoteCopied(ChunkId chunk, ServerId target, uint64_t length, Ticket* ticket);
   Status StartDeletions();
+  Status GiveUpUnknown();
   Task<void> RunDeletions(ServerId server);
   Task<void> RunOrphans();
   Task<Status> FreeOrphans();
@@ -81,6 +85,7 @@ class Caretaker {
   Event wake_;
   bool closing_ = false;
   bool freeing_ = false;
+  Instant unknown_looked_;
   std::map<ChunkId, Copying> copying_;
   std::set<ServerId> deleting_;
   std::set<ServerId> marking_;

@@ -58,8 +58,8 @@ class Sealer {
   // What transactions have done to the queue (Effects), so that nobody has to read it for one file.
   void NoteUnsettled(InodeId inode, ChunkId chunk) { unsettled_[inode].insert(chunk); }
   void NoteSettled(InodeId inode, ChunkId chunk);
-  // Waits until every chunk of the file that is queued now is sealed or gone. Costs one look-up when
-  // there is none. kTimeout: it goes on by itself.
+  // Waits until every chunk of the file that is queued now is sealed or gone. Costs one look-up
+  // when there is none. kTimeout: it goes on by itself.
   Task<Status> SettleFile(InodeId inode, Instant deadline);
   // The replica of a sealed chunk is still open on its server: tells it.
   void Remind(ChunkId chunk, ServerId server);

@@ -83,8 +83,8 @@ struct Core {
         Result<Response> response = operation(transaction);
         status = response.status();
         if (status.ok() && remembered) {
-          status = answers.Remember(transaction, session, sequence, method,
-                                    EncodeAnswer(*response));
+          status =
+              answers.Remember(transaction, session, sequence, method, EncodeAnswer(*response));
         }
         Ticket ticket = 0;
         if (status.ok()) {

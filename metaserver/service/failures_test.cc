@@ -91,6 +91,28 @@ TEST_F(FailuresTest, AReplicaIsCheckedOnceAtATime) {
   EXPECT_EQ(cluster_.disk(server).stats, before + 2);
 }
 
+// What no record names may be all that is left of a record that was lost.
+TEST_F(FailuresTest, UnknownReplicasAreKeptForALongWhile) {
+  const int64_t given = cluster_.CreateFile(alice(), "f").chunk.chunk;
+  cluster_.RestartMeta();  // which takes all numbers of its block for given out
+  const ChunkId lost(static_cast<uint64_t>(given) + 1000);
+  const ChunkId foreign(uint64_t{1} << 40);
+  FakeDisk& disk = cluster_.disk(ServerId(1));
+  disk.Write(lost, 10);
+  disk.Write(foreign, 10);
+  cluster_.machine(ServerId(1)).Kill();
+  cluster_.StartServer(cluster_.IndexOf(ServerId(1)));
+  world().RunFor(40s);
+  cluster_.RestartMeta();  // the time goes on over restarts and repeated reports
+  cluster_.machine(ServerId(1)).Kill();
+  cluster_.StartServer(cluster_.IndexOf(ServerId(1)));
+  world().RunFor(10s);
+  EXPECT_TRUE(disk.replicas.contains(lost));
+  EXPECT_TRUE(world().RunUntil([&] { return !disk.replicas.contains(lost); }, 20s));
+  world().RunFor(120s);
+  EXPECT_TRUE(disk.replicas.contains(foreign));
+}
+
 // However many chunks cannot be sealed now, the others are.
 TEST_F(FailuresTest, UnsealableChunksDoNotKeepOthersFromTheirSeal) {
   const size_t stuck = kSealJobsMax + 10;

@@ -37,8 +37,7 @@ Task<Result<idl::AcquireDirectoryResponse>> ReadContents(Core& core, SessionId s
   MORAINE_CO_RETURN_IF_ERROR(co_await core.recovery.RecoverAll(std::move(files), deadline));
 
   Transaction transaction(core.store, session);
-  MORAINE_CO_ASSIGN_OR_RETURN(const OwnedDirectory owned,
-                              ReadOwned(transaction, directory, token));
+  MORAINE_CO_ASSIGN_OR_RETURN(const OwnedDirectory owned, ReadOwned(transaction, directory, token));
   idl::AcquireDirectoryResponse response;
   response.token = ToWire(token);
   response.attributes = ToWire(owned.inode);

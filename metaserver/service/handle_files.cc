@@ -91,8 +91,8 @@ Task<Result<idl::AllocateChunkResponse>> AllocateCall(Core& core, rpc::CallConte
 }
 
 // Whether a chunk may be taken from its writer. While the lease lives an open one may not, not even
-// by the holder: what asks may be a part of it that is ahead of its own close. A chunk that is being
-// fenced already is lost to the writer, who may wait for its length.
+// by the holder: what asks may be a part of it that is ahead of its own close. A chunk that is
+// being fenced already is lost to the writer, who may wait for its length.
 Status CheckMayRecover(Core& core, SessionId session, InodeId inode, ChunkState state) {
   Transaction transaction(core.store, session);
   MORAINE_ASSIGN_OR_RETURN(const auto lease, FindLease(transaction, inode));

@@ -198,10 +198,9 @@ void HandleNames(rpc::Server& server, Core& core) {
                 [&core](rpc::CallContext& context, idl::SetAttributesRequest request) {
                   return SetAttributesCall(core, context, std::move(request));
                 });
-  server.Handle(idl::kSyncMetadata,
-                [&core](rpc::CallContext& context, idl::InodeRequest request) {
-                  return SyncCall(core, IdFromWire<InodeId>(request.inode), context.deadline);
-                });
+  server.Handle(idl::kSyncMetadata, [&core](rpc::CallContext& context, idl::InodeRequest request) {
+    return SyncCall(core, IdFromWire<InodeId>(request.inode), context.deadline);
+  });
 }
 
 }  // namespace moraine::metaserver

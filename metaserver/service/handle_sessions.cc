@@ -32,8 +32,7 @@ Task<Result<idl::StartSessionResponse>> StartSession(Core& core, idl::StartSessi
 }
 
 // What the client believes to hold and does not.
-Result<std::vector<InodeId>> Lost(Core& core, SessionId session,
-                                  const std::vector<InodeId>& held) {
+Result<std::vector<InodeId>> Lost(Core& core, SessionId session, const std::vector<InodeId>& held) {
   std::vector<InodeId> lost;
   Transaction transaction(core.store, session);
   for (const InodeId inode : held) {

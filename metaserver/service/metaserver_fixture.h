@@ -33,6 +33,8 @@ class MetaProcess : public sim::Process {
     options.session_ttl = 3s;
     options.registry.repair_grace = 6s;
     options.sealer.jobs_max = kSealJobsMax;
+    options.caretaker.unknown_grace = 60s;
+    options.caretaker.unknown_tick = 1s;
     auto opened = Metaserver::Open(loop, std::move(options), metrics_);
     MORAINE_CHECK(opened.ok(), opened.status().ToString());
     metaserver = std::move(*opened);

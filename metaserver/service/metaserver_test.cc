@@ -385,7 +385,8 @@ TEST_F(MetaserverTest, OldNewsDoNotTakeWhatWasGrantedSince) {
   world().Find("carol")->Kill();
 }
 
-// Whoever cannot be told the contents is not told the token either, and must not keep the directory.
+// Whoever cannot be told the contents is not told the token either, and must not keep the
+// directory.
 TEST_F(MetaserverTest, ADirectoryThatCannotBeReadIsNotOwned) {
   const int64_t d = cluster_.CreateFile(alice(), "shard", 1, false, 0, idl::FileType::kDirectory)
                         .attributes.inode;

@@ -2,10 +2,10 @@
 // same (session, sequence) again gives the same answer and nothing is done twice, also after a
 // restart.
 //
-// Forgotten when the client says that it has them (acknowledged_below), and with the session. A number
-// below what was ever acknowledged is refused: it is a repetition that was held up on its way, and
-// nobody knows any more whether it was done. The highest acknowledgement is stored with each answer.
-// Bounded per session by limits::kRememberedAnswersMax. Confined to the loop.
+// Forgotten when the client says that it has them (acknowledged_below), and with the session. A
+// number below what was ever acknowledged is refused: it is a repetition that was held up on its
+// way, and nobody knows any more whether it was done. The highest acknowledgement is stored with
+// each answer. Bounded per session by limits::kRememberedAnswersMax. Confined to the loop.
 #pragma once
 
 #include <map>

@@ -41,8 +41,9 @@ class SessionTable {
   size_t size() const { return sessions_.size(); }
   // kSessionEnded.
   Status Renew(SessionId session);
-  // Sessions whose time is over; they are still in the table. To be asked often: a gap of a quarter of
-  // the ttl means that this process did not run, and could not have heard of them; it does not count.
+  // Sessions whose time is over; they are still in the table. To be asked often: a gap of a quarter
+  // of the ttl means that this process did not run, and could not have heard of them; it does not
+  // count.
   std::vector<SessionId> Expired();
   // True when every session that was loaded has renewed or ended since: only then is it known what
   // is open.

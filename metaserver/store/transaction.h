@@ -38,8 +38,8 @@ struct Effects {
   // Chunks that wait for their seal from now on (closed, or being fenced), and that do no more.
   std::vector<std::pair<InodeId, ChunkId>> unsettled;
   std::vector<std::pair<InodeId, ChunkId>> settled;
-  bool queued = false;                              // work for the executors of chunks/
-  bool durable = false;                             // the answer must wait for the disk
+  bool queued = false;   // work for the executors of chunks/
+  bool durable = false;  // the answer must wait for the disk
 };
 
 // Walks the keys that begin with a prefix, in order. Sees the transaction as it was when the
