@@ -18,6 +18,14 @@ inline constexpr uint64_t kJournalAppendBytesMax = 64ULL
                                                    << 10;  // larger synced appends go to the file
 inline constexpr uint64_t kInlineBytesMax = 4096;          // a file held in its inode record
 inline constexpr uint64_t kFileBytesMax = 1ULL << 50;
+// A file's layout must fit into one answer. What its extents and the places of their chunks take is
+// estimated from above (for servers with endpoints of up to some 50 bytes); a file that takes more
+// is not cut into further pieces, except by what its writer has already.
+inline constexpr uint64_t kLayoutBytesMax = 7ULL << 20;
+inline constexpr uint64_t kExtentWireBytes = 32;
+inline constexpr uint64_t kPlaceWireBytes = 48;  // of one chunk, besides its replicas
+inline constexpr uint64_t kReplicaWireBytes = 64;
+inline constexpr int kChunksAttachedMax = 64;                 // of one file, open or not yet mapped
 inline constexpr uint64_t kIdleBufferBytesMax = 64ULL << 20;  // kept for reuse, per process
 
 // Names.
@@ -40,8 +48,8 @@ inline constexpr int kConnectionsMax = 4096;
 inline constexpr uint64_t kServerBulkBytesMax = 512ULL << 20;   // in flight in one server
 inline constexpr uint64_t kPeerBulkBytesMax = 64ULL << 20;      // of those, of one connection
 inline constexpr uint64_t kServerFrameBytesMax = 128ULL << 20;  // of large frames, in one server
-inline constexpr uint64_t kSmallFrameBytes = 16ULL << 10;    // not counted; a handshake's bound
-inline constexpr uint64_t kListItemsMax = 1ULL << 19;        // of one list inside a frame
+inline constexpr uint64_t kSmallFrameBytes = 16ULL << 10;       // not counted; a handshake's bound
+inline constexpr uint64_t kListItemsMax = 1ULL << 19;           // of one list inside a frame
 inline constexpr uint64_t kReadAheadBytes = 64ULL << 10;     // small frames arrive many at a time
 inline constexpr uint64_t kWriteBatchBytesMax = 4ULL << 20;  // of one system call
 inline constexpr uint64_t kQueuedBytesMax = 32ULL << 20;     // of one connection; then senders wait
@@ -49,8 +57,13 @@ inline constexpr uint64_t kUnreadBytesMax = 256ULL << 20;    // then such a peer
 inline constexpr auto kHandshakeTimeout = 5s;
 inline constexpr auto kAcceptRetryDelay = 100ms;  // after a failed accept
 inline constexpr auto kFarewellTimeout = 1s;      // for the error that ends a connection to arrive
-inline constexpr auto kSilenceMax = 3s;  // a call that heard nothing so long breaks its connection
+inline constexpr auto kSilenceMax =
+    3s;  // with a call unanswered so long, one out of time breaks it
 inline constexpr auto kFrameTimeout = 30s;          // a begun frame must be complete
+inline constexpr auto kPeerGone = 30s;              // no sign of life for so long ends a connection
+inline constexpr auto kKeepAliveIdle = 10s;         // an idle peer is asked for one, then
+inline constexpr auto kKeepAliveInterval = 5s;      // so often,
+inline constexpr int kKeepAliveProbes = 4;          // so many times
 inline constexpr int kRememberedAnswersMax = 1024;  // per session
 
 // Time.
@@ -62,7 +75,14 @@ static_assert(kAppendBytesMax <= kBulkBytesMax && kReadBytesMax <= kBulkBytesMax
 static_assert(kAppendBytesMax <= kChunkBytesMax);
 static_assert(kJournalAppendBytesMax <= kAppendBytesMax);
 static_assert(kInlineBytesMax <= kFrameBytesMax);
+static_assert(kLayoutBytesMax + kInlineBytesMax +
+                  kChunksAttachedMax *
+                      (kExtentWireBytes + kPlaceWireBytes + kReplicasMax * kReplicaWireBytes) +
+                  kSmallFrameBytes <=
+              kFrameBytesMax);
 static_assert(kXattrValueBytesMax * kXattrsPerInodeMax <= kFrameBytesMax);
+static_assert(kKeepAliveIdle + kKeepAliveProbes * kKeepAliveInterval <= kPeerGone);
+static_assert(kPeerGone >= kFrameTimeout && kPeerGone > kSilenceMax);
 static_assert(kServerBulkBytesMax >= 8 * kBulkBytesMax);
 static_assert(kPeerBulkBytesMax >= 2 * kBulkBytesMax && kPeerBulkBytesMax <= kServerBulkBytesMax);
 static_assert(kServerFrameBytesMax >= 2 * kFrameBytesMax);

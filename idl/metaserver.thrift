@@ -117,7 +117,9 @@ struct SetAttributesRequest {
 }
 struct OpenRequest { 1: i64 inode, 2: bool for_writing = false, 3: bool truncate = false, 4: i64 token = 0 }
 struct OpenResponse { 1: Attributes attributes, 2: Layout layout, 3: bool leased = false }
-// Gives up the handle; the last one of a session gives the write lease back.
+// Gives up the session's handle, or with release_lease its write lease; handles may stay then, and
+// the renewals tell when the last one is closed. Without it a lease stays: the session may have
+// opened the inode to write on the way.
 struct CloseRequest { 1: i64 inode, 2: bool release_lease = false }
 struct SealedChunk { 1: i64 chunk, 2: i64 epoch, 3: i64 length, 4: list<i64> holders }
 // One transaction: seals, maps extents (older ones underneath are cut), sets size and times.
@@ -144,7 +146,7 @@ struct AllocateChunkRequest {
 }
 struct AllocateChunkResponse { 1: ChunkGrant chunk }
 // Seals a chunk that its writer has closed, or fences and seals an open one whose writer is gone
-// (kBusy while its writer's lease lives); answers when SEALED is recorded and at least the policy's
+// (kBusy while its writer's lease lives, also to the writer); answers when SEALED is recorded and at least the policy's
 // floor of replicas have all of it on disk.
 struct RecoverChunkRequest { 1: i64 chunk }
 struct RecoverChunkResponse { 1: i64 length }
@@ -152,6 +154,8 @@ struct LayoutResponse { 1: Attributes attributes, 2: Layout layout }
 struct ReportReplicaRequest { 1: i64 chunk, 2: i64 server_id, 3: i32 code, 4: string detail }
 
 // ---- Directory tokens
+// kTimeout: the token is taken, its files are still being recovered; the same call again goes on.
+// After any other error the directory is not owned by the caller (kTooLarge: too many files).
 struct AcquireDirectoryRequest { 1: i64 inode, 2: string owner, 3: bool steal = true }
 struct OwnedEntry { 1: string name, 2: Attributes attributes, 3: Layout layout }
 struct AcquireDirectoryResponse { 1: i64 token, 2: Attributes attributes, 3: list<OwnedEntry> entries, 4: i64 metadata_bytes }
@@ -228,7 +232,9 @@ struct ReplicaReport {
 // All replicas of a server in pages ordered by chunk; `first`/`last` delimit the page so that what
 // is missing inside it is known to be missing.
 struct InventoryRequest { 1: i64 server_id, 2: i64 after_chunk, 3: i64 up_to_chunk, 4: list<ReplicaReport> replicas }
-struct InventoryResponse { 1: list<i64> unknown }  // held in quarantine by the server until a grace period ends
+// `unknown`: to be deleted at once. The metaserver names none: what it does not know, it keeps for a
+// long while, and then deletes by the ordinary call.
+struct InventoryResponse { 1: list<i64> unknown }
 struct HeartbeatRequest {
   1: i64 server_id
   2: i64 start_id
@@ -258,6 +264,7 @@ service Namespace {
   RenameResponse rename(1: common.RequestHeader header, 2: RenameRequest request) throws (1: common.CallError error)
   AttributesResponse link(1: common.RequestHeader header, 2: LinkRequest request) throws (1: common.CallError error)
   ReadDirectoryResponse readDirectory(1: common.RequestHeader header, 2: ReadDirectoryRequest request) throws (1: common.CallError error)
+  // Waits until the inode's closed chunks are sealed (kTimeout: they are not yet), then for the log.
   Empty syncMetadata(1: common.RequestHeader header, 2: InodeRequest request) throws (1: common.CallError error)
 }
 service Files {

@@ -40,6 +40,10 @@ Status SessionLease::Renew(Time now) {
   return Status::Ok();
 }
 
+void SessionLease::Extend(Time by, Time now) {
+  expires_ = std::max(expires_, std::min(expires_ + by, now + terms_.ttl));
+}
+
 bool SessionLease::Expire(Time now) {
   if (now >= expires_) ended_ = true;
   return ended_;

@@ -58,6 +58,9 @@ class SessionLease {
   // Ends the session if its time is over. True if it has ended. A granter that restarted gives
   // every session a full ttl from its start by Renew.
   bool Expire(Time now);
+  // The granter did not run for `by`, so that it could hear of nobody: that time does not count.
+  // Never beyond a full ttl from now.
+  void Extend(Time by, Time now);
   // Its owner leaves, or its connection proved that the process died.
   void End() { ended_ = true; }
   bool ended() const { return ended_; }

@@ -77,6 +77,19 @@ TEST(LeaseTest, SessionEndsOnceForAll) {
   EXPECT_TRUE(left.Expire(1s));
 }
 
+TEST(LeaseTest, TimeThatTheGranterMissedDoesNotCount) {
+  SessionLease lease(kTerms, 0s);
+  lease.Extend(50s, 55s);  // five seconds of the ten were heard
+  EXPECT_EQ(lease.expires(), 60s);
+  lease.Extend(50s, 56s);  // but never more than a full ttl
+  EXPECT_EQ(lease.expires(), 66s);
+  lease.Extend(1s, 30s);  // and never less than there was
+  EXPECT_EQ(lease.expires(), 66s);
+  EXPECT_TRUE(lease.Expire(66s));
+  lease.Extend(50s, 70s);
+  EXPECT_EQ(lease.Renew(70s).code(), Code::kSessionEnded);
+}
+
 TEST(FileLeaseTest, OneSessionAtATime) {
   constexpr SessionId kA{1}, kB{2};
   FileLease lease;

@@ -111,7 +111,8 @@ void SealProcedure::OnUnknown(int replica) {
 
 void SealProcedure::OnFenceDeadline() {
   if (phase_ != Phase::kFencing) return;
-  DecideFrom(/*unrestarted_only=*/true);
+  deadline_over_ = true;
+  TryDecide(/*last_resort_allowed=*/false);
 }
 
 void SealProcedure::OnPatienceOver() {
@@ -128,10 +129,12 @@ void SealProcedure::OnPatienceOver() {
   Advance();
 }
 
-// Decides at once when nothing better can come.
+// Decides at once when nothing better can come, or is waited for no longer.
 void SealProcedure::TryDecide(bool last_resort_allowed) {
   bool all_answered = Count(State::kAnswered) == policy_.made;
-  if (Count(State::kSilent) == 0 || last_resort_allowed) DecideFrom(/*unrestarted_only=*/true);
+  if (Count(State::kSilent) == 0 || deadline_over_ || last_resort_allowed) {
+    DecideFrom(/*unrestarted_only=*/true);
+  }
   if (phase_ == Phase::kFencing && (all_answered || last_resort_allowed)) {
     DecideFrom(/*unrestarted_only=*/false);
   }

@@ -70,6 +70,7 @@ class SealProcedure {
   // The server answered that it never heard of the chunk. Counts as dead, but when all say so the
   // chunk was never created and is sealed empty.
   void OnUnknown(int replica);
+  // From now on f answers without a restart decide, those that are here or the next ones to come.
   void OnFenceDeadline();
   void OnPatienceOver();
   void OnRecorded();
@@ -118,6 +119,7 @@ class SealProcedure {
 
   Phase phase_ = Phase::kFencing;
   uint64_t length_ = 0;
+  bool deadline_over_ = false;
   bool last_resort_ = false;
   ReplicaSet unknown_;
   std::array<Replica, limits::kReplicasMax> replicas_{};

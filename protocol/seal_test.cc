@@ -136,6 +136,20 @@ TEST(SealTest, HoldsCopiesRecordsSeals) {
   EXPECT_EQ(Asked(seal.TakeRequests(), Kind::kSeal), ReplicaSet::FirstN(5));
 }
 
+// The deadline stays over: the answer that makes f is not kept waiting for a silent one.
+TEST(SealTest, EnoughAnswersAfterTheDeadlineDecideAtOnce) {
+  SealProcedure seal(kChunk, Fencing(kLogPolicy, 5));
+  seal.OnFenceAnswer(0, {.length = 10});
+  seal.OnFenceAnswer(1, {.length = 10});
+  seal.OnFenceAnswer(2, {.length = 12, .restarted = true});  // does not count
+  seal.OnFenceDeadline();
+  EXPECT_EQ(seal.phase(), Phase::kFencing);
+  seal.OnFenceAnswer(3, {.length = 7});
+  EXPECT_EQ(seal.phase(), Phase::kHolding);
+  EXPECT_EQ(seal.length(), 10u);
+  EXPECT_FALSE(seal.last_resort());
+}
+
 TEST(SealTest, ARestartAfterTheAnswerIsFoundByTheHold) {
   SealProcedure seal(kChunk, Fencing(kImmutablePolicy, 3));
   seal.OnFenceAnswer(0, {.length = 10});

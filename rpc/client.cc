@@ -143,6 +143,7 @@ Task<void> Channel::RunConnect() {
     shaking_hands_ = nullptr;
     if (status.ok() && tasks_.Spawn(RunReader(this, connection))) {
       connection_ = connection;
+      asked_after_.reset();
     } else {
       if (status.ok()) status = Status(Code::kCanceled, "the channel is closed");
       connection->Close(status);
@@ -253,14 +254,17 @@ Task<Result<Buffer>> Channel::CallRaw(
   Pending pending(loop_, connection.get(), decode);
   pending_.emplace(number, &pending);
   const Forget forget{this, number, &pending};
-  const Instant sent_at = loop_.Now();
+  if (asked_after_ != connection->heard_count()) {
+    asked_after_ = connection->heard_count();
+    asked_at_ = loop_.Now();
+  }
   connection->Send(std::move(encoded), std::move(options->bulk));
   turn->Release();
   const bool answered = co_await pending.done.Wait(options->deadline);
   if (!answered) {
-    const bool silent =
-        connection->heard_at() <= sent_at && loop_.Now() - sent_at >= limits::kSilenceMax;
-    if (silent && connection_ == connection) {
+    const bool silent = connection_ == connection && asked_after_ == connection->heard_count() &&
+                        loop_.Now() - asked_at_ >= limits::kSilenceMax;
+    if (silent) {
       Disconnect(Status(Code::kUnavailable, "nothing came from " + endpoint_.ToString()));
     }
     co_return Status(Code::kTimeout,

@@ -1,8 +1,9 @@
 // Calls to one server. A Channel connects and shakes hands when the first call needs it, and again
 // after the connection broke; many calls are in flight at once and answers come in any order. Calls
 // are sent in the order in which they were made, also those that had to wait for a connection. A
-// connection on which nothing came in for limits::kSilenceMax while a call ran out of time is given
-// up, so that the next call makes a new one.
+// connection on which nothing came in for limits::kSilenceMax since the first unanswered call was
+// sent is given up when a call on it runs out of time, so that the next call makes a new one; calls
+// with short deadlines find that out together.
 //
 // What a failed call means:
 //   kUnavailable  no connection, or it broke: the call may or may not have been carried out
@@ -111,6 +112,9 @@ class Channel {
   const Expectation expectation_;
 
   std::shared_ptr<Connection> connection_;
+  // The first call on it since something was heard, and what had been heard until then.
+  Instant asked_at_{};
+  std::optional<uint64_t> asked_after_;
   std::shared_ptr<Connection> shaking_hands_;  // not yet of use
   Identity peer_;
   bool connecting_ = false;

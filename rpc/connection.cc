@@ -20,7 +20,6 @@ Connection::Connection(Loop& loop, std::unique_ptr<Stream> stream, Duration pati
       patience_(patience),
       stream_(std::move(stream)),
       in_(Buffer::Allocate(limits::kReadAheadBytes)),
-      heard_at_(loop.Now()),
       queue_changed_(loop),
       room_(loop),
       sent_(loop) {}
@@ -95,7 +94,7 @@ Task<Status> Connection::Fill(size_t needed) {
     if (!got.ok()) co_return got.status();
     if (*got == 0) co_return Status(Code::kUnavailable, "connection closed by " + peer());
     end_ += *got;
-    heard_at_ = loop_.Now();
+    ++heard_count_;
   }
   co_return Status();
 }
@@ -146,7 +145,7 @@ Task<Result<Buffer>> Connection::ReadBulk(size_t size, size_t alignment) {
     if (!got.ok()) co_return got.status();
     if (*got == 0) co_return Status(Code::kUnavailable, "connection closed by " + peer());
     have += *got;
-    heard_at_ = loop_.Now();
+    ++heard_count_;
   }
   frame_timer_.Cancel();
   co_return bulk;

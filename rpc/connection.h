@@ -60,8 +60,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Task<void> Finish(Status why);
   bool closed() const { return closed_; }
   const Status& why_closed() const { return why_; }
-  // When bytes last came in.
-  Instant heard_at() const { return heard_at_; }
+  // Grows whenever bytes come in.
+  uint64_t heard_count() const { return heard_count_; }
   std::string peer() const { return stream_->peer(); }
   Encoder& encoder() { return encoder_; }
   Decoder& decoder() { return decoder_; }
@@ -89,7 +89,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Buffer in_;
   size_t begin_ = 0;
   size_t end_ = 0;
-  Instant heard_at_;
+  uint64_t heard_count_ = 0;
 
   // Outgoing.
   std::deque<Outgoing> queue_;

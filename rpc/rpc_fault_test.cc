@@ -82,6 +82,28 @@ TEST(RpcFault, ASilentConnectionIsGivenUp) {
   });
 }
 
+// No caller waits as long as that, but all of them together have heard nothing.
+TEST(RpcFault, ASilentConnectionIsGivenUpByImpatientCallers) {
+  RpcWorld rig(13);
+  rig.RunWithChannel([&](Channel& channel) -> Task<void> {
+    RPC_ASSERT_OK(co_await CheckEcho(&rig.loop(), &channel, 1, 5s));
+    co_await rig.loop().Sleep(60s);  // nobody asked: that is no silence
+    rig.world.net().Partition({&rig.client}, {&rig.server_machine});
+    const Instant start = rig.loop().Now();
+    int calls = 0;
+    while (channel.connected() && calls < 100) {
+      const Status lost = co_await CheckEcho(&rig.loop(), &channel, ++calls, 500ms);
+      EXPECT_EQ(lost.code(), Code::kTimeout);
+    }
+    EXPECT_GT(calls, 1);
+    EXPECT_GE(rig.loop().Now() - start, limits::kSilenceMax);
+    EXPECT_LE(rig.loop().Now() - start, limits::kSilenceMax + 500ms);
+    rig.world.net().MendAll();
+    co_await rig.loop().Sleep(limits::kHandshakeTimeout);
+    RPC_ASSERT_OK(co_await CheckEcho(&rig.loop(), &channel, 1, 2s));
+  });
+}
+
 // The server is busy with one long call but talks otherwise: the connection stays.
 TEST(RpcFault, AConnectionThatTalksIsKept) {
   RpcWorld rig(4);

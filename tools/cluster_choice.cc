@@ -14,6 +14,7 @@ namespace moraine::tools {
 namespace {
 
 constexpr std::string_view kMountType = "fuse.moraine";
+constexpr const char* kMountInfo = "/proc/self/mountinfo";
 
 // mountinfo writes blanks and backslashes as three octal digits.
 std::string Unescape(const std::string& text) {
@@ -43,45 +44,62 @@ bool IsAbove(const std::string& directory, const std::string& path) {
           path[directory.size()] == '/');
 }
 
+struct MountLine {
+  std::string point;
+  std::string type;
+  std::string source;
+};
+
+// id parent major:minor root MOUNT-POINT options fields... - TYPE SOURCE options
+std::optional<MountLine> ParseMount(const std::string& line) {
+  const size_t dash = line.find(" - ");
+  if (dash == std::string::npos) return std::nullopt;
+  MountLine mount;
+  std::string skipped;
+  std::istringstream words(line);
+  words >> skipped >> skipped >> skipped >> skipped >> mount.point;
+  std::istringstream rest(line.substr(dash + 3));
+  rest >> mount.type >> mount.source;
+  mount.point = Unescape(mount.point);
+  mount.source = Unescape(mount.source);
+  return mount;
+}
+
 }  // namespace
 
 std::optional<MountAbove> FindMountAbove(const std::string& path) {
-  std::ifstream mounts("/proc/self/mountinfo");
+  std::ifstream mounts(kMountInfo);
   const std::string absolute = Absolute(path);
   std::optional<MountAbove> best;
   std::string line;
   while (std::getline(mounts, line)) {
-    // id parent major:minor root MOUNT-POINT options fields... - TYPE SOURCE options
-    std::istringstream words(line);
-    std::string skipped;
-    std::string point;
-    words >> skipped >> skipped >> skipped >> skipped >> point;
-    const size_t dash = line.find(" - ");
-    if (dash == std::string::npos) continue;
-    std::istringstream rest(line.substr(dash + 3));
-    std::string type;
-    std::string source;
-    rest >> type >> source;
-    point = Unescape(point);
-    if (type != kMountType || !IsAbove(point, absolute)) continue;
-    if (!best || point.size() >= best->mount_point.size())
-      best = MountAbove{point, Unescape(source)};
+    const std::optional<MountLine> mount = ParseMount(line);
+    if (!mount || mount->type != kMountType || !IsAbove(mount->point, absolute)) continue;
+    if (!best || mount->point.size() >= best->mount_point.size())
+      best = MountAbove{mount->point, mount->source};
   }
   return best;
 }
 
-std::string FindMountBelow(const std::string& directory) {
-  std::ifstream mounts("/proc/self/mountinfo");
+std::vector<std::string> FindMountsBelow(const std::string& directory, std::istream& mountinfo) {
+  std::vector<std::string> points;
   std::string line;
-  while (std::getline(mounts, line)) {
-    std::istringstream words(line);
-    std::string skipped;
-    std::string point;
-    words >> skipped >> skipped >> skipped >> skipped >> point;
-    point = Unescape(point);
-    if (IsAbove(Absolute(directory), point)) return point;
+  while (std::getline(mountinfo, line)) {
+    const std::optional<MountLine> mount = ParseMount(line);
+    if (mount && mount->point != directory && IsAbove(directory, mount->point)) {
+      points.push_back(mount->point);
+    }
   }
-  return {};
+  return points;
+}
+
+Result<std::vector<std::string>> FindMountsBelow(const std::string& directory) {
+  std::error_code error;
+  const std::string real = std::filesystem::canonical(directory, error).string();
+  if (error) return StatusFromErrno(error.value(), "look at " + directory);
+  std::ifstream mounts(kMountInfo);
+  if (!mounts) return Status(Code::kIo, fmt::format("cannot read {}", kMountInfo));
+  return FindMountsBelow(real, mounts);
 }
 
 ClusterChoice::ClusterChoice(OptionTable& table) {

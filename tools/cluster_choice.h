@@ -1,9 +1,11 @@
 // Which cluster a command means, and which path in it.
 #pragma once
 
+#include <istream>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/options.h"
 #include "tools/metaserver_link.h"
@@ -37,8 +39,10 @@ struct MountAbove {
   std::string metaserver;
 };
 std::optional<MountAbove> FindMountAbove(const std::string& path);
-// A mount point, of whatever kind, at or below a directory; empty: none.
-std::string FindMountBelow(const std::string& directory);
+// File systems of any kind that are mounted below a directory (not on it), in the order in which
+// they are listed. The second form looks at what is there now.
+std::vector<std::string> FindMountsBelow(const std::string& directory, std::istream& mountinfo);
+Result<std::vector<std::string>> FindMountsBelow(const std::string& directory);
 
 // An error of looking a path up, in words for who typed it.
 Status AboutPath(const std::string& path, const Status& status);

@@ -392,9 +392,12 @@ Status DevCluster::Down() {
 }
 
 Status DevCluster::Delete() {
-  if (const std::string mounted = FindMountBelow(dir_); !mounted.empty()) {
-    return {Code::kBusy,
-            fmt::format("{} is still mounted: unmount it, then call this again", mounted)};
+  // Whatever else is mounted there is somebody's, and would be emptied on the way.
+  MORAINE_ASSIGN_OR_RETURN(const std::vector<std::string> mounts, FindMountsBelow(dir_));
+  if (!mounts.empty()) {
+    return Status(Code::kBusy, fmt::format("{} is not removed: a file system is mounted on {}; "
+                                           "unmount it first",
+                                           dir_, mounts.front()));
   }
   std::error_code error;
   fs::remove_all(dir_, error);

@@ -15,7 +15,7 @@
 namespace moraine {
 namespace {
 
-constexpr int kEventsMax = 64;  // taken from epoll at once
+constexpr int kEventsMax = 64;            // taken from epoll at once
 constexpr int kSamplesBeforeParking = 8;  // of one and the same drive
 constexpr int kGracesBetweenSamplesMax = 4;
 

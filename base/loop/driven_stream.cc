@@ -161,7 +161,7 @@ Task<Result<std::unique_ptr<Stream>>> DrivenListener::Accept() {
   while (!socket_->shut_down()) {
     Descriptor fd(accept4(socket_->fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (fd.valid()) {
-      DisableNagle(fd.get());
+      PrepareStream(fd.get());
       auto watched = std::make_unique<WatchedSocket>(socket_->loop(), std::move(fd));
       co_return std::make_unique<DrivenStream>(std::move(watched));
     }

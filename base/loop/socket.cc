@@ -11,6 +11,8 @@
 #include <memory>
 #include <thread>
 
+#include "base/limits.h"
+
 namespace moraine {
 namespace {
 
@@ -88,16 +90,24 @@ Result<std::vector<SocketAddress>> Resolve(const Endpoint& endpoint) {
   return addresses;
 }
 
-void DisableNagle(int fd) {
-  const int on = 1;
-  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+void PrepareStream(int fd) {
+  const auto set = [fd](int level, int option, int value) {
+    setsockopt(fd, level, option, &value, sizeof(value));
+  };
+  using std::chrono::milliseconds;
+  set(IPPROTO_TCP, TCP_NODELAY, 1);
+  set(SOL_SOCKET, SO_KEEPALIVE, 1);
+  set(IPPROTO_TCP, TCP_KEEPIDLE, static_cast<int>(limits::kKeepAliveIdle.count()));
+  set(IPPROTO_TCP, TCP_KEEPINTVL, static_cast<int>(limits::kKeepAliveInterval.count()));
+  set(IPPROTO_TCP, TCP_KEEPCNT, limits::kKeepAliveProbes);
+  set(IPPROTO_TCP, TCP_USER_TIMEOUT, static_cast<int>(milliseconds(limits::kPeerGone).count()));
 }
 
 Result<Descriptor> MakeStreamSocket(const SocketAddress& address, bool nonblocking) {
   const int type = SOCK_STREAM | SOCK_CLOEXEC | (nonblocking ? SOCK_NONBLOCK : 0);
   Descriptor fd(socket(address.storage.ss_family, type, 0));
   if (!fd.valid()) return StatusFromErrno(errno, "make a socket");
-  DisableNagle(fd.get());
+  PrepareStream(fd.get());
   return fd;
 }
 

@@ -26,12 +26,15 @@ std::optional<SocketAddress> AddressWithoutLookup(const Endpoint& endpoint);
 // getaddrinfo: may block for seconds. kUnavailable: no such name, or no answer.
 Result<std::vector<SocketAddress>> Resolve(const Endpoint& endpoint);
 
-// A TCP socket with TCP_NODELAY, not yet connected.
+// A TCP socket, prepared and not yet connected.
 Result<Descriptor> MakeStreamSocket(const SocketAddress& address, bool nonblocking);
 // A bound, listening socket with SO_REUSEADDR. kBusy: the port is taken. May look the host up.
 // Blocks for some 0.3 s before it gives kBusy: a killed process keeps its port for a moment.
 Result<Descriptor> MakeListeningSocket(const Endpoint& at, bool nonblocking);
-void DisableNagle(int fd);
+// TCP_NODELAY, and the end of a connection whose peer is gone without a word: one that is idle is
+// asked (limits::kKeepAliveIdle), and one that does not confirm what was sent, ends after
+// limits::kPeerGone with an error for whoever reads or writes.
+void PrepareStream(int fd);
 Endpoint LocalEndpoint(int fd);
 std::string PeerName(int fd);
 // A connect to a free port of this machine can be given that very port as its source and so meet

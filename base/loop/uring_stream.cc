@@ -130,7 +130,7 @@ Task<Result<std::unique_ptr<Stream>>> UringListener::Accept() {
     if (end.result >= 0) {
       Descriptor fd(end.result);
       if (closed_) break;
-      DisableNagle(fd.get());
+      PrepareStream(fd.get());
       co_return std::make_unique<UringStream>(loop_, std::move(fd));
     }
     if (closed_) break;

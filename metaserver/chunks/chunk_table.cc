@@ -69,6 +69,16 @@ void MoveQueueEntry(Transaction& transaction, const std::optional<std::string>& 
   }
 }
 
+void MoveSealEntry(Transaction& transaction, ChunkId chunk, InodeId inode,
+                   const std::optional<std::string>& before,
+                   const std::optional<std::string>& after) {
+  MoveQueueEntry(transaction, before, after);
+  if (before.has_value() == after.has_value()) return;
+  auto& effect =
+      after.has_value() ? transaction.effects().unsettled : transaction.effects().settled;
+  effect.emplace_back(inode, chunk);
+}
+
 Result<std::vector<ChunkId>> ScanChunks(Transaction& transaction, Family family,
                                         std::string_view prefix, std::string_view from,
                                         size_t offset, size_t limit) {
@@ -87,7 +97,7 @@ void EraseChunk(Transaction& transaction, ChunkId chunk, const ChunkRecord& reco
     transaction.Delete(Family::kChunksByServer, ServerChunkKey(replica.server, chunk));
   }
   MoveQueueEntry(transaction, RepairEntry(chunk, record), std::nullopt);
-  MoveQueueEntry(transaction, SealEntry(chunk, record), std::nullopt);
+  MoveSealEntry(transaction, chunk, record.inode, SealEntry(chunk, record), std::nullopt);
   Subtract(transaction.counters(), Share(record));
 }
 
@@ -124,7 +134,7 @@ Status PutChunk(Transaction& transaction, ChunkId chunk, const ChunkRecord& reco
   const auto old_repair = before.has_value() ? RepairEntry(chunk, *before) : std::nullopt;
   const auto old_seal = before.has_value() ? SealEntry(chunk, *before) : std::nullopt;
   MoveQueueEntry(transaction, old_repair, RepairEntry(chunk, record));
-  MoveQueueEntry(transaction, old_seal, SealEntry(chunk, record));
+  MoveSealEntry(transaction, chunk, record.inode, old_seal, SealEntry(chunk, record));
   transaction.Put(Family::kChunks, ChunkKey(chunk), record.Encode());
   transaction.effects().durable = true;
   return Status::Ok();
@@ -165,16 +175,22 @@ Status DropReplica(Transaction& transaction, ChunkId chunk, ServerId server) {
   return Status::Ok();
 }
 
-Status DropSurplus(Transaction& transaction, ChunkId chunk) {
+Status DropSurplus(Transaction& transaction, ChunkId chunk, const ServersNow& servers) {
   MORAINE_ASSIGN_OR_RETURN(const ChunkRecord record, GetChunk(transaction, chunk));
   if (record.state != ChunkState::kSealed || record.GoodReplicas() < record.policy.replicas) {
     return Status::Ok();
   }
-  size_t kept = 0;
+  if (record.GoodReplicas() == record.replicas.size() &&
+      record.replicas.size() == record.policy.replicas) {
+    return Status::Ok();
+  }
+  std::vector<ServerId> good;
   for (const ReplicaRecord& replica : record.replicas) {
-    if (replica.state == ReplicaState::kGood && kept < record.policy.replicas) {
-      ++kept;
-    } else {
+    if (replica.state == ReplicaState::kGood) good.push_back(replica.server);
+  }
+  const std::vector<ServerId> kept = ChooseKept(servers(), good, record.policy.replicas);
+  for (const ReplicaRecord& replica : record.replicas) {
+    if (std::ranges::find(kept, replica.server) == kept.end()) {
       MORAINE_RETURN_IF_ERROR(DropReplica(transaction, chunk, replica.server));
     }
   }
@@ -190,6 +206,55 @@ Status FinishDeletion(Transaction& transaction, ServerId server, ChunkId chunk) 
   MORAINE_RETURN_IF_ERROR(PutChunk(transaction, chunk, *record));
   if (record->replicas.empty()) EraseChunk(transaction, chunk, *record);
   return Status::Ok();
+}
+
+Status NoteUnknown(Transaction& transaction, ServerId server, ChunkId chunk, Epoch epoch) {
+  const std::string key = UnknownKey(server, chunk);
+  MORAINE_ASSIGN_OR_RETURN(const auto known, transaction.Get(Family::kQueues, key));
+  if (known.has_value()) return Status::Ok();
+  std::string value;
+  moraine::Writer writer(&value);
+  writer.Id(epoch);
+  writer.Signed(transaction.now_ns());
+  transaction.Put(Family::kQueues, key, value);
+  return Status::Ok();
+}
+
+Status ForgetUnknown(Transaction& transaction, ServerId server, ChunkId chunk) {
+  const std::string key = UnknownKey(server, chunk);
+  MORAINE_ASSIGN_OR_RETURN(const auto known, transaction.Get(Family::kQueues, key));
+  if (known.has_value()) transaction.Delete(Family::kQueues, key);
+  return Status::Ok();
+}
+
+Result<std::vector<std::pair<ServerId, ChunkId>>> DeleteUnknown(Transaction& transaction,
+                                                                int64_t reported_before_ns,
+                                                                size_t count_max) {
+  struct Found {
+    ServerId server;
+    ChunkId chunk;
+    Epoch epoch;
+  };
+  std::vector<Found> found;
+  Cursor cursor = transaction.Scan(Family::kQueues, kUnknownPrefix);
+  for (; cursor.Valid() && found.size() < count_max; cursor.Next()) {
+    Reader reader(cursor.value());
+    const Epoch epoch = reader.Id<Epoch>();
+    const int64_t reported_ns = reader.Signed();
+    MORAINE_RETURN_IF_ERROR(reader.Finish("unknown replica"));
+    if (reported_ns >= reported_before_ns) continue;
+    found.push_back({ServerId(NumberInKey(cursor.key(), kUnknownPrefix.size())),
+                     ChunkId(NumberInKey(cursor.key(), kUnknownPrefix.size() + sizeof(uint64_t))),
+                     epoch});
+  }
+  MORAINE_RETURN_IF_ERROR(cursor.status());
+  std::vector<std::pair<ServerId, ChunkId>> deleted;
+  for (const Found& replica : found) {
+    transaction.Delete(Family::kQueues, UnknownKey(replica.server, replica.chunk));
+    QueueDeletion(transaction, replica.server, replica.chunk, replica.epoch);
+    deleted.emplace_back(replica.server, replica.chunk);
+  }
+  return deleted;
 }
 
 Result<std::vector<QueuedDeletion>> QueuedDeletions(Transaction& transaction, ServerId server,

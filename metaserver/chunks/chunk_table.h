@@ -5,10 +5,13 @@
 // Errors: kCorruption and kIo of the store, kUnknownChunk where a chunk must exist.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
+#include "metaserver/chunks/placement.h"
 #include "metaserver/store/transaction.h"
 #include "protocol/chunk_record.h"
 #include "protocol/policy.h"
@@ -29,10 +32,21 @@ Status BeginDelete(Transaction& transaction, ChunkId chunk);
 // Takes one replica of a living chunk off its list and queues it for deletion.
 Status DropReplica(Transaction& transaction, ChunkId chunk, ServerId server);
 // A sealed chunk has enough good replicas: drops the others, and good ones beyond what its policy
-// asks for, the last of the list first. Does nothing while there are too few.
-Status DropSurplus(Transaction& transaction, ChunkId chunk);
+// asks for (ChooseKept). Does nothing while there are too few. `servers` is asked only if needed.
+using ServersNow = std::function<std::span<const ServerView>()>;
+Status DropSurplus(Transaction& transaction, ChunkId chunk, const ServersNow& servers);
 // The server has deleted its replica; forgets the chunk with the last one.
 Status FinishDeletion(Transaction& transaction, ServerId server, ChunkId chunk);
+
+// Replicas of chunks without a record. They may be what is left of a file whose record this store
+// has lost, so they stay for a long while before they are deleted. The first report counts.
+Status NoteUnknown(Transaction& transaction, ServerId server, ChunkId chunk, Epoch epoch);
+Status ForgetUnknown(Transaction& transaction, ServerId server, ChunkId chunk);
+// Queues the deletion of those that were first reported before `reported_before_ns`, at most
+// `count_max`; returns which.
+Result<std::vector<std::pair<ServerId, ChunkId>>> DeleteUnknown(Transaction& transaction,
+                                                                int64_t reported_before_ns,
+                                                                size_t count_max);
 
 // Queued deletions of one server: the chunk and the epoch up to which it may delete.
 struct QueuedDeletion {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <tuple>
+#include <utility>
 
 namespace moraine::metaserver {
 namespace {
@@ -108,6 +109,30 @@ std::vector<ServerId> Place(std::span<const ServerView> servers, const Placement
   const size_t floor = static_cast<size_t>(std::clamp(request.floor, 0, request.wanted));
   Fill(std::move(last_resort), floor, taken, chosen, random);
   return chosen;
+}
+
+std::vector<ServerId> ChooseKept(std::span<const ServerView> servers,
+                                 std::span<const ServerId> holders, size_t wanted) {
+  const ServerView nobody;
+  std::vector<std::pair<ServerId, const ServerView*>> candidates;
+  for (const ServerId holder : holders) {
+    const auto view = std::ranges::find(servers, holder, &ServerView::id);
+    candidates.emplace_back(holder, view == servers.end() ? &nobody : &*view);
+  }
+  std::vector<const ServerView*> taken;
+  std::vector<ServerId> kept;
+  while (kept.size() < wanted && !candidates.empty()) {
+    const auto rank = [&](const auto& candidate) {
+      const ServerView* view = candidate.second;
+      const bool away = view->start_id == 0;
+      return std::tuple(view == &nobody, away, Count(*view, taken));
+    };
+    const auto best = std::ranges::min_element(candidates, {}, rank);
+    taken.push_back(best->second);
+    kept.push_back(best->first);
+    candidates.erase(best);
+  }
+  return kept;
 }
 
 }  // namespace moraine::metaserver

@@ -47,4 +47,9 @@ struct PlacementRequest {
 std::vector<ServerId> Place(std::span<const ServerView> servers, const PlacementRequest& request,
                             Random& random);
 
+// Which `wanted` of the servers that hold a good replica shall keep it: those that are alive first,
+// then the fewest in one zone, rack and host, then the first of the list.
+std::vector<ServerId> ChooseKept(std::span<const ServerView> servers,
+                                 std::span<const ServerId> holders, size_t wanted);
+
 }  // namespace moraine::metaserver

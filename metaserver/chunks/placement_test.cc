@@ -119,5 +119,27 @@ TEST(PlacementTest, Golden) {
   EXPECT_EQ(text, "546 153 543 261 ");
 }
 
+TEST(ChooseKeptTest, LiveServersThenDomainsThenTheFirst) {
+  const auto view = [](uint64_t id, const char* location, bool alive) {
+    return ServerView{ServerId(id), Location::Parse(location), alive, 1 << 30, 0, alive ? id : 0};
+  };
+  const std::vector<ServerView> servers = {view(1, "z/r1/a", false), view(2, "z/r1/b", true),
+                                           view(3, "z/r1/b", true), view(4, "z/r2/c", true),
+                                           view(5, "z/r1/d", true)};
+  const auto kept = [&](std::vector<uint64_t> holders, size_t wanted) {
+    std::vector<ServerId> ids;
+    for (const uint64_t holder : holders) ids.push_back(ServerId(holder));
+    std::vector<uint64_t> out;
+    for (const ServerId id : ChooseKept(servers, ids, wanted)) out.push_back(id.value());
+    return out;
+  };
+  using Ids = std::vector<uint64_t>;
+  EXPECT_EQ(kept({1, 2, 3, 4, 5}, 3), (Ids{2, 4, 5}));
+  EXPECT_EQ(kept({1, 2, 4}, 2), (Ids{2, 4}));
+  EXPECT_EQ(kept({1, 2, 3}, 2), (Ids{2, 3}));  // one host, but alive
+  EXPECT_EQ(kept({1, 9, 4}, 2), (Ids{4, 1}));  // a server that nobody knows comes last
+  EXPECT_EQ(kept({5, 4}, 3), (Ids{5, 4}));
+}
+
 }  // namespace
 }  // namespace moraine::metaserver

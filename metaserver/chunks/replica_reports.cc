@@ -29,7 +29,7 @@ Status ApplySurplus(Transaction& transaction, ServerId server, const ReplicaRepo
 }
 
 Status ApplyToReplica(Transaction& transaction, const ReplicaReport& report, ChunkRecord& record,
-                      ReplicaRecord& replica, ReportOutcome& outcome) {
+                      ReplicaRecord& replica, const ServersNow& servers, ReportOutcome& outcome) {
   // Before the seal the sealer asks for itself.
   if (record.state != ChunkState::kSealed) return Status::Ok();
   if (!report.sealed && !report.damaged) {
@@ -40,28 +40,32 @@ Status ApplyToReplica(Transaction& transaction, const ReplicaReport& report, Chu
   if (replica.state == state) return Status::Ok();
   replica.state = state;
   MORAINE_RETURN_IF_ERROR(PutChunk(transaction, report.chunk, record));
-  return DropSurplus(transaction, report.chunk);
+  return DropSurplus(transaction, report.chunk, servers);
 }
 
 }  // namespace
 
 Result<ReportOutcome> ApplyReports(Transaction& transaction, ServerId server,
                                    std::span<const ReplicaReport> reports,
-                                   const std::function<bool(ChunkId)>& is_target) {
+                                   const std::function<bool(ChunkId)>& is_target,
+                                   const ServersNow& servers) {
   ReportOutcome outcome;
   for (const ReplicaReport& report : reports) {
     MORAINE_ASSIGN_OR_RETURN(auto record, FindChunk(transaction, report.chunk));
     if (!record.has_value()) {
-      outcome.unknown.push_back(report.chunk);
       // An id that was never given out is from a future that this store has lost: hands off.
-      if (transaction.store().WasGiven(report.chunk)) {
-        QueueDeletion(transaction, server, report.chunk, report.epoch);
+      MORAINE_ASSIGN_OR_RETURN(const bool going,
+                               IsDeletionQueued(transaction, server, report.chunk));
+      if (!going && transaction.store().WasGiven(report.chunk)) {
+        MORAINE_RETURN_IF_ERROR(NoteUnknown(transaction, server, report.chunk, report.epoch));
       }
+      ++outcome.unknown;
       continue;
     }
     if (record->state == ChunkState::kDeleting || is_target(report.chunk)) continue;
     if (ReplicaRecord* replica = record->FindReplica(server)) {
-      MORAINE_RETURN_IF_ERROR(ApplyToReplica(transaction, report, *record, *replica, outcome));
+      MORAINE_RETURN_IF_ERROR(
+          ApplyToReplica(transaction, report, *record, *replica, servers, outcome));
     } else {
       MORAINE_RETURN_IF_ERROR(ApplySurplus(transaction, server, report, *record));
     }
@@ -88,6 +92,7 @@ Status ApplyAbsence(Transaction& transaction, ServerId server, ChunkId after, Ch
 
 Status ApplyGone(Transaction& transaction, ServerId server, ChunkId chunk) {
   MORAINE_ASSIGN_OR_RETURN(auto record, FindChunk(transaction, chunk));
+  if (!record.has_value()) MORAINE_RETURN_IF_ERROR(ForgetUnknown(transaction, server, chunk));
   MORAINE_ASSIGN_OR_RETURN(const bool going, IsDeletionQueued(transaction, server, chunk));
   if (going) return FinishDeletion(transaction, server, chunk);
   if (!record.has_value() || record->state != ChunkState::kSealed) return Status::Ok();

@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "metaserver/chunks/chunk_table.h"
 #include "metaserver/store/transaction.h"
 
 namespace moraine::metaserver {
@@ -21,14 +22,16 @@ struct ReplicaReport {
 };
 
 struct ReportOutcome {
-  std::vector<ChunkId> unknown;  // not in the records: the server keeps them aside
-  std::vector<ChunkId> remind;   // sealed chunks whose replica is still open
+  size_t unknown = 0;           // not in the records; kept for a long while (chunk_table.h)
+  std::vector<ChunkId> remind;  // sealed chunks whose replica is still open
 };
 
-// `is_target`: a copy to this server is under way, so the replica is not surplus.
+// `is_target`: a copy to this server is under way, so the replica is not surplus. `servers`: for
+// the choice of what is.
 Result<ReportOutcome> ApplyReports(Transaction& transaction, ServerId server,
                                    std::span<const ReplicaReport> reports,
-                                   const std::function<bool(ChunkId)>& is_target);
+                                   const std::function<bool(ChunkId)>& is_target,
+                                   const ServersNow& servers);
 // Sealed replicas that should be in (after, up_to] and were not reported are missing.
 Status ApplyAbsence(Transaction& transaction, ServerId server, ChunkId after, ChunkId up_to,
                     std::span<const ReplicaReport> reports);

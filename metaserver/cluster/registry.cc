@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/encoding.h"
 #include "base/log.h"
 
@@ -93,8 +95,14 @@ bool Registry::Heartbeat(ServerId id, uint64_t start_id, ServerSpace space, bool
   return true;
 }
 
-std::vector<ServerId> Registry::Overdue() const {
+std::vector<ServerId> Registry::Overdue() {
   std::vector<ServerId> overdue;
+  const Instant now = loop_.Now();
+  const Duration gap = now - looked_;
+  looked_ = now;
+  if (gap > options_.repair_grace / 4) {
+    for (auto& [id, server] : servers_) server.heard = std::min(server.heard + gap, now);
+  }
   for (const auto& [id, server] : servers_) {
     if (server.record.state == ServerState::kLive &&
         loop_.Now() - server.heard > options_.repair_grace) {

@@ -38,7 +38,8 @@ struct ServerSpace {
 
 class Registry {
  public:
-  Registry(Loop& loop, const RegistryOptions& options) : loop_(loop), options_(options) {}
+  Registry(Loop& loop, const RegistryOptions& options)
+      : loop_(loop), options_(options), looked_(loop.Now()) {}
 
   Status Load(Store& store);
 
@@ -59,8 +60,10 @@ class Registry {
   // False: unknown, restarted since, or declared dead; it must register again.
   bool Heartbeat(ServerId id, uint64_t start_id, ServerSpace space, bool quarantined);
 
-  // Servers that have been silent for the grace time and are not declared dead yet.
-  std::vector<ServerId> Overdue() const;
+  // Servers that have been silent for the grace time and are not declared dead yet. To be asked
+  // often: a gap of a quarter of the grace time means that this process did not run, and could not
+  // have heard of them; it does not count.
+  std::vector<ServerId> Overdue();
   Status DeclareDead(Transaction& transaction, ServerId id);
   void DeclaredDead(ServerId id);
 
@@ -86,6 +89,7 @@ class Registry {
   Loop& loop_;
   const RegistryOptions options_;
   std::map<ServerId, Server> servers_;
+  Instant looked_;  // when Overdue was asked last
   std::vector<ServerView> views_;
 };
 

@@ -1,7 +1,10 @@
 #include "metaserver/namespace/file_map.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "base/check.h"
 #include "base/limits.h"
@@ -22,6 +25,17 @@ Result<Extent> FromCursor(const Cursor& cursor) {
                 record.chunk_offset};
 }
 
+uint64_t PlaceBytes(const ChunkRecord& chunk) {
+  return limits::kPlaceWireBytes + chunk.policy.replicas * limits::kReplicaWireBytes;
+}
+
+// Takes note of pieces that have come or gone, if they are counted.
+void AddLayout(InodeRecord& record, bool more, uint64_t bytes) {
+  if (!record.layout_bytes.has_value()) return;
+  uint64_t& now = *record.layout_bytes;
+  now = more ? now + bytes : now - std::min(now, bytes);
+}
+
 void Store1(Transaction& transaction, InodeId inode, const Extent& extent) {
   transaction.Put(Family::kExtents, ExtentKey(inode, extent.file_offset),
                   ExtentRecord{extent.length, extent.chunk, extent.chunk_offset}.Encode());
@@ -38,11 +52,13 @@ void Cut(Transaction& transaction, InodeId inode, InodeRecord& record,
     Erase1(transaction, inode, extent);
     --changes[extent.chunk].references;
     record.stored_bytes -= extent.length;
+    AddLayout(record, false, limits::kExtentWireBytes);
   }
   for (const Extent& rest : CutRange(extents, from, to)) {
     Store1(transaction, inode, rest);
     ++changes[rest.chunk].references;
     record.stored_bytes += rest.length;
+    AddLayout(record, true, limits::kExtentWireBytes);
   }
 }
 
@@ -55,7 +71,9 @@ Status Apply(Transaction& transaction, InodeRecord& record, const ChunkChanges& 
       return Status(Code::kCorruption,
                     "chunk " + chunk.ToString() + " has fewer references than extents");
     }
+    const bool had = found.references > 0;
     found.references = static_cast<uint64_t>(references);
+    if (had != (references > 0)) AddLayout(record, !had, PlaceBytes(found));
     if (found.state != ChunkState::kSealed) {
       found.mapped = std::max(found.mapped, change.mapped_end);
     }
@@ -73,8 +91,8 @@ Status Apply(Transaction& transaction, InodeRecord& record, const ChunkChanges& 
 }
 
 // Extends the extent that ends where this one begins, in the file and in the chunk.
-Result<Extent> Joined(Transaction& transaction, InodeId inode, const Extent& extent,
-                      ChunkChanges& changes) {
+Result<Extent> Joined(Transaction& transaction, InodeId inode, InodeRecord& record,
+                      const Extent& extent, ChunkChanges& changes) {
   if (extent.file_offset == 0) return extent;
   Cursor cursor = transaction.ScanBack(Family::kExtents, InodeKey(inode),
                                        InodeKey(InodeId(extent.file_offset - 1)));
@@ -86,6 +104,7 @@ Result<Extent> Joined(Transaction& transaction, InodeId inode, const Extent& ext
     return extent;
   }
   --changes[extent.chunk].references;
+  AddLayout(record, false, limits::kExtentWireBytes);
   return Extent{before.file_offset, before.length + extent.length, before.chunk,
                 before.chunk_offset};
 }
@@ -140,16 +159,41 @@ Result<std::vector<Extent>> ReadExtents(Transaction& transaction, InodeId inode,
   return extents;
 }
 
+Result<uint64_t> CountLayout(Transaction& transaction, InodeId inode) {
+  MORAINE_ASSIGN_OR_RETURN(const auto extents,
+                           ReadExtents(transaction, inode, 0, limits::kFileBytesMax));
+  uint64_t bytes = extents.size() * limits::kExtentWireBytes;
+  std::set<ChunkId> seen;
+  for (const Extent& extent : extents) {
+    if (!seen.insert(extent.chunk).second) continue;
+    MORAINE_ASSIGN_OR_RETURN(const ChunkRecord chunk, GetChunk(transaction, extent.chunk));
+    bytes += PlaceBytes(chunk);
+  }
+  return bytes;
+}
+
+Status CheckLayoutFits(InodeId inode, const InodeRecord& record) {
+  if (record.layout_bytes.value_or(0) <= limits::kLayoutBytesMax) return Status::Ok();
+  return Status(
+      Code::kTooLarge,
+      fmt::format("inode {} is cut into too many pieces; a copy of it has fewer", inode.value()));
+}
+
 Status MapExtents(Transaction& transaction, InodeId inode, InodeRecord& record,
                   std::span<const Extent> extents) {
+  if (!record.layout_bytes.has_value()) {
+    MORAINE_ASSIGN_OR_RETURN(record.layout_bytes, CountLayout(transaction, inode));
+  }
   ChunkChanges changes;
   for (const Extent& extent : extents) {
     MORAINE_CHECK(extent.length > 0 && extent.end() <= limits::kFileBytesMax);
     MORAINE_ASSIGN_OR_RETURN(const auto under,
                              ReadExtents(transaction, inode, extent.file_offset, extent.end()));
     Cut(transaction, inode, record, under, extent.file_offset, extent.end(), changes);
-    MORAINE_ASSIGN_OR_RETURN(const Extent joined, Joined(transaction, inode, extent, changes));
+    MORAINE_ASSIGN_OR_RETURN(const Extent joined,
+                             Joined(transaction, inode, record, extent, changes));
     Store1(transaction, inode, joined);
+    AddLayout(record, true, limits::kExtentWireBytes);
     record.stored_bytes += extent.length;
     ChunkChange& change = changes[extent.chunk];
     ++change.references;

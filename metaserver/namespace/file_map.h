@@ -30,8 +30,15 @@ std::vector<Extent> CutRange(std::span<const Extent> extents, uint64_t from, uin
 Result<std::vector<Extent>> ReadExtents(Transaction& transaction, InodeId inode, uint64_t from,
                                         uint64_t to);
 
+// What the file's extents and the places of their chunks take in an answer, at most: what
+// record.layout_bytes says, counted anew.
+Result<uint64_t> CountLayout(Transaction& transaction, InodeId inode);
+// kTooLarge: the file is cut into more pieces than an answer can name (limits::kLayoutBytesMax).
+Status CheckLayoutFits(InodeId inode, const InodeRecord& record);
+
 // Lays `extents` over the file, in the given order. The caller has checked them. Changes
-// record.stored_bytes and, when a chunk dies, record.attached; does not write the record.
+// record.stored_bytes and layout_bytes and, when a chunk dies, record.attached; does not write the
+// record.
 Status MapExtents(Transaction& transaction, InodeId inode, InodeRecord& record,
                   std::span<const Extent> extents);
 // Makes [from, to) a hole. At most `extents_max` extents are touched, from the end of the range

@@ -162,9 +162,59 @@ TEST_F(FilesTest, RandomOverlaysMatchAByteArray) {
       }
       ASSERT_EQ(real, model) << "round " << round << " step " << step;
       EXPECT_EQ(file.inode.record.stored_bytes, stored);
+      Transaction t(fixture_.store());
+      if (file.inode.record.layout_bytes.has_value()) {
+        EXPECT_EQ(*file.inode.record.layout_bytes, *CountLayout(t, f));
+      }
       for (const ChunkId c : chunks) EXPECT_EQ(Chunk(c)->references, references[c]);
     }
   }
+}
+
+// What is cut into more pieces than an answer can name could never be opened again.
+TEST_F(FilesTest, AFileIsNotCutIntoMorePiecesThanAnAnswerCanName) {
+  const InodeId f = MakeFile("f");
+  const ChunkGrant loose = Loose(f);
+  CommitArgs commit;
+  commit.inode = f;
+  commit.extents = {{0, 2, loose.chunk.id, 0}, {4, 2, loose.chunk.id, 4}};
+  ASSERT_TRUE(CommitIt(commit).ok());
+  const uint64_t counted = *Layout1(f).inode.record.layout_bytes;
+  const auto set = [&](std::optional<uint64_t> bytes) {
+    ASSERT_TRUE(fixture_
+                    .Run([&](Transaction& t) -> Status {
+                      MORAINE_ASSIGN_OR_RETURN(InodeRecord record, t.Inode(f));
+                      record.layout_bytes = bytes;
+                      t.PutInode(f, record);
+                      return Status::Ok();
+                    })
+                    .ok());
+  };
+  // As a program before this count left it: the next mapping counts.
+  set(std::nullopt);
+  commit.extents = {{8, 2, loose.chunk.id, 8}};
+  ASSERT_TRUE(CommitIt(commit).ok());
+  EXPECT_EQ(*Layout1(f).inode.record.layout_bytes, counted + limits::kExtentWireBytes);
+  set(limits::kLayoutBytesMax);
+  commit.extents = {{12, 2, loose.chunk.id, 12}};
+  const auto refused = CommitIt(commit);
+  EXPECT_EQ(refused.code(), Code::kTooLarge);
+  EXPECT_NE(refused.status().message().find("too many pieces"), std::string::npos);
+  // As many pieces as before, or fewer.
+  commit.extents = {{8, 2, loose.chunk.id, 100}};
+  EXPECT_TRUE(CommitIt(commit).ok());
+  commit.extents = {{0, 10, loose.chunk.id, 200}};
+  EXPECT_TRUE(CommitIt(commit).ok());
+  // What its writer has appended is kept, but there is no further chunk.
+  set(limits::kLayoutBytesMax);
+  const ChunkGrant tail = Tail(f, 10);
+  commit.extents.clear();
+  commit.seals = {Closed(tail, 5)};
+  ASSERT_TRUE(CommitIt(commit).ok());
+  AllocateChunkArgs args;
+  args.inode = f;
+  args.tail = true;
+  EXPECT_EQ(Allocate(args).code(), Code::kTooLarge);
 }
 
 // What was answered durably is there after a power cut, in one piece with everything before it.

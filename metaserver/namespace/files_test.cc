@@ -162,6 +162,49 @@ TEST_F(FilesTest, LooseChunksAreMappedByCommitsAndDroppedWhenOverwritten) {
   }
 }
 
+// The time that a writer has set is not moved by the end of a chunk whose bytes came before.
+TEST_F(FilesTest, TheEndOfALooseChunkIsNoChangeOfTheFile) {
+  const InodeId f = MakeFile("f");
+  const ChunkGrant a = Loose(f);
+  CommitArgs map;
+  map.inode = f;
+  map.extents = {{0, 100, a.chunk.id, 0}};
+  map.mtime_ns = 77;
+  ASSERT_TRUE(CommitIt(map).ok());
+  const InodeRecord before = Layout1(f).inode.record;
+  const auto expect_unchanged = [&] {
+    InodeRecord now = Layout1(f).inode.record;
+    EXPECT_TRUE(fixture_.effects().changed.empty());
+    now.attached = before.attached;
+    EXPECT_EQ(now, before);
+  };
+  AllocateChunkArgs next;
+  next.inode = f;
+  next.previous = Closed(a, 100);
+  const auto b = Allocate(next);
+  ASSERT_TRUE(b.ok()) << b.status().ToString();
+  expect_unchanged();
+  CommitArgs end;
+  end.inode = f;
+  end.seals = {Closed(*b, 0)};
+  const auto ended = CommitIt(end);
+  ASSERT_TRUE(ended.ok()) << ended.status().ToString();
+  EXPECT_EQ(ended->record.mtime_ns, 77);
+  EXPECT_TRUE(Layout1(f).inode.record.attached.empty());
+  expect_unchanged();
+  // Nor is the end by a recovery.
+  const ChunkGrant c = Loose(f);
+  ASSERT_TRUE(fixture_.Run([&](Transaction& t) { return Close(t, f); }, kAlice).ok());
+  Seal(c.chunk.id, 50);
+  ASSERT_TRUE(Finish(f).ok());
+  expect_unchanged();
+  // A tail is another matter.
+  const ChunkGrant tail = Tail(f, 100);
+  end.seals = {Closed(tail, 10)};
+  ASSERT_TRUE(CommitIt(end).ok());
+  EXPECT_NE(Layout1(f).inode.record.mtime_ns, 77);
+}
+
 TEST_F(FilesTest, ACommitMapsOnlyWhatIsTheWritersToMap) {
   const InodeId f = MakeFile("f");
   const InodeId g = MakeFile("g");
@@ -214,6 +257,29 @@ TEST_F(FilesTest, InlineContentsAreReplacedWhole) {
   commit.seals = {Closed(again, 100)};
   ASSERT_TRUE(CommitIt(commit).ok());
   EXPECT_FALSE(Layout1(f).layout.inline_data.has_value());
+  EXPECT_EQ(Layout1(f).layout.extents.size(), 1u);
+}
+
+// A living writer is told that its bytes have no place; they are not thrown away with an ok.
+TEST_F(FilesTest, AWriterMayNotCloseATailShortOfTheInlineContent) {
+  const InodeId f = MakeFile("f");
+  CommitArgs commit;
+  commit.inode = f;
+  commit.inline_data = std::string(100, 'x');
+  ASSERT_TRUE(CommitIt(commit).ok());
+  const ChunkGrant tail = Tail(f);
+  commit.inline_data.reset();
+  commit.seals = {Closed(tail, 99)};
+  EXPECT_EQ(CommitIt(commit).code(), Code::kInvalidArgument);
+  AllocateChunkArgs next;
+  next.inode = f;
+  next.tail = true;
+  next.previous = Closed(tail, 99);
+  EXPECT_EQ(Allocate(next).code(), Code::kInvalidArgument);
+  EXPECT_EQ(StateOf(tail.chunk.id), ChunkState::kOpen);
+  EXPECT_EQ(Layout1(f).layout.inline_data, std::string(100, 'x'));
+  commit.seals = {Closed(tail, 100)};
+  ASSERT_TRUE(CommitIt(commit).ok());
   EXPECT_EQ(Layout1(f).layout.extents.size(), 1u);
 }
 
@@ -348,6 +414,39 @@ TEST_F(FilesTest, AnOwnedDirectoryTakesOnlyItsOwner) {
   EXPECT_EQ(create(kAlice, Token()), kOk);
   // The number never goes back.
   EXPECT_GT(acquire(kAlice, false)->token, second->token);
+}
+
+// A file with two names in an owned directory stays under its token when one of them moves away.
+TEST_F(FilesTest, ARenameOfOneOfTwoNamesLeavesTheFileToItsOwner) {
+  const InodeId d = MakeFile("d", kRootInode, {}, FileType::kDirectory);
+  const InodeId f = MakeFile("a", d);
+  ASSERT_TRUE(fixture_.Run([&](Transaction& t) { return Link(t, {f, d, "b", Token()}); }).ok());
+  const auto owned =
+      fixture_.Run([&](Transaction& t) { return AcquireDirectory(t, d, "kv", false); }, kAlice);
+  ASSERT_TRUE(owned.ok());
+  const auto rename = [&](std::string name) {
+    return fixture_
+        .Run(
+            [&](Transaction& t) {
+              return Rename(t, {d, name, kRootInode, "out-" + name, RenameMode::kReplace,
+                                owned->token, Token()});
+            },
+            kAlice)
+        .code();
+  };
+  const auto open = [&](SessionId session, Token token) {
+    return fixture_.Run([&](Transaction& t) { return Open(t, {f, true, false, token}); }, session)
+        .code();
+  };
+  EXPECT_EQ(rename("a"), kOk);
+  EXPECT_EQ(Layout1(f).inode.record.parent, d);
+  EXPECT_EQ(open(kBob, Token()), Code::kBusy);
+  EXPECT_EQ(open(kAlice, owned->token), kOk);
+  ASSERT_TRUE(fixture_.Run([&](Transaction& t) { return Close(t, f); }, kAlice).ok());
+  // The last name takes the file along.
+  EXPECT_EQ(rename("b"), kOk);
+  EXPECT_EQ(Layout1(f).inode.record.parent, kRootInode);
+  EXPECT_EQ(open(kBob, Token()), kOk);
 }
 
 }  // namespace

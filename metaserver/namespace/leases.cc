@@ -25,14 +25,18 @@ bool IsWritten(ChunkState state) {
   return state == ChunkState::kOpen || state == ChunkState::kFencing;
 }
 
+// Extents take the place of an inline content, so the first must have all of it.
+bool LosesInline(const InodeRecord& record, uint64_t offset, uint64_t length) {
+  return !record.inline_data.empty() && (offset > 0 || length < record.inline_data.size());
+}
+
 // Lays a tail's bytes over the file and lets it go. Inline data must be covered whole, or it stays:
-// then the writer left before it had rewritten it.
+// then the writer died before it had rewritten it.
 Status MapTail(Transaction& transaction, InodeId inode, InodeRecord& record, ChunkId chunk,
                uint64_t offset, uint64_t length) {
   Detach(record, chunk);
-  const bool inline_lost =
-      !record.inline_data.empty() && (offset > 0 || length < record.inline_data.size());
-  if (length == 0 || inline_lost || offset > limits::kFileBytesMax - length) {
+  if (length == 0 || LosesInline(record, offset, length) ||
+      offset > limits::kFileBytesMax - length) {
     return BeginDelete(transaction, chunk);
   }
   record.inline_data.clear();
@@ -93,6 +97,7 @@ Status AcquireLease(Transaction& transaction, InodeId inode) {
   }
   PutLease(transaction, inode, LeaseRecord{session, LeaseState::kHeld});
   transaction.Put(Family::kLeases, HoldingOfSessionKey(session, inode), {});
+  transaction.effects().granted.push_back(inode);
   return Status::Ok();
 }
 
@@ -176,6 +181,13 @@ Status CloseAttached(Transaction& transaction, InodeId inode, InodeRecord& recor
                   fmt::format("chunk {} closed at {}, but mapped up to {}", closed.chunk.value(),
                               chunk.length, chunk.mapped));
   }
+  if (place.kind == AttachKind::kTail && LosesInline(record, place.tail_offset, chunk.length)) {
+    return Status(
+        Code::kInvalidArgument,
+        fmt::format("chunk {} closed at {} has not all of the {} bytes of the inline "
+                    "content of inode {}",
+                    closed.chunk.value(), chunk.length, record.inline_data.size(), inode.value()));
+  }
   if (place.kind == AttachKind::kTail) chunk.file_offset = place.tail_offset;
   MORAINE_RETURN_IF_ERROR(PutChunk(transaction, closed.chunk, chunk));
   if (place.kind != AttachKind::kTail) return Status::Ok();
@@ -254,9 +266,15 @@ Status FinishRecovery(Transaction& transaction, InodeId inode) {
     }
   }
   if (record.attached != before) {
-    Touch(transaction, record, true);
+    // Bytes of tails appear in the file here; those of loose chunks came with their extents.
+    const bool data = std::ranges::any_of(before, [&record](const AttachedChunk& a) {
+      return a.kind != AttachKind::kLoose && FindAttached(record, a.chunk) == nullptr;
+    });
+    if (data) {
+      Touch(transaction, record, true);
+      transaction.effects().changed.push_back(inode);
+    }
     transaction.PutInode(inode, record);
-    transaction.effects().changed.push_back(inode);
     transaction.effects().durable = true;
   }
   if (!held && !tails_open && !loose_open) return EraseLease(transaction, inode);

@@ -38,7 +38,8 @@ struct ClosedChunk {
 };
 // A living writer leaves one of its chunks at `length`. A tail is mapped here, and the pending one
 // takes its place; a loose one stays attached until its extents come. Empty chunks are deleted.
-// Idempotent. Errors: kFenced (recovered meanwhile, or not this file's), kSealed, kInvalidArgument.
+// Idempotent. Errors: kFenced (recovered meanwhile, or not this file's), kSealed, kInvalidArgument
+// (also for a tail that does not have all of the file's inline content).
 Status CloseAttached(Transaction& transaction, InodeId inode, InodeRecord& record,
                      const ClosedChunk& closed);
 
@@ -56,6 +57,10 @@ Result<std::vector<InodeId>> LeasesOfSession(Transaction& transaction, SessionId
 
 const AttachedChunk* FindAttached(const InodeRecord& record, ChunkId chunk);
 const AttachedChunk* FindAttached(const InodeRecord& record, AttachKind kind);
+inline bool IsTail(const InodeRecord& record, ChunkId chunk) {
+  const AttachedChunk* found = FindAttached(record, chunk);
+  return found != nullptr && found->kind == AttachKind::kTail;
+}
 
 // ChunkRecord::file_offset of a pending chunk before its writer has told a replica.
 inline constexpr uint64_t kUnknownOffset = UINT64_MAX;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/units.h"
 #include "metaserver/chunks/chunk_table.h"
 #include "metaserver/namespace/leases.h"
 #include "metaserver/namespace/ops/ops.h"
@@ -22,6 +23,7 @@ Caretaker::Caretaker(Loop& loop, Store& store, Registry& registry, ChunkserverCa
       is_open_(std::move(is_open)),
       committed_(std::move(committed)),
       wake_(loop),
+      unknown_looked_(loop.Now()),
       tasks_(loop),
       copied_(metrics.GetCounter("moraine_meta_repairs_total", "Replicas made anew.")),
       copied_bytes_(
@@ -53,6 +55,8 @@ Task<void> Caretaker::RunTicks() {
     WatchServers();
     const Status repairs = StartRepairs();
     if (!repairs.ok()) LogError("repair of chunks: {}", repairs.ToString());
+    const Status unknown = GiveUpUnknown();
+    if (!unknown.ok()) LogError("replicas without a record: {}", unknown.ToString());
     StartDeletions();
     if (orphans_open_ && loop_.Now() - orphans_walked_ >= options_.orphans_walk) {
       walk_orphans_ = true;
@@ -161,7 +165,7 @@ Status Caretaker::NoteCopied(ChunkId chunk, ServerId target, uint64_t length, Ti
     record->replicas.push_back({target, ReplicaState::kGood, 0});
   }
   MORAINE_RETURN_IF_ERROR(PutChunk(transaction, chunk, *record));
-  MORAINE_RETURN_IF_ERROR(DropSurplus(transaction, chunk));
+  MORAINE_RETURN_IF_ERROR(DropSurplus(transaction, chunk, [this] { return registry_.Views(); }));
   MORAINE_ASSIGN_OR_RETURN(*ticket, store_.Commit(transaction));
   committed_(transaction.effects());
   return Status::Ok();
@@ -174,6 +178,23 @@ void Caretaker::NoteDeletion(ServerId server, ChunkId chunk) {
   const auto [mark, fresh] = deletions_after_.try_emplace(server, before);
   if (!fresh) mark->second = std::min(mark->second, before);
   wake_.Set();
+}
+
+Status Caretaker::GiveUpUnknown() {
+  if (loop_.Now() - unknown_looked_ < options_.unknown_tick) return Status::Ok();
+  unknown_looked_ = loop_.Now();
+  Transaction transaction(store_);
+  MORAINE_ASSIGN_OR_RETURN(
+      const auto deleted,
+      DeleteUnknown(transaction, loop_.WallNanoseconds() - options_.unknown_grace.count(),
+                    options_.unknown_deletions));
+  MORAINE_RETURN_IF_ERROR(store_.Commit(transaction).status());
+  committed_(transaction.effects());
+  for (const auto& [server, chunk] : deleted) {
+    LogWarning("no record has named chunk {} for {}: its replica on server {} is DELETED",
+               chunk.value(), FormatDuration(options_.unknown_grace), server.value());
+  }
+  return Status::Ok();
 }
 
 void Caretaker::StartDeletions() {
@@ -230,6 +251,7 @@ Task<Caretaker::Deleted> Caretaker::DeleteQueued(ServerId server, ChunkId after)
         LogError("deleting from server {}: {}", server.value(), done.ToString());
         co_return deleted;
       }
+      committed_(transaction.effects());
       deleted.after = deletion.chunk;
       deleted_.Add();
     }

@@ -25,11 +25,14 @@ struct CaretakerOptions {
   size_t repairs_looked_at = 1024;  // of the queue, at each tick
   Duration copy_timeout = std::chrono::seconds(60);
   Duration delete_timeout = std::chrono::seconds(5);
-  size_t deletions_per_server = 64;  // at each tick
-  size_t orphan_extents = 512;       // in one transaction
-  size_t orphans_noted = 1 << 16;    // in memory; with more, the queue is walked
+  size_t deletions_per_server = 64;                 // at each tick
+  size_t orphan_extents = 512;                      // in one transaction
+  size_t orphans_noted = 1 << 16;                   // in memory; with more, the queue is walked
   Duration orphans_walk = std::chrono::seconds(2);  // how often, while some are still open
-  size_t marks = 512;                // replicas marked missing in one transaction
+  Duration unknown_grace = std::chrono::hours(24);  // before a replica without a record is deleted
+  Duration unknown_tick = std::chrono::minutes(1);
+  size_t unknown_deletions = 512;  // at each of these ticks
+  size_t marks = 512;              // replicas marked missing in one transaction
 };
 
 class Caretaker {
@@ -69,6 +72,7 @@ class Caretaker {
   Task<void> RunCopy(PlannedCopy plan);
   Task<Status> CopyOne(PlannedCopy plan);
   Status NoteCopied(ChunkId chunk, ServerId target, uint64_t length, Ticket* ticket);
+  Status GiveUpUnknown();
   void StartDeletions();
   Task<void> RunDeletions(ServerId server, ChunkId after);
   // Deletes in order; how far that went, and whether nothing is left.
@@ -100,9 +104,10 @@ class Caretaker {
   bool closing_ = false;
   bool freeing_ = false;
   std::set<InodeId> orphans_noted_;
-  bool orphans_open_ = false;     // some were open when they were looked at
-  bool walk_orphans_ = true;      // there may be others than those noted
+  bool orphans_open_ = false;  // some were open when they were looked at
+  bool walk_orphans_ = true;   // there may be others than those noted
   Instant orphans_walked_{};
+  Instant unknown_looked_;
   std::map<ChunkId, Copying> copying_;
   std::map<ServerId, ChunkId> deletions_after_;  // nothing is queued up to there; none: at all
   std::set<ServerId> deleting_;

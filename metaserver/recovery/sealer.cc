@@ -33,6 +33,14 @@ struct Sealer::Attempt {
 
 namespace {
 
+// Counts a job that waits; also when its frame is destroyed meanwhile.
+struct Pausing {
+  explicit Pausing(size_t* count) : count(count) { ++*count; }
+  ~Pausing() { --*count; }
+  Pausing(const Pausing&) = delete;
+  size_t* const count;
+};
+
 // The outcome is unknown, or may pass: worth asking again.
 bool IsSilence(Code code) {
   return code == Code::kUnavailable || code == Code::kTimeout || code == Code::kOverloaded;
@@ -58,7 +66,23 @@ Sealer::Sealer(Loop& loop, Store& store, Registry& registry, ChunkserverCalls& c
       time_(metrics.GetHistogram("moraine_meta_seal_seconds",
                                  "From the beginning of a seal to its record.")) {}
 
-void Sealer::Start() { tasks_.Spawn(RunQueue()); }
+Status Sealer::Start() {
+  Transaction transaction(store_);
+  MORAINE_ASSIGN_OR_RETURN(const auto queued, QueuedSeals(transaction, ChunkId(), SIZE_MAX));
+  for (const ChunkId chunk : queued) {
+    MORAINE_ASSIGN_OR_RETURN(const ChunkRecord record, GetChunk(transaction, chunk));
+    NoteUnsettled(record.inode, chunk);
+  }
+  tasks_.Spawn(RunQueue());
+  return Status::Ok();
+}
+
+void Sealer::NoteSettled(InodeId inode, ChunkId chunk) {
+  const auto found = unsettled_.find(inode);
+  if (found == unsettled_.end()) return;
+  found->second.erase(chunk);
+  if (found->second.empty()) unsettled_.erase(found);
+}
 
 void Sealer::Close() {
   closing_ = true;
@@ -71,23 +95,21 @@ Task<void> Sealer::Drain() { co_await tasks_.Drain(); }
 Task<void> Sealer::RunQueue() {
   while (!closing_) {
     wake_.Reset();
-    ChunkId after;
-    bool more = true;
-    while (more && !closing_) {
-      Transaction transaction(store_);
-      const auto queued = QueuedSeals(transaction, after, options_.jobs_max);
-      if (!queued.ok()) {
-        LogError("reading the queue of seals: {}", queued.status().ToString());
-        break;
-      }
-      for (const ChunkId chunk : *queued) {
-        after = chunk;
-        if (jobs_.size() < options_.jobs_max) StartJob(chunk);
-      }
-      more = queued->size() == options_.jobs_max && jobs_.size() < options_.jobs_max;
-    }
+    StartJobs();
     if (!closing_) co_await wake_.Wait(loop_.After(options_.tick));
   }
+}
+
+void Sealer::StartJobs() {
+  std::vector<ChunkId> due;
+  const size_t room = options_.jobs_max - std::min(options_.jobs_max, AtWork());
+  for (const auto& [inode, chunks] : unsettled_) {
+    for (const ChunkId chunk : chunks) {
+      if (due.size() == room) break;
+      if (!jobs_.contains(chunk)) due.push_back(chunk);
+    }
+  }
+  for (const ChunkId chunk : due) StartJob(chunk);
 }
 
 std::shared_ptr<Sealer::Job> Sealer::StartJob(ChunkId chunk) {
@@ -111,6 +133,19 @@ Task<Result<uint64_t>> Sealer::Seal(ChunkId chunk, Instant deadline) {
     co_return Status(Code::kTimeout, fmt::format("chunk {} is not sealed yet", chunk.value()));
   }
   co_return *result;
+}
+
+Task<Status> Sealer::SettleFile(InodeId inode, Instant deadline) {
+  const auto found = unsettled_.find(inode);
+  if (found == unsettled_.end()) co_return Status::Ok();
+  const std::set<ChunkId> chunks = found->second;
+  for (const ChunkId chunk : chunks) StartJob(chunk);  // side by side
+  for (const ChunkId chunk : chunks) {
+    if (!unsettled_.contains(inode) || !unsettled_.at(inode).contains(chunk)) continue;
+    const auto length = co_await Seal(chunk, deadline);
+    if (!length.ok() && length.code() != Code::kUnknownChunk) co_return length.status();
+  }
+  co_return Status::Ok();
 }
 
 Task<void> Sealer::RunJob(ChunkId chunk, std::shared_ptr<Job> job) {
@@ -137,7 +172,10 @@ Task<void> Sealer::RunJob(ChunkId chunk, std::shared_ptr<Job> job) {
       job->result.Set(Status(Code::kCanceled, "the metaserver is stopping"));
       co_return;
     }
-    co_await loop_.Sleep(pause);
+    {
+      const Pausing pausing(&pausing_);
+      co_await loop_.Sleep(pause);
+    }
     pause = std::min(pause * 2, options_.retry_pause_max);
   }
 }
@@ -156,6 +194,7 @@ Task<Result<ChunkRecord>> Sealer::Begin(ChunkId chunk, bool settle) {
   TakeFromProtocol(fencing, record);
   MORAINE_CO_RETURN_IF_ERROR(PutChunk(transaction, chunk, record));
   MORAINE_CO_ASSIGN_OR_RETURN(const Ticket ticket, store_.Commit(transaction));
+  committed_(transaction.effects());
   MORAINE_CO_RETURN_IF_ERROR(co_await store_.Synced(ticket));
   fenced_.Add();
   co_return record;
@@ -429,7 +468,7 @@ Status Sealer::NoteGood(ChunkId chunk, ServerId server, uint64_t length) {
   if (replica == nullptr || replica->state == ReplicaState::kGood) return Status::Ok();
   replica->state = ReplicaState::kGood;
   MORAINE_RETURN_IF_ERROR(PutChunk(transaction, chunk, *record));
-  MORAINE_RETURN_IF_ERROR(DropSurplus(transaction, chunk));
+  MORAINE_RETURN_IF_ERROR(DropSurplus(transaction, chunk, [this] { return registry_.Views(); }));
   MORAINE_RETURN_IF_ERROR(store_.Commit(transaction).status());
   committed_(transaction.effects());
   return Status::Ok();

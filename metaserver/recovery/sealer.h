@@ -15,6 +15,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 
 #include "base/loop/sync.h"
 #include "base/loop/task_group.h"
@@ -35,7 +36,7 @@ struct SealerOptions {
   Duration retry_pause = std::chrono::milliseconds(200);     // between attempts, doubled up to:
   Duration retry_pause_max = std::chrono::seconds(3);
   Duration tick = std::chrono::seconds(1);
-  size_t jobs_max = 256;  // started by Wake
+  size_t jobs_max = 256;  // at work at a time, of those started by Wake; the pausing do not count
 };
 
 class Sealer {
@@ -45,14 +46,20 @@ class Sealer {
   Sealer(Loop& loop, Store& store, Registry& registry, ChunkserverCalls& calls,
          SealerOptions options, MetricRegistry& metrics, Committed committed);
 
-  // Starts looking after the queue of closed and fencing chunks.
-  void Start();
+  // Reads the queue of closed and fencing chunks once, and looks after it from now on.
+  Status Start();
   // Something may have been queued.
   void Wake() { wake_.Set(); }
 
   // Fences (if it is still open) and seals; waits for the end, which is the sealed length.
   // kTimeout: it goes on by itself. kUnknownChunk: there is no such chunk any more.
   Task<Result<uint64_t>> Seal(ChunkId chunk, Instant deadline);
+  // What transactions have done to the queue (Effects), so that nobody has to read it for one file.
+  void NoteUnsettled(InodeId inode, ChunkId chunk) { unsettled_[inode].insert(chunk); }
+  void NoteSettled(InodeId inode, ChunkId chunk);
+  // Waits until every chunk of the file that is queued now is sealed or gone. Costs one look-up
+  // when there is none. kTimeout: it goes on by itself.
+  Task<Status> SettleFile(InodeId inode, Instant deadline);
   // The replica of a sealed chunk is still open on its server: tells it.
   void Remind(ChunkId chunk, ServerId server);
   // A job or its aftermath is under way, so that missing copies may still come by themselves.
@@ -70,6 +77,7 @@ class Sealer {
 
   std::shared_ptr<Job> StartJob(ChunkId chunk);
   Task<void> RunQueue();
+  void StartJobs();
   Task<void> RunJob(ChunkId chunk, std::shared_ptr<Job> job);
   // The sealed length, or nothing if it must be tried again.
   Task<Result<std::optional<uint64_t>>> TryOnce(ChunkId chunk, bool first);
@@ -95,8 +103,12 @@ class Sealer {
   const SealerOptions options_;
   const Committed committed_;
 
+  size_t AtWork() const { return jobs_.size() - pausing_; }
+
   std::map<ChunkId, std::shared_ptr<Job>> jobs_;
+  size_t pausing_ = 0;  // of them, between two attempts
   std::map<ChunkId, int> telling_;
+  std::map<InodeId, std::set<ChunkId>> unsettled_;  // the queue, by file; all of the store's
   Event wake_;
   bool closing_ = false;
   TaskGroup tasks_;

@@ -5,13 +5,16 @@
 // Confined to the loop.
 #pragma once
 
+#include <algorithm>
 #include <functional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "base/loop/loop.h"
+#include "idl/metaserver_types.h"
 #include "metaserver/cluster/registry.h"
 #include "metaserver/recovery/caretaker.h"
 #include "metaserver/recovery/file_recovery.h"
@@ -39,9 +42,14 @@ struct Core {
   Caretaker& caretaker;
   TaskGroup& tasks;
   const Instant started;
+  // Replicas that a client has called bad and whose server is being asked.
+  std::set<std::pair<ChunkId, ServerId>> suspects{};
 
   SessionId SessionOf(const rpc::CallContext& context) const {
     return SessionId(static_cast<uint64_t>(context.header.session));
+  }
+  static uint64_t AcknowledgedBelow(const rpc::CallContext& context) {
+    return static_cast<uint64_t>(std::max<int64_t>(context.header.acknowledged_below, 0));
   }
   // kSessionEnded for a session that is not alive; none is fine.
   Status CheckSession(SessionId session) const;
@@ -55,7 +63,7 @@ struct Core {
                                 Operation operation) {
     const SessionId session = SessionOf(context);
     const auto sequence = static_cast<uint64_t>(context.header.sequence);
-    const auto acknowledged = static_cast<uint64_t>(context.header.acknowledged_below);
+    const uint64_t acknowledged = AcknowledgedBelow(context);
     const bool remembered = !session.IsNone() && sequence != 0;
     while (true) {
       MORAINE_CO_RETURN_IF_ERROR(CheckSession(session));
@@ -64,6 +72,7 @@ struct Core {
       {
         Transaction transaction(store, session, loop.WallNanoseconds());
         if (remembered) {
+          MORAINE_CO_RETURN_IF_ERROR(answers.CheckCurrent(session, sequence, acknowledged));
           MORAINE_CO_ASSIGN_OR_RETURN(const auto answer,
                                       answers.Find(transaction, session, sequence, method));
           if (answer.has_value()) {
@@ -74,8 +83,8 @@ struct Core {
         Result<Response> response = operation(transaction);
         status = response.status();
         if (status.ok() && remembered) {
-          status = answers.Remember(transaction, session, sequence, acknowledged, method,
-                                    EncodeAnswer(*response));
+          status =
+              answers.Remember(transaction, session, sequence, method, EncodeAnswer(*response));
         }
         Ticket ticket = 0;
         if (status.ok()) {
@@ -85,7 +94,7 @@ struct Core {
         }
         Act(transaction.effects(), session, status.ok());
         if (status.ok()) {
-          if (remembered) answers.Committed(session, sequence, acknowledged);
+          if (remembered) answers.Committed(session, sequence);
           if (transaction.effects().durable) {
             MORAINE_CO_RETURN_IF_ERROR(co_await store.Synced(ticket));
           }
@@ -100,6 +109,10 @@ struct Core {
       if (!recovered.ok() || loop.Now() >= context.deadline) co_return status;
     }
   }
+
+  // A file as it is now. Layouts are read for each answer: with remembered answers they would be
+  // written to the log at every open.
+  Status Describe(InodeId inode, idl::Attributes* attributes, idl::Layout* layout);
 
   template <class Response, class Operation>
   Result<Response> Query(const rpc::CallContext& context, Operation operation) {

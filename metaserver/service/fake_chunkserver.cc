@@ -154,6 +154,7 @@ void FakeChunkserver::Handle() {
   server_.Handle(
       idl::kStatReplica,
       [this](rpc::CallContext&, idl::StatReplicaRequest request) -> Task<Result<idl::ReplicaInfo>> {
+        ++disk_.stats;
         co_return Stat(ChunkId(static_cast<uint64_t>(request.chunk)));
       });
   server_.Handle(

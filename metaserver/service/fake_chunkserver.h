@@ -34,6 +34,7 @@ struct FakeDisk {
   std::map<ChunkId, FakeReplica> replicas;
   std::map<ChunkId, Epoch> tombstones;
   uint64_t starts = 0;
+  uint64_t stats = 0;
   uint64_t copies = 0;
   uint64_t deletions = 0;
 

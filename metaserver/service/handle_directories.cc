@@ -25,23 +25,21 @@ Task<Result<idl::AcquireDirectoryResponse>> TakeToken(Core& core, rpc::CallConte
       });
 }
 
-Task<Result<idl::AcquireDirectoryResponse>> AcquireCall(Core& core, rpc::CallContext& context,
-                                                        idl::AcquireDirectoryRequest request) {
-  const auto directory = IdFromWire<InodeId>(request.inode);
-  auto taken = co_await TakeToken(core, context, std::move(request));
-  if (!taken.ok()) co_return taken;
+// Phase two: everything open is sealed, then the contents are read.
+Task<Result<idl::AcquireDirectoryResponse>> ReadContents(Core& core, SessionId session,
+                                                         InodeId directory, Token token,
+                                                         Instant deadline) {
   std::vector<InodeId> files;
   {
     Transaction transaction(core.store);
     MORAINE_CO_ASSIGN_OR_RETURN(files, FilesToRecover(transaction, directory));
   }
-  MORAINE_CO_RETURN_IF_ERROR(co_await core.recovery.RecoverAll(std::move(files), context.deadline));
+  MORAINE_CO_RETURN_IF_ERROR(co_await core.recovery.RecoverAll(std::move(files), deadline));
 
-  Transaction transaction(core.store, core.SessionOf(context));
-  MORAINE_CO_ASSIGN_OR_RETURN(const OwnedDirectory owned,
-                              ReadOwned(transaction, directory, IdFromWire<Token>(taken->token)));
+  Transaction transaction(core.store, session);
+  MORAINE_CO_ASSIGN_OR_RETURN(const OwnedDirectory owned, ReadOwned(transaction, directory, token));
   idl::AcquireDirectoryResponse response;
-  response.token = taken->token;
+  response.token = ToWire(token);
   response.attributes = ToWire(owned.inode);
   response.entries.reserve(owned.entries.size());
   for (const OwnedEntry& entry : owned.entries) {
@@ -58,6 +56,32 @@ Task<Result<idl::AcquireDirectoryResponse>> AcquireCall(Core& core, rpc::CallCon
                     directory.value(), owned.entries.size(), response.metadata_bytes));
   }
   co_return response;
+}
+
+// Whether a repetition of the call may do better, with the same token.
+bool MayPass(Code code) {
+  return code == Code::kTimeout || code == Code::kCanceled || code == Code::kUnavailable ||
+         code == Code::kOverloaded || code == Code::kBusy;
+}
+
+Task<Result<idl::AcquireDirectoryResponse>> AcquireCall(Core& core, rpc::CallContext& context,
+                                                        idl::AcquireDirectoryRequest request) {
+  const auto directory = IdFromWire<InodeId>(request.inode);
+  const SessionId session = core.SessionOf(context);
+  const auto taken = co_await TakeToken(core, context, std::move(request));
+  if (!taken.ok()) co_return taken;
+  const auto token = IdFromWire<Token>(taken->token);
+  auto contents = co_await ReadContents(core, session, directory, token, context.deadline);
+  if (contents.ok() || MayPass(contents.code())) co_return contents;
+  // The caller never learns the token, so nobody could work in the directory: it is free again.
+  Transaction transaction(core.store, session);
+  const Status released = ReleaseDirectory(transaction, directory, token);
+  if (released.ok()) {
+    MORAINE_CO_ASSIGN_OR_RETURN(const Ticket ticket, core.store.Commit(transaction));
+    core.Act(transaction.effects(), session, true);
+    MORAINE_CO_RETURN_IF_ERROR(co_await core.store.Synced(ticket));
+  }
+  co_return contents;
 }
 
 }  // namespace

@@ -13,26 +13,41 @@ Task<Result<idl::OpenResponse>> OpenCall(Core& core, rpc::CallContext& context,
                                          idl::OpenRequest request) {
   const OpenArgs args{IdFromWire<InodeId>(request.inode), request.for_writing, request.truncate,
                       IdFromWire<Token>(request.token)};
-  const bool leased = request.for_writing || request.truncate;
-  core.sessions.NoteInterest(core.SessionOf(context), args.inode);
-  co_return co_await core.Change<idl::OpenResponse>(
-      idl::kOpen.name, context,
-      [&core, args, leased](Transaction& transaction) -> Result<idl::OpenResponse> {
-        MORAINE_ASSIGN_OR_RETURN(const FileView file, Open(transaction, args));
-        idl::OpenResponse response;
-        response.attributes = ToWire(file.inode);
-        response.layout = ToWire(file.layout, core.registry);
-        response.leased = leased;
-        return response;
-      });
+  const SessionId session = core.SessionOf(context);
+  core.sessions.NoteInterest(session, args.inode);
+  Result<idl::OpenResponse> answer{idl::OpenResponse()};
+  if (args.write || args.truncate) {
+    answer = co_await core.Change<idl::OpenResponse>(
+        idl::kOpen.name, context, [args](Transaction& transaction) -> Result<idl::OpenResponse> {
+          MORAINE_RETURN_IF_ERROR(Open(transaction, args));
+          idl::OpenResponse response;
+          response.leased = true;
+          return response;
+        });
+    if (!answer.ok()) co_return answer;
+  } else {
+    // Changes nothing that is stored, so there is nothing to remember.
+    MORAINE_CO_RETURN_IF_ERROR(core.CheckSession(session));
+    if (!session.IsNone() && context.header.sequence != 0) {
+      MORAINE_CO_RETURN_IF_ERROR(
+          core.answers.CheckCurrent(session, static_cast<uint64_t>(context.header.sequence),
+                                    Core::AcknowledgedBelow(context)));
+    }
+    Transaction transaction(core.store, session, core.loop.WallNanoseconds());
+    MORAINE_CO_RETURN_IF_ERROR(Open(transaction, args));
+    core.Act(transaction.effects(), session, true);
+  }
+  MORAINE_CO_RETURN_IF_ERROR(core.Describe(args.inode, &answer->attributes, &answer->layout));
+  co_return answer;
 }
 
 Task<Result<idl::Empty>> CloseCall(Core& core, rpc::CallContext& context,
                                    idl::CloseRequest request) {
   const auto inode = IdFromWire<InodeId>(request.inode);
   auto answer = co_await core.Change<idl::Empty>(
-      idl::kClose.name, context, [inode](Transaction& transaction) -> Result<idl::Empty> {
-        MORAINE_RETURN_IF_ERROR(Close(transaction, inode));
+      idl::kClose.name, context,
+      [inode, release = request.release_lease](Transaction& transaction) -> Result<idl::Empty> {
+        if (release) MORAINE_RETURN_IF_ERROR(Close(transaction, inode));
         return idl::Empty();
       });
   // A lease may go back while handles stay: then the renewals tell when the last one is closed.
@@ -75,11 +90,14 @@ Task<Result<idl::AllocateChunkResponse>> AllocateCall(Core& core, rpc::CallConte
       });
 }
 
-// Whether an open chunk may be taken from its writer: the writer says so itself, or is gone.
-Status CheckMayRecover(Core& core, SessionId session, InodeId inode) {
+// Whether a chunk may be taken from its writer. While the lease lives an open one may not, not even
+// by the holder: what asks may be a part of it that is ahead of its own close. A chunk that is
+// being fenced already is lost to the writer, who may wait for its length.
+Status CheckMayRecover(Core& core, SessionId session, InodeId inode, ChunkState state) {
   Transaction transaction(core.store, session);
   MORAINE_ASSIGN_OR_RETURN(const auto lease, FindLease(transaction, inode));
-  if (!lease.has_value() || lease->state != LeaseState::kHeld || lease->session == session) {
+  if (!lease.has_value() || lease->state != LeaseState::kHeld ||
+      (lease->session == session && state == ChunkState::kFencing)) {
     return Status::Ok();
   }
   return Status(Code::kBusy,
@@ -104,7 +122,7 @@ Task<Result<idl::RecoverChunkResponse>> RecoverCall(Core& core, SessionId sessio
       break;
     case ChunkState::kOpen:
     case ChunkState::kFencing:
-      MORAINE_CO_RETURN_IF_ERROR(CheckMayRecover(core, session, record.inode));
+      MORAINE_CO_RETURN_IF_ERROR(CheckMayRecover(core, session, record.inode, record.state));
       MORAINE_CO_RETURN_IF_ERROR(co_await core.recovery.Recover(record.inode, deadline));
       break;
   }
@@ -131,15 +149,27 @@ Result<idl::LayoutResponse> LayoutCall(Core& core, rpc::CallContext& context, In
 Task<void> CheckReplica(Core& core, ChunkId chunk, ServerId server) {
   const auto stat =
       co_await core.calls.Stat(server, chunk, core.loop.After(core.options.sealer.call_timeout));
+  core.suspects.erase({chunk, server});
   const bool bad = stat.ok() ? stat->damaged : stat.code() == Code::kUnknownChunk;
   if (!bad) co_return;
   Transaction transaction(core.store);
   Status status = ApplyGone(transaction, server, chunk);
   if (status.ok()) status = core.store.Commit(transaction).status();
-  if (!status.ok()) LogError("a bad replica of chunk {}: {}", chunk.value(), status.ToString());
+  if (!status.ok()) {
+    LogError("a bad replica of chunk {}: {}", chunk.value(), status.ToString());
+    co_return;
+  }
   LogWarning("the replica of chunk {} on server {} is bad; it is made anew", chunk.value(),
              server.value());
-  core.caretaker.Wake();
+  core.Act(transaction.effects(), SessionId(), true);
+}
+
+// Once for each replica at a time, whoever complains, and not for more than a few; a client that
+// still meets the bad replica says so again.
+void SuspectReplica(Core& core, ChunkId chunk, ServerId server) {
+  if (core.suspects.size() >= core.options.suspects_max) return;
+  if (!core.suspects.insert({chunk, server}).second) return;
+  if (!core.tasks.Spawn(CheckReplica(core, chunk, server))) core.suspects.erase({chunk, server});
 }
 
 }  // namespace
@@ -171,8 +201,8 @@ void HandleFiles(rpc::Server& server, Core& core) {
   server.Handle(
       idl::kReportReplica,
       [&core](rpc::CallContext&, idl::ReportReplicaRequest request) -> Task<Result<idl::Empty>> {
-        core.tasks.Spawn(CheckReplica(core, IdFromWire<ChunkId>(request.chunk),
-                                      IdFromWire<ServerId>(request.server_id)));
+        SuspectReplica(core, IdFromWire<ChunkId>(request.chunk),
+                       IdFromWire<ServerId>(request.server_id));
         co_return idl::Empty();
       });
 }

@@ -27,7 +27,7 @@ Result<idl::CreateResponse> CreateAll(Core& core, Transaction& transaction,
   if (writing) {
     const bool durable = transaction.effects().durable;
     const OpenArgs open{inode, true, false, args.token};
-    MORAINE_RETURN_IF_ERROR(Open(transaction, open).status());
+    MORAINE_RETURN_IF_ERROR(Open(transaction, open));
     // A lease that comes with a new file can be lost only together with it.
     if (created.created) transaction.effects().durable = durable;
   }
@@ -44,20 +44,30 @@ Result<idl::CreateResponse> CreateAll(Core& core, Transaction& transaction,
     }
     response.__set_chunk(ToWire(grant, core.registry));
   }
-  MORAINE_ASSIGN_OR_RETURN(const FileView file, GetLayout(transaction, inode));
-  response.attributes = ToWire(file.inode);
-  response.layout = ToWire(file.layout, core.registry);
+  if (created.created) {
+    MORAINE_ASSIGN_OR_RETURN(const FileView file, GetLayout(transaction, inode));
+    response.attributes = ToWire(file.inode);
+    response.layout = ToWire(file.layout, core.registry);
+  } else {
+    response.attributes.inode = ToWire(inode);
+  }
   return response;
 }
 
 Task<Result<idl::CreateResponse>> CreateCall(Core& core, rpc::CallContext& context,
                                              idl::CreateRequest request) {
   MORAINE_CO_ASSIGN_OR_RETURN(CreateArgs args, FromWire(request));
-  co_return co_await core.Change<idl::CreateResponse>(
+  auto answer = co_await core.Change<idl::CreateResponse>(
       idl::kCreate.name, context,
       [&core, request = std::move(request), args = std::move(args)](Transaction& transaction) {
         return CreateAll(core, transaction, request, args);
       });
+  // What was there already may be large: it is read for the answer and not remembered with it.
+  if (answer.ok() && !answer->created) {
+    MORAINE_CO_RETURN_IF_ERROR(core.Describe(IdFromWire<InodeId>(answer->attributes.inode),
+                                             &answer->attributes, &answer->layout));
+  }
+  co_return answer;
 }
 
 Task<Result<idl::RenameResponse>> RenameCall(Core& core, rpc::CallContext& context,
@@ -163,6 +173,14 @@ Task<Result<AttributesResponse>> LinkCall(Core& core, rpc::CallContext& context,
       });
 }
 
+// The bytes of closed chunks first: only their seals say that enough disks have them. Then the log,
+// which is one: what is on disk of it is on disk for every inode.
+Task<Result<idl::Empty>> SyncCall(Core& core, InodeId inode, Instant deadline) {
+  MORAINE_CO_RETURN_IF_ERROR(co_await core.sealer.SettleFile(inode, deadline));
+  MORAINE_CO_RETURN_IF_ERROR(co_await core.store.Synced(core.store.written()));
+  co_return idl::Empty();
+}
+
 }  // namespace
 
 void HandleNames(rpc::Server& server, Core& core) {
@@ -183,12 +201,9 @@ void HandleNames(rpc::Server& server, Core& core) {
                 [&core](rpc::CallContext& context, idl::SetAttributesRequest request) {
                   return SetAttributesCall(core, context, std::move(request));
                 });
-  // The log is one: what is on disk of it is on disk for every inode.
-  server.Handle(idl::kSyncMetadata,
-                [&core](rpc::CallContext&, idl::InodeRequest) -> Task<Result<idl::Empty>> {
-                  MORAINE_CO_RETURN_IF_ERROR(co_await core.store.Synced(core.store.written()));
-                  co_return idl::Empty();
-                });
+  server.Handle(idl::kSyncMetadata, [&core](rpc::CallContext& context, idl::InodeRequest request) {
+    return SyncCall(core, IdFromWire<InodeId>(request.inode), context.deadline);
+  });
 }
 
 }  // namespace moraine::metaserver

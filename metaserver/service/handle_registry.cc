@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "base/log.h"
+#include "base/units.h"
 #include "metaserver/chunks/replica_reports.h"
 #include "metaserver/service/convert.h"
 #include "metaserver/service/core.h"
@@ -31,15 +32,23 @@ Task<Result<idl::RegisterResponse>> RegisterCall(Core& core, idl::RegisterReques
 Status Finish(Core& core, Transaction& transaction, ServerId server, const ReportOutcome& outcome) {
   MORAINE_RETURN_IF_ERROR(core.store.Commit(transaction).status());
   core.Act(transaction.effects(), SessionId(), true);
+  if (outcome.unknown > 0) {
+    LogWarning("chunkserver {} has {} replicas that no record names; they are kept for {}",
+               server.value(), outcome.unknown,
+               FormatDuration(core.options.caretaker.unknown_grace));
+  }
   for (const ChunkId chunk : outcome.remind) core.sealer.Remind(chunk, server);
   return Status::Ok();
 }
 
 Result<ReportOutcome> Apply(Core& core, Transaction& transaction, ServerId server,
                             std::span<const ReplicaReport> reports) {
-  return ApplyReports(transaction, server, reports, [&core, server](ChunkId chunk) {
-    return core.caretaker.IsTarget(chunk, server) || core.sealer.IsBusy(chunk);
-  });
+  return ApplyReports(
+      transaction, server, reports,
+      [&core, server](ChunkId chunk) {
+        return core.caretaker.IsTarget(chunk, server) || core.sealer.IsBusy(chunk);
+      },
+      [&core] { return core.registry.Views(); });
 }
 
 Result<idl::InventoryResponse> InventoryCall(Core& core, const idl::InventoryRequest& request) {
@@ -48,15 +57,13 @@ Result<idl::InventoryResponse> InventoryCall(Core& core, const idl::InventoryReq
     return Status(Code::kNotFound, fmt::format("no chunkserver {}", server.value()));
   }
   MORAINE_ASSIGN_OR_RETURN(const auto reports, FromWire(request.replicas));
-  Transaction transaction(core.store);
+  Transaction transaction(core.store, SessionId(), core.loop.WallNanoseconds());
   MORAINE_ASSIGN_OR_RETURN(const ReportOutcome outcome, Apply(core, transaction, server, reports));
   MORAINE_RETURN_IF_ERROR(ApplyAbsence(transaction, server,
                                        IdFromWire<ChunkId>(request.after_chunk),
                                        IdFromWire<ChunkId>(request.up_to_chunk), reports));
   MORAINE_RETURN_IF_ERROR(Finish(core, transaction, server, outcome));
-  idl::InventoryResponse response;
-  for (const ChunkId chunk : outcome.unknown) response.unknown.push_back(ToWire(chunk));
-  return response;
+  return idl::InventoryResponse();
 }
 
 Result<idl::HeartbeatResponse> HeartbeatCall(Core& core, const idl::HeartbeatRequest& request) {
@@ -75,7 +82,7 @@ Result<idl::HeartbeatResponse> HeartbeatCall(Core& core, const idl::HeartbeatReq
   }
   if (request.changed.empty() && request.gone.empty()) return response;
   MORAINE_ASSIGN_OR_RETURN(const auto reports, FromWire(request.changed));
-  Transaction transaction(core.store);
+  Transaction transaction(core.store, SessionId(), core.loop.WallNanoseconds());
   MORAINE_ASSIGN_OR_RETURN(const ReportOutcome outcome, Apply(core, transaction, server, reports));
   for (const int64_t chunk : request.gone) {
     MORAINE_RETURN_IF_ERROR(ApplyGone(transaction, server, IdFromWire<ChunkId>(chunk)));

@@ -32,11 +32,10 @@ Task<Result<idl::StartSessionResponse>> StartSession(Core& core, idl::StartSessi
 }
 
 // What the client believes to hold and does not.
-Result<std::vector<InodeId>> Lost(Core& core, SessionId session, const std::vector<int64_t>& held) {
+Result<std::vector<InodeId>> Lost(Core& core, SessionId session, const std::vector<InodeId>& held) {
   std::vector<InodeId> lost;
   Transaction transaction(core.store, session);
-  for (const int64_t number : held) {
-    const auto inode = IdFromWire<InodeId>(number);
+  for (const InodeId inode : held) {
     MORAINE_ASSIGN_OR_RETURN(const auto lease, FindLease(transaction, inode));
     if (!lease.has_value() || lease->session != session || lease->state != LeaseState::kHeld) {
       lost.push_back(inode);
@@ -55,7 +54,9 @@ Task<Result<idl::RenewSessionResponse>> RenewSession(Core& core, SessionId sessi
   std::vector<InodeId> open;
   for (const int64_t inode : request.open) open.push_back(IdFromWire<InodeId>(inode));
   core.sessions.Announce(session, open);
-  MORAINE_CO_ASSIGN_OR_RETURN(const auto lost, Lost(core, session, request.held));
+  std::vector<InodeId> held;
+  for (const int64_t inode : request.held) held.push_back(IdFromWire<InodeId>(inode));
+  MORAINE_CO_ASSIGN_OR_RETURN(std::vector<InodeId> lost, Lost(core, session, held));
 
   idl::RenewSessionResponse response;
   response.ttl_ms =
@@ -66,6 +67,8 @@ Task<Result<idl::RenewSessionResponse>> RenewSession(Core& core, SessionId sessi
   if (!core.sessions.IsAlive(session)) {
     co_return Status(Code::kSessionEnded, "session " + session.ToString() + " has ended");
   }
+  // As it is now: what was granted meanwhile is not lost.
+  MORAINE_CO_ASSIGN_OR_RETURN(lost, Lost(core, session, lost));
   for (const InodeId inode : lost) response.lost.push_back(ToWire(inode));
   for (const InodeId inode : news.lost) response.lost.push_back(ToWire(inode));
   for (const InodeId inode : news.recalled) response.recalled.push_back(ToWire(inode));

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "metaserver/namespace/ops/ops.h"
+#include "metaserver/service/convert.h"
 
 namespace moraine::metaserver {
 namespace {
@@ -34,13 +35,24 @@ void Core::Act(const Effects& effects, SessionId session, bool committed) {
   for (const InodeId inode : effects.recoveries) recovery.Begin(inode);
   if (!committed) return;
   for (const InodeId inode : effects.opened) sessions.NoteOpen(session, inode);
+  for (const InodeId inode : effects.granted) sessions.NoteGranted(session, inode);
   for (const InodeId inode : effects.changed) sessions.NoteChanged(inode, session);
   for (const auto& [loser, inode] : effects.lost) sessions.NoteLost(loser, inode);
+  for (const auto& [inode, chunk] : effects.unsettled) sealer.NoteUnsettled(inode, chunk);
+  for (const auto& [inode, chunk] : effects.settled) sealer.NoteSettled(inode, chunk);
   for (const auto& [server, chunk] : effects.deletions) caretaker.NoteDeletion(server, chunk);
   for (const InodeId inode : effects.orphans) caretaker.NoteOrphan(inode);
   if (!effects.queued) return;
   sealer.Wake();
   caretaker.Wake();
+}
+
+Status Core::Describe(InodeId inode, idl::Attributes* attributes, idl::Layout* layout) {
+  Transaction transaction(store);
+  MORAINE_ASSIGN_OR_RETURN(const FileView file, GetLayout(transaction, inode));
+  *attributes = ToWire(file.inode);
+  *layout = ToWire(file.layout, registry);
+  return Status::Ok();
 }
 
 Status EndSessionNow(Core& core, SessionId session) {
@@ -113,7 +125,7 @@ Status Metaserver::Load() {
 Status Metaserver::Start() {
   MORAINE_RETURN_IF_ERROR(server_.Start());
   MORAINE_RETURN_IF_ERROR(recovery_.Start());
-  sealer_.Start();
+  MORAINE_RETURN_IF_ERROR(sealer_.Start());
   caretaker_.Start();
   tasks_.Spawn(RunTicks());
   return Status::Ok();

@@ -18,6 +18,8 @@
 
 namespace moraine::metaserver {
 
+inline constexpr size_t kSealJobsMax = 16;
+
 class MetaProcess : public sim::Process {
  public:
   MetaProcess(sim::SimLoop& loop, std::shared_ptr<VolatileFileSystem> disk)
@@ -30,6 +32,9 @@ class MetaProcess : public sim::Process {
     options.listen = {"meta", 7440};
     options.session_ttl = 3s;
     options.registry.repair_grace = 6s;
+    options.sealer.jobs_max = kSealJobsMax;
+    options.caretaker.unknown_grace = 60s;
+    options.caretaker.unknown_tick = 1s;
     auto opened = Metaserver::Open(loop, std::move(options), metrics_);
     MORAINE_CHECK(opened.ok(), opened.status().ToString());
     metaserver = std::move(*opened);
@@ -65,6 +70,7 @@ class TestClient {
       options.deadline = deadline;
       options.header.session = session;
       options.header.sequence = sequence;
+      options.header.acknowledged_below = acknowledged_below;
       auto answer =
           world_.Await(loop_, channel_.Ask(method, request, std::move(options)), timeout + 5s);
       if (!answer.has_value()) return Status(Code::kTimeout, "the world had no answer");
@@ -115,6 +121,7 @@ class TestClient {
 
   int64_t session = 0;
   int64_t last_sequence = 0;
+  int64_t acknowledged_below = 0;
   std::vector<int64_t> recalled, lost, stale;
 
  private:

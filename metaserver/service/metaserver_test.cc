@@ -1,9 +1,11 @@
 #include "metaserver/service/metaserver.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 
+#include "base/limits.h"
 #include "metaserver/service/metaserver_fixture.h"
 
 namespace moraine::metaserver {
@@ -72,6 +74,81 @@ TEST_F(MetaserverTest, ARepeatedChangeHasTheSameAnswerAlsoAfterARestart) {
   EXPECT_EQ(alice().Call(idl::kRemove, remove, 44).code(), Code::kNotFound);
 }
 
+// A repetition that was held up until its answer was acknowledged and forgotten is not done again.
+TEST_F(MetaserverTest, AChangeThatComesAfterItsAcknowledgementIsRefused) {
+  idl::CreateRequest create;
+  create.parent = 1;
+  create.name = "name";
+  create.type = idl::FileType::kRegular;
+  idl::RemoveRequest remove;
+  remove.parent = 1;
+  remove.name = "name";
+  ASSERT_TRUE(alice().Call(idl::kCreate, create, 1).ok());
+  ASSERT_TRUE(alice().Call(idl::kRemove, remove, 2).ok());
+  alice().acknowledged_below = 3;
+  ASSERT_TRUE(alice().Call(idl::kCreate, create, 3).ok());
+  alice().acknowledged_below = 0;  // what the late one carried
+  EXPECT_EQ(alice().Call(idl::kRemove, remove, 2).code(), Code::kInvalidArgument);
+  ASSERT_TRUE(bob().Call(idl::kSyncMetadata, idl::InodeRequest()).ok());
+  cluster_.RestartMeta();
+  EXPECT_EQ(alice().Call(idl::kRemove, remove, 2).code(), Code::kInvalidArgument);
+  EXPECT_EQ(alice().Call(idl::kCreate, create, 1).code(), Code::kInvalidArgument);
+  cluster_.PowerCutMeta();
+  EXPECT_EQ(alice().Call(idl::kRemove, remove, 2).code(), Code::kInvalidArgument);
+  // The change that said so may be repeated as ever.
+  EXPECT_TRUE(alice().Call(idl::kCreate, create, 3).ok());
+  idl::EntryRequest look;
+  look.parent = 1;
+  look.name = "name";
+  EXPECT_TRUE(alice().Call(idl::kLookup, look).ok());
+  // Another session's numbers are its own.
+  EXPECT_TRUE(bob().Call(idl::kRemove, remove, 2).ok());
+}
+
+// A layout may be large and is read anew; only that the lease was given is remembered.
+TEST_F(MetaserverTest, OpensDoNotRememberLayouts) {
+  const auto file = cluster_.CreateFile(alice(), "f", 1, false);
+  idl::CommitRequest commit;
+  commit.inode = file.attributes.inode;
+  const std::string content(3000, 'x');
+  commit.__set_inline_data(content);
+  ASSERT_TRUE(alice().Change(idl::kCommit, commit).ok());
+  const auto remembered = [&] {
+    uint64_t bytes = 0;
+    Transaction transaction(cluster_.meta().store());
+    for (Cursor c = transaction.Scan(Family::kAnswers, {}); c.Valid(); c.Next()) {
+      bytes += c.value().size();
+    }
+    return bytes;
+  };
+  const uint64_t before = remembered();
+  idl::OpenRequest open;
+  open.inode = file.attributes.inode;
+  idl::CreateRequest create;
+  create.parent = 1;
+  create.name = "f";
+  create.type = idl::FileType::kRegular;
+  create.exclusive = false;
+  create.open_for_write = true;
+  for (int repeat = 0; repeat < 2; ++repeat) {
+    for (const bool writing : {false, true}) {
+      open.for_writing = writing;
+      const auto opened = alice().Call(idl::kOpen, open, writing ? 901 : 900);
+      ASSERT_TRUE(opened.ok()) << opened.status().ToString();
+      EXPECT_EQ(opened->layout.inline_data, content);
+      EXPECT_EQ(opened->attributes.size, 3000);
+      EXPECT_EQ(opened->leased, writing);
+    }
+    const auto there = alice().Call(idl::kCreate, create, 902);
+    ASSERT_TRUE(there.ok()) << there.status().ToString();
+    EXPECT_FALSE(there->created);
+    EXPECT_EQ(there->attributes.inode, file.attributes.inode);
+    EXPECT_EQ(there->layout.inline_data, content);
+    cluster_.RestartMeta();
+  }
+  EXPECT_LT(remembered() - before, 1000u);
+}
+
 TEST_F(MetaserverTest, AClosedChunkIsSealedEverywhere) {
   const auto file = cluster_.CreateFile(alice(), "f.log");
   ASSERT_EQ(file.chunk.replicas.size(), 5u);
@@ -99,6 +176,40 @@ TEST_F(MetaserverTest, AClosedChunkIsSealedEverywhere) {
         });
       },
       20s));
+}
+
+// Nobody knows whether what is closed is on disk, so a sync of the file waits for the seal.
+TEST_F(MetaserverTest, ASyncOfAFileWaitsForItsClosedChunks) {
+  const auto file = cluster_.CreateFile(alice(), "f.log");
+  const auto other = cluster_.CreateFile(alice(), "other");
+  ASSERT_EQ(file.chunk.replicas.size(), 5u);
+  cluster_.Append(file.chunk, {100, 100, 100, 100, 100});
+  const auto server = [&](size_t i) {
+    return ServerId(static_cast<uint64_t>(file.chunk.replicas[i].server_id));
+  };
+  for (size_t i = 0; i < 3; ++i) cluster_.machine(server(i)).Kill();
+  idl::CommitRequest commit;
+  commit.inode = file.attributes.inode;
+  commit.seals = {MetaCluster::Close(file.chunk, 100)};
+  ASSERT_TRUE(alice().Change(idl::kCommit, commit).ok());
+  idl::InodeRequest sync;
+  sync.inode = file.attributes.inode;
+  EXPECT_EQ(alice().Call(idl::kSyncMetadata, sync, 0, 2s).code(), Code::kTimeout);
+  EXPECT_NE(cluster_.Chunk(file.chunk.chunk)->state, ChunkState::kSealed);
+  // Nobody else has to wait for that.
+  for (const int64_t inode : {int64_t{0}, int64_t{1}, other.attributes.inode}) {
+    sync.inode = inode;
+    EXPECT_TRUE(bob().Call(idl::kSyncMetadata, sync, 0, 2s).ok()) << inode;
+  }
+  // Also the next life of the metaserver knows what is not sealed.
+  cluster_.RestartMeta();
+  sync.inode = file.attributes.inode;
+  EXPECT_EQ(alice().Call(idl::kSyncMetadata, sync, 0, 2s).code(), Code::kTimeout);
+  for (size_t i = 0; i < 3; ++i) cluster_.StartServer(cluster_.IndexOf(server(i)));
+  const auto synced = alice().Call(idl::kSyncMetadata, sync);
+  ASSERT_TRUE(synced.ok()) << synced.status().ToString();
+  EXPECT_EQ(cluster_.Chunk(file.chunk.chunk)->state, ChunkState::kSealed);
+  EXPECT_EQ(cluster_.Chunk(file.chunk.chunk)->length, 100u);
 }
 
 TEST_F(MetaserverTest, ASessionThatEndsLeavesItsFilesWhole) {
@@ -170,6 +281,41 @@ TEST_F(MetaserverTest, ALeaseIsRecalledAtOnce) {
   EXPECT_TRUE(world().RunUntil([&] { return !alice().stale.empty(); }, 500ms));
 }
 
+// A handle that was closed says nothing of the lease that another open of the session has got.
+TEST_F(MetaserverTest, ACloseKeepsTheLeaseUnlessItGivesItBack) {
+  const auto file = cluster_.CreateFile(alice(), "f", 1, false);
+  ASSERT_TRUE(OpenToWrite(alice(), file.attributes.inode).ok());
+  idl::CloseRequest close;
+  close.inode = file.attributes.inode;
+  ASSERT_TRUE(alice().Change(idl::kClose, close).ok());
+  EXPECT_EQ(OpenToWrite(bob(), file.attributes.inode).code(), Code::kLeaseTaken);
+  close.release_lease = true;
+  ASSERT_TRUE(alice().Change(idl::kClose, close).ok());
+  EXPECT_TRUE(OpenToWrite(bob(), file.attributes.inode).ok());
+  // Nobody gives back what another has.
+  ASSERT_TRUE(alice().Change(idl::kClose, close).ok());
+  EXPECT_EQ(OpenToWrite(alice(), file.attributes.inode).code(), Code::kLeaseTaken);
+}
+
+// A writer that asks for a seal before its close has arrived must not lose the chunk by that.
+TEST_F(MetaserverTest, AnOpenChunkIsNotRecoveredWhileItsLeaseLives) {
+  const auto file = cluster_.CreateFile(alice(), "f.log");
+  cluster_.Append(file.chunk, {40, 40, 40, 40, 40});
+  idl::RecoverChunkRequest recover;
+  recover.chunk = file.chunk.chunk;
+  for (TestClient* client : {&alice(), &bob()}) {
+    EXPECT_EQ(client->Call(idl::kRecoverChunk, recover).code(), Code::kBusy);
+  }
+  EXPECT_EQ(cluster_.Chunk(file.chunk.chunk)->state, ChunkState::kOpen);
+  idl::CommitRequest commit;
+  commit.inode = file.attributes.inode;
+  commit.seals = {MetaCluster::Close(file.chunk, 40)};
+  ASSERT_TRUE(alice().Change(idl::kCommit, commit).ok());
+  const auto sealed = alice().Call(idl::kRecoverChunk, recover);
+  ASSERT_TRUE(sealed.ok()) << sealed.status().ToString();
+  EXPECT_EQ(sealed->length, 40);
+}
+
 TEST_F(MetaserverTest, TakingADirectoryFencesItsOldOwner) {
   const auto directory =
       cluster_.CreateFile(alice(), "shard", 1, false, 0, idl::FileType::kDirectory);
@@ -209,6 +355,58 @@ TEST_F(MetaserverTest, TakingADirectoryFencesItsOldOwner) {
   commit.seals = {MetaCluster::Close(file.chunk, 70)};
   commit.token = hers->token;
   EXPECT_EQ(alice().Change(idl::kCommit, commit).code(), Code::kFenced);
+}
+
+// What a session has lost and got again since is not lost, however late the news are asked for.
+TEST_F(MetaserverTest, OldNewsDoNotTakeWhatWasGrantedSince) {
+  const int64_t d = cluster_.CreateFile(alice(), "shard", 1, false, 0, idl::FileType::kDirectory)
+                        .attributes.inode;
+  TestClient carol(world(), world().AddMachine("carol"));
+  carol.StartSession("carol");
+  idl::AcquireDirectoryRequest acquire;
+  acquire.inode = d;
+  const auto first = carol.Change(idl::kAcquireDirectory, acquire);
+  ASSERT_TRUE(first.ok());
+  const auto file = cluster_.CreateFile(carol, "f", d, false, first->token);
+  ASSERT_TRUE(OpenToWrite(carol, file.attributes.inode, first->token).ok());
+  const auto stolen = bob().Change(idl::kAcquireDirectory, acquire);
+  ASSERT_TRUE(stolen.ok());
+  const auto second = carol.Change(idl::kAcquireDirectory, acquire);
+  ASSERT_TRUE(second.ok());
+  ASSERT_TRUE(OpenToWrite(carol, file.attributes.inode, second->token).ok());
+  const auto news = carol.Renew({file.attributes.inode});
+  ASSERT_TRUE(news.ok()) << news.status().ToString();
+  EXPECT_TRUE(news->lost.empty());
+  // What really is lost is told.
+  ASSERT_TRUE(bob().Change(idl::kAcquireDirectory, acquire).ok());
+  const auto again = carol.Renew();
+  ASSERT_TRUE(again.ok()) << again.status().ToString();
+  EXPECT_THAT(again->lost, testing::UnorderedElementsAre(d, file.attributes.inode));
+  world().Find("carol")->Kill();
+}
+
+// Whoever cannot be told the contents is not told the token either, and must not keep the
+// directory.
+TEST_F(MetaserverTest, ADirectoryThatCannotBeReadIsNotOwned) {
+  const int64_t d = cluster_.CreateFile(alice(), "shard", 1, false, 0, idl::FileType::kDirectory)
+                        .attributes.inode;
+  // Small files that no answer holds together.
+  const std::string content(limits::kInlineBytesMax, 'x');
+  const uint64_t count = limits::kFrameBytesMax / 2 / limits::kInlineBytesMax + 1;
+  for (uint64_t i = 0; i < count; ++i) {
+    const auto file = cluster_.CreateFile(alice(), fmt::format("f{}", i), d, false);
+    idl::CommitRequest commit;
+    commit.inode = file.attributes.inode;
+    commit.__set_inline_data(content);
+    ASSERT_TRUE(alice().Change(idl::kCommit, commit).ok());
+    alice().acknowledged_below = alice().last_sequence;
+  }
+  idl::AcquireDirectoryRequest acquire;
+  acquire.inode = d;
+  acquire.owner = "alice";
+  EXPECT_EQ(alice().Change(idl::kAcquireDirectory, acquire).code(), Code::kTooLarge);
+  cluster_.CreateFile(bob(), "free", d, false);
+  cluster_.CreateFile(alice(), "also free", d, false);
 }
 
 TEST_F(MetaserverTest, DeadServersReplicasAreMadeAnewAndOldOnesDeleted) {

@@ -19,6 +19,7 @@ struct MetaserverOptions {
   // How long a call waits for the recovery of a file before it says kLeaseTaken.
   Duration recovery_wait = std::chrono::seconds(5);
   Duration session_tick = std::chrono::milliseconds(200);
+  size_t suspects_max = 256;  // replicas that clients complain of, checked at a time
   RegistryOptions registry;
   SealerOptions sealer;
   CaretakerOptions caretaker;

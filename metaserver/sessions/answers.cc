@@ -11,6 +11,25 @@ namespace moraine::metaserver {
 namespace {
 
 constexpr size_t kMethodBytesMax = 64;
+constexpr uint8_t kAnswerVersion = 2;
+
+struct Remembered {
+  uint64_t acknowledged_below = 0;
+  std::string_view method;
+  std::string_view bytes;
+};
+
+Result<Remembered> Decode(std::string_view value) {
+  Reader reader(value);
+  const uint8_t version = reader.U8();
+  if (version != kRecordVersion && version != kAnswerVersion) reader.Fail();
+  Remembered answer;
+  if (version == kAnswerVersion) answer.acknowledged_below = reader.Varint();
+  answer.method = reader.String(kMethodBytesMax);
+  answer.bytes = reader.Rest();
+  MORAINE_RETURN_IF_ERROR(reader.Finish("remembered answer"));
+  return answer;
+}
 
 }  // namespace
 
@@ -18,64 +37,67 @@ Status Answers::Load(Store& store) {
   Transaction transaction(store);
   Cursor cursor = transaction.Scan(Family::kAnswers, {});
   for (; cursor.Valid(); cursor.Next()) {
-    stored_[SessionId(NumberInKey(cursor.key(), 0))].insert(
-        NumberInKey(cursor.key(), sizeof(uint64_t)));
+    MORAINE_ASSIGN_OR_RETURN(const Remembered answer, Decode(cursor.value()));
+    Session& session = sessions_[SessionId(NumberInKey(cursor.key(), 0))];
+    session.stored.insert(NumberInKey(cursor.key(), sizeof(uint64_t)));
+    session.acknowledged_below = std::max(session.acknowledged_below, answer.acknowledged_below);
   }
   return cursor.status();
 }
 
+Status Answers::CheckCurrent(SessionId session, uint64_t sequence, uint64_t acknowledged_below) {
+  uint64_t& floor = sessions_[session].acknowledged_below;
+  floor = std::max(floor, acknowledged_below);
+  if (sequence >= floor) return Status::Ok();
+  return Status(Code::kInvalidArgument,
+                fmt::format("sequence number {} comes late: all below {} were acknowledged",
+                            sequence, floor));
+}
+
 Result<std::optional<std::string>> Answers::Find(Transaction& transaction, SessionId session,
                                                  uint64_t sequence, std::string_view method) {
-  const auto of_session = stored_.find(session);
-  if (of_session == stored_.end() || !of_session->second.contains(sequence)) {
+  const auto of_session = sessions_.find(session);
+  if (of_session == sessions_.end() || !of_session->second.stored.contains(sequence)) {
     return std::optional<std::string>();
   }
   MORAINE_ASSIGN_OR_RETURN(const auto value,
                            transaction.Get(Family::kAnswers, AnswerKey(session, sequence)));
   if (!value.has_value()) return std::optional<std::string>();
-  Reader reader(*value);
-  if (reader.U8() != kRecordVersion) reader.Fail();
-  const std::string_view stored_method = reader.String(kMethodBytesMax);
-  const std::string_view bytes = reader.Rest();
-  MORAINE_RETURN_IF_ERROR(reader.Finish("remembered answer"));
-  if (stored_method != method) {
+  MORAINE_ASSIGN_OR_RETURN(const Remembered answer, Decode(*value));
+  if (answer.method != method) {
     return Status(Code::kInvalidArgument,
                   fmt::format("sequence number {} was used for {} and now for {}", sequence,
-                              stored_method, method));
+                              answer.method, method));
   }
-  return std::optional<std::string>(std::string(bytes));
+  return std::optional<std::string>(std::string(answer.bytes));
 }
 
 Status Answers::Remember(Transaction& transaction, SessionId session, uint64_t sequence,
-                         uint64_t acknowledged_below, std::string_view method,
-                         std::string_view bytes) {
-  size_t kept = 1;
-  if (const auto found = stored_.find(session); found != stored_.end()) {
-    for (const uint64_t old : found->second) {
-      if (old < acknowledged_below) {
-        transaction.Delete(Family::kAnswers, AnswerKey(session, old));
-      } else {
-        ++kept;
-      }
-    }
+                         std::string_view method, std::string_view bytes) {
+  const Session& known = sessions_[session];
+  size_t kept = known.stored.size() + 1;
+  const auto end = known.stored.lower_bound(known.acknowledged_below);
+  for (auto old = known.stored.begin(); old != end; ++old, --kept) {
+    transaction.Delete(Family::kAnswers, AnswerKey(session, *old));
   }
   if (kept > static_cast<size_t>(limits::kRememberedAnswersMax)) {
     return Status(Code::kOverloaded,
                   fmt::format("session {} has {} answers that it has not acknowledged",
                               session.value(), kept - 1));
   }
-  std::string value(1, static_cast<char>(kRecordVersion));
+  std::string value(1, static_cast<char>(kAnswerVersion));
   moraine::Writer writer(&value);
+  writer.Varint(known.acknowledged_below);
   writer.String(method);
   writer.Raw(bytes);
   transaction.Put(Family::kAnswers, AnswerKey(session, sequence), value);
   return Status::Ok();
 }
 
-void Answers::Committed(SessionId session, uint64_t sequence, uint64_t acknowledged_below) {
-  std::set<uint64_t>& stored = stored_[session];
-  stored.erase(stored.begin(), stored.lower_bound(acknowledged_below));
-  stored.insert(sequence);
+void Answers::Committed(SessionId session, uint64_t sequence) {
+  Session& known = sessions_[session];
+  known.stored.erase(known.stored.begin(), known.stored.lower_bound(known.acknowledged_below));
+  known.stored.insert(sequence);
 }
 
 }  // namespace moraine::metaserver

@@ -2,8 +2,10 @@
 // same (session, sequence) again gives the same answer and nothing is done twice, also after a
 // restart.
 //
-// Forgotten when the client says that it has them (acknowledged_below), and with the session.
-// Bounded per session by limits::kRememberedAnswersMax. Confined to the loop.
+// Forgotten when the client says that it has them (acknowledged_below), and with the session. A
+// number below what was ever acknowledged is refused: it is a repetition that was held up on its
+// way, and nobody knows any more whether it was done. The highest acknowledgement is stored with
+// each answer. Bounded per session by limits::kRememberedAnswersMax. Confined to the loop.
 #pragma once
 
 #include <map>
@@ -21,6 +23,8 @@ class Answers {
   // Which answers are stored, for the bound and the pruning.
   Status Load(Store& store);
 
+  // kInvalidArgument if the number was acknowledged before. Takes note of `acknowledged_below`.
+  Status CheckCurrent(SessionId session, uint64_t sequence, uint64_t acknowledged_below);
   // The bytes of the answer to this change, if it has been made. kInvalidArgument if the number was
   // used for another method.
   Result<std::optional<std::string>> Find(Transaction& transaction, SessionId session,
@@ -28,12 +32,16 @@ class Answers {
   // Puts the answer into the transaction, and takes old ones out. kOverloaded when too many would
   // be remembered. Call Committed after the commit.
   Status Remember(Transaction& transaction, SessionId session, uint64_t sequence,
-                  uint64_t acknowledged_below, std::string_view method, std::string_view bytes);
-  void Committed(SessionId session, uint64_t sequence, uint64_t acknowledged_below);
-  void Forget(SessionId session) { stored_.erase(session); }
+                  std::string_view method, std::string_view bytes);
+  void Committed(SessionId session, uint64_t sequence);
+  void Forget(SessionId session) { sessions_.erase(session); }
 
  private:
-  std::map<SessionId, std::set<uint64_t>> stored_;
+  struct Session {
+    std::set<uint64_t> stored;
+    uint64_t acknowledged_below = 0;  // the highest that was said
+  };
+  std::map<SessionId, Session> sessions_;
 };
 
 }  // namespace moraine::metaserver

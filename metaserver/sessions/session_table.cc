@@ -17,7 +17,8 @@ protocol::LeaseTerms TermsOf(Duration ttl) {
 
 }  // namespace
 
-SessionTable::SessionTable(Loop& loop, Duration ttl) : loop_(loop), terms_(TermsOf(ttl)) {}
+SessionTable::SessionTable(Loop& loop, Duration ttl)
+    : loop_(loop), terms_(TermsOf(ttl)), looked_(Now()) {}
 
 Status SessionTable::Load(Store& store) {
   Transaction transaction(store);
@@ -60,6 +61,11 @@ Status SessionTable::Renew(SessionId session) {
 
 std::vector<SessionId> SessionTable::Expired() {
   std::vector<SessionId> expired;
+  const protocol::Time gap = Now() - looked_;
+  looked_ = Now();
+  if (gap > terms_.ttl / 4) {
+    for (const auto& [id, session] : sessions_) session->lease.Extend(gap, Now());
+  }
   for (const auto& [id, session] : sessions_) {
     if (session->lease.Expire(Now())) expired.push_back(id);
   }
@@ -129,6 +135,13 @@ void SessionTable::NoteLost(SessionId session, InodeId inode) {
   if (found == nullptr) return;
   found->lost.insert(inode);
   found->changed.NotifyAll();
+}
+
+void SessionTable::NoteGranted(SessionId session, InodeId inode) {
+  Session* found = Find(session);
+  if (found == nullptr) return;
+  found->lost.erase(inode);
+  found->recalled.erase(inode);
 }
 
 void SessionTable::NoteChanged(InodeId inode, SessionId by) {

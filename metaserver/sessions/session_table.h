@@ -41,7 +41,9 @@ class SessionTable {
   size_t size() const { return sessions_.size(); }
   // kSessionEnded.
   Status Renew(SessionId session);
-  // Sessions whose time is over; they are still in the table.
+  // Sessions whose time is over; they are still in the table. To be asked often: a gap of a quarter
+  // of the ttl means that this process did not run, and could not have heard of them; it does not
+  // count.
   std::vector<SessionId> Expired();
   // True when every session that was loaded has renewed or ended since: only then is it known what
   // is open.
@@ -60,6 +62,8 @@ class SessionTable {
   void Recall(SessionId holder, InodeId inode);
   // A lease or a directory of the session is another's now.
   void NoteLost(SessionId session, InodeId inode);
+  // It is the session's now: what was to be told of an earlier one must not end this one.
+  void NoteGranted(SessionId session, InodeId inode);
   // Everybody but `by` who has looked at the inode lately should look again.
   void NoteChanged(InodeId inode, SessionId by);
   // The session has been told the inode's state and may cache it.
@@ -105,6 +109,7 @@ class SessionTable {
   std::unordered_map<InodeId, int> open_counts_;
   std::unordered_map<InodeId, Interest> interests_;
   uint64_t interest_clock_ = 0;
+  protocol::Time looked_;  // when Expired was asked last
   bool closing_ = false;
 };
 

@@ -59,6 +59,10 @@ std::string RepairKey(uint8_t good_copies, ChunkId chunk) {
 }
 std::string SettleKey(ChunkId chunk) { return "f" + Numbers(chunk.value()); }
 
+std::string UnknownKey(ServerId server, ChunkId chunk) {
+  return "u" + Numbers(server.value(), chunk.value());
+}
+
 uint64_t NumberInKey(std::string_view key, size_t offset) {
   if (key.size() < offset + sizeof(uint64_t)) return 0;
   return LoadBig64(key.data() + offset);

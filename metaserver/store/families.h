@@ -56,11 +56,14 @@ std::string DeletionKey(ServerId server, ChunkId chunk);
 std::string DeletionPrefix(ServerId server);
 std::string RepairKey(uint8_t good_copies, ChunkId chunk);
 std::string SettleKey(ChunkId chunk);
+// Replicas that a server has reported and no record names.
+std::string UnknownKey(ServerId server, ChunkId chunk);
 inline constexpr std::string_view kHoldingPrefix = "i";
 inline constexpr std::string_view kServerPrefix = "s";
 inline constexpr std::string_view kRepairPrefix = "r";
 inline constexpr std::string_view kSettlePrefix = "f";
 inline constexpr std::string_view kDeletionsPrefix = "d";
+inline constexpr std::string_view kUnknownPrefix = "u";
 
 // The number at `offset` of a key; 0 if the key is too short.
 uint64_t NumberInKey(std::string_view key, size_t offset);

@@ -52,6 +52,7 @@ PolicyRecord TakePolicy(Reader& reader) {
 
 std::string InodeRecord::Encode() const {
   std::string out = Begin();
+  if (layout_bytes.has_value()) out[0] = static_cast<char>(kCountedInodeVersion);
   Writer writer(&out);
   writer.U8(static_cast<uint8_t>(type));
   writer.Varint(mode);
@@ -75,12 +76,14 @@ std::string InodeRecord::Encode() const {
     writer.U8(static_cast<uint8_t>(chunk.kind));
     writer.Varint(chunk.tail_offset);
   }
+  if (layout_bytes.has_value()) writer.Varint(*layout_bytes);
   return out;
 }
 
 Result<InodeRecord> InodeRecord::Decode(std::string_view bytes) {
   Reader reader(bytes);
-  TakeVersion(reader);
+  const uint8_t format = reader.U8();
+  if (format != kRecordVersion && format != kCountedInodeVersion) reader.Fail();
   InodeRecord r;
   r.type = TakeEnum(reader, FileType::kBlockDevice);
   r.mode = TakeU32(reader);
@@ -106,6 +109,7 @@ Result<InodeRecord> InodeRecord::Decode(std::string_view bytes) {
     chunk.tail_offset = reader.Varint();
     r.attached.push_back(chunk);
   }
+  if (format == kCountedInodeVersion) r.layout_bytes = reader.Varint();
   MORAINE_RETURN_IF_ERROR(reader.Finish("inode record"));
   return r;
 }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -57,6 +58,8 @@ struct InodeRecord {
   std::string symlink_target;
   std::string inline_data;              // the content of a small file; then there are no extents
   std::vector<AttachedChunk> attached;  // not empty only while a lease exists
+  // What the extents take in an answer (namespace/file_map.h); none: not counted yet.
+  std::optional<uint64_t> layout_bytes;
 
   std::string Encode() const;
   static Result<InodeRecord> Decode(std::string_view bytes);
@@ -231,8 +234,9 @@ struct Counters {
   bool operator==(const Counters&) const = default;
 };
 
-// The version byte that this program writes, and the newest it reads.
+// The version byte of values, and of those with a field more.
 inline constexpr uint8_t kRecordVersion = 1;
+inline constexpr uint8_t kCountedInodeVersion = 2;
 // Of the whole directory, in the system family.
 inline constexpr uint64_t kFormatVersion = 1;
 

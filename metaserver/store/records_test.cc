@@ -74,6 +74,9 @@ TEST(RecordsTest, Golden) {
             "0101a403e807640001ac0202040507050103"
             "6c6f67000268690109"
             "01ac02");
+  InodeRecord counted = SampleInode();
+  counted.layout_bytes = 300;
+  EXPECT_EQ(Hex(counted.Encode()), "02" + Hex(SampleInode().Encode()).substr(2) + "ac02");
   EXPECT_EQ(Hex(DentryRecord{InodeId(300), FileType::kDirectory}.Encode()), "01ac0202");
   EXPECT_EQ(Hex(ExtentRecord{4096, ChunkId(9), 0}.Encode()), "0180200900");
   EXPECT_EQ(Hex(SampleChunk().Encode()),
@@ -104,6 +107,9 @@ TEST(RecordsTest, GoldenKeys) {
 
 TEST(RecordsTest, RoundTrips) {
   ExpectRoundTrip(SampleInode());
+  InodeRecord counted = SampleInode();
+  counted.layout_bytes = 0;
+  ExpectRoundTrip(counted);
   ExpectRoundTrip(DentryRecord{InodeId(300), FileType::kSymlink});
   ExpectRoundTrip(ExtentRecord{1, ChunkId(UINT64_MAX), UINT64_MAX});
   ExpectRoundTrip(SampleChunk());

@@ -71,6 +71,8 @@ rocksdb::Options DatabaseOptions(const StoreOptions& ours,
   options.db_write_buffer_size = ours.write_buffer_bytes;
   options.max_total_wal_size = kWalBytesMax;
   options.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
+  // track_and_verify_wals_in_manifest stays off: with SyncWAL, RocksDB before 7.10 may then miss a
+  // log that it has deleted itself, and open no more.
   options.compression = rocksdb::kNoCompression;
   options.stats_dump_period_sec = 0;
   options.stats_persist_period_sec = 0;

@@ -33,10 +33,14 @@ struct Effects {
   std::vector<InodeId> changed;     // inodes whose cached state elsewhere is stale now
   std::vector<InodeId> orphans;     // inodes that have lost their last name
   std::vector<InodeId> opened;      // inodes that the session has open from now on
+  std::vector<InodeId> granted;     // leases and directories that the session has from now on
   std::vector<std::pair<SessionId, InodeId>> lost;  // leases and directories taken from others
+  // Chunks that wait for their seal from now on (closed, or being fenced), and that do no more.
+  std::vector<std::pair<InodeId, ChunkId>> unsettled;
+  std::vector<std::pair<InodeId, ChunkId>> settled;
   std::vector<std::pair<ServerId, ChunkId>> deletions;  // replicas queued for deletion
-  bool queued = false;                              // chunks queued for sealing or repair
-  bool durable = false;                             // the answer must wait for the disk
+  bool queued = false;                                  // chunks queued for sealing or repair
+  bool durable = false;                                 // the answer must wait for the disk
 };
 
 // Walks the keys that begin with a prefix, in order. Sees the transaction as it was when the

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 
@@ -282,7 +283,8 @@ void Metaserver::Timer(Attempt& attempt) {
   }
   switch (context_.random.Uniform(4)) {
     case 0:
-      procedure.OnFenceDeadline();
+      // Once, as a clock strikes: what comes later must not need another stroke.
+      if (!std::exchange(attempt.fence_deadline_over, true)) procedure.OnFenceDeadline();
       break;
     case 1:
       // Patience is long: it ends only when nobody who could answer is just slow.

@@ -36,6 +36,7 @@ class Metaserver {
     int id = 0;
     int chunk = 0;
     SealProcedure procedure;
+    bool fence_deadline_over = false;
     bool over_budget = false;  // truth: when patience ended, too few could have answered
   };
 

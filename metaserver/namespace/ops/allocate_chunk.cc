@@ -12,8 +12,6 @@
 namespace moraine::metaserver {
 namespace {
 
-constexpr size_t kAttachedPerInodeMax = 64;
-
 Status Discard(Transaction& transaction, InodeRecord& record, AttachKind kind) {
   const AttachedChunk* found = FindAttached(record, kind);
   if (found == nullptr) return Status::Ok();
@@ -105,8 +103,10 @@ Result<ChunkGrant> AllocateChunk(Transaction& transaction, const AllocateChunkAr
                                  std::span<const ServerView> servers, Random& random) {
   MORAINE_ASSIGN_OR_RETURN(InodeRecord record, transaction.Inode(args.inode));
   MORAINE_RETURN_IF_ERROR(CheckWriter(transaction, args.inode, record, args.token));
+  MORAINE_RETURN_IF_ERROR(CheckLayoutFits(args.inode, record));
+  const bool data = args.previous.has_value() && IsTail(record, args.previous->chunk);
   MORAINE_ASSIGN_OR_RETURN(AttachedChunk place, Place1(transaction, args, record));
-  if (record.attached.size() >= kAttachedPerInodeMax) {
+  if (record.attached.size() >= static_cast<size_t>(limits::kChunksAttachedMax)) {
     return Status(Code::kOverloaded, fmt::format("inode {} has {} chunks open", args.inode.value(),
                                                  record.attached.size()));
   }
@@ -116,7 +116,7 @@ Result<ChunkGrant> AllocateChunk(Transaction& transaction, const AllocateChunkAr
   MORAINE_ASSIGN_OR_RETURN(const ChunkId id, transaction.store().NewChunk());
   place.chunk = id;
   record.attached.push_back(place);
-  if (args.previous.has_value()) {
+  if (data) {
     Touch(transaction, record, true);
     transaction.effects().changed.push_back(args.inode);
   }

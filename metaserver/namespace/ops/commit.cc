@@ -62,7 +62,12 @@ Status CommitExtents(Transaction& transaction, const CommitArgs& args, InodeReco
     MORAINE_RETURN_IF_ERROR(CheckCoversInline(record, args.extents));
     record.inline_data.clear();
   }
+  const uint64_t before = record.layout_bytes.value_or(0);
   MORAINE_RETURN_IF_ERROR(MapExtents(transaction, args.inode, record, args.extents));
+  // Fewer pieces than before are always welcome.
+  if (record.layout_bytes.value_or(0) > before) {
+    MORAINE_RETURN_IF_ERROR(CheckLayoutFits(args.inode, record));
+  }
   for (const Extent& extent : args.extents) record.size = std::max(record.size, extent.end());
   return Status::Ok();
 }
@@ -109,9 +114,11 @@ Status LetGoOfClosed(Transaction& transaction, const CommitArgs& args, InodeReco
 Result<InodeView> Commit(Transaction& transaction, const CommitArgs& args) {
   MORAINE_ASSIGN_OR_RETURN(InodeRecord record, transaction.Inode(args.inode));
   MORAINE_RETURN_IF_ERROR(CheckWriter(transaction, args.inode, record, args.token));
-  const bool data = !args.extents.empty() || args.inline_data.has_value() || !args.seals.empty() ||
-                    args.size.has_value();
+  // A tail brings its bytes with its close; a loose chunk only ends, its bytes come as extents.
+  bool data = !args.extents.empty() || args.inline_data.has_value() || args.size.has_value();
+  const std::vector<AttachedChunk> attached = record.attached;
   for (const ClosedChunk& closed : args.seals) {
+    data = data || IsTail(record, closed.chunk);
     MORAINE_RETURN_IF_ERROR(CloseAttached(transaction, args.inode, record, closed));
   }
   MORAINE_RETURN_IF_ERROR(CommitExtents(transaction, args, record));
@@ -133,6 +140,8 @@ Result<InodeView> Commit(Transaction& transaction, const CommitArgs& args) {
     if (args.mtime_ns.has_value()) record.mtime_ns = *args.mtime_ns;
     transaction.PutInode(args.inode, record);
     transaction.effects().changed.push_back(args.inode);
+  } else if (record.attached != attached) {
+    transaction.PutInode(args.inode, record);
   }
   if (args.sync) transaction.effects().durable = true;
   return GetInode(transaction, args.inode);

@@ -6,7 +6,7 @@
 
 namespace moraine::metaserver {
 
-Result<FileView> Open(Transaction& transaction, const OpenArgs& args) {
+Status Open(Transaction& transaction, const OpenArgs& args) {
   MORAINE_ASSIGN_OR_RETURN(InodeRecord record, transaction.Inode(args.inode));
   if (args.write || args.truncate) {
     MORAINE_RETURN_IF_ERROR(CheckWriter(transaction, args.inode, record, args.token));
@@ -18,7 +18,7 @@ Result<FileView> Open(Transaction& transaction, const OpenArgs& args) {
     transaction.effects().changed.push_back(args.inode);
   }
   transaction.effects().opened.push_back(args.inode);
-  return GetLayout(transaction, args.inode);
+  return Status::Ok();
 }
 
 Status Close(Transaction& transaction, InodeId inode) {

@@ -165,8 +165,8 @@ struct OpenArgs {
   bool truncate = false;
   Token token;
 };
-// With write: the lease, or kLeaseTaken.
-Result<FileView> Open(Transaction& transaction, const OpenArgs& args);
+// With write: the lease, or kLeaseTaken. GetLayout then tells what is in it.
+Status Open(Transaction& transaction, const OpenArgs& args);
 // Gives the lease back, if the session has it.
 Status Close(Transaction& transaction, InodeId inode);
 
@@ -181,7 +181,7 @@ struct CommitArgs {
   Token token;
 };
 // Errors besides CloseAttached's: kInvalidArgument (extents that are not the writer's to map, or
-// that leave part of an inline content out), kTooLarge.
+// that leave part of an inline content out), kTooLarge (also a file cut into too many pieces).
 Result<InodeView> Commit(Transaction& transaction, const CommitArgs& args);
 
 struct AllocateChunkArgs {
@@ -198,7 +198,7 @@ struct ChunkGrant {
   bool tail = false;
   uint64_t tail_offset = 0;
 };
-// kTooFewServers below the policy's floor.
+// kTooFewServers below the policy's floor. kTooLarge: the file's layout would not fit an answer.
 Result<ChunkGrant> AllocateChunk(Transaction& transaction, const AllocateChunkArgs& args,
                                  std::span<const ServerView> servers, Random& random);
 

@@ -72,6 +72,7 @@ Result<AcquireResult> AcquireDirectory(Transaction& transaction, InodeId directo
       protocol::AcquireDirectory({before.token, before.owner}, transaction.session());
   PutToken(transaction, directory, before,
            TokenRecord{next.token, next.owner, std::string(owner_name)});
+  transaction.effects().granted.push_back(directory);
   MORAINE_RETURN_IF_ERROR(DropLeases(transaction, directory));
   if (others) transaction.effects().lost.emplace_back(before.owner, directory);
   transaction.effects().changed.push_back(directory);

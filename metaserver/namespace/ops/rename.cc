@@ -77,17 +77,20 @@ Status Replace(Move& move) {
   return Status::Ok();
 }
 
-// Gives an inode, which has been in `from`, its place in `to`.
-Status Settle(Move& move, const DentryRecord& entry, InodeId from, InodeRecord& from_record,
-              InodeId to, InodeRecord& to_record) {
+// Gives an inode, which has been `name` in `from`, its place in `to`.
+Status Settle(Move& move, const DentryRecord& entry, std::string_view name, InodeId from,
+              InodeRecord& from_record, InodeId to, InodeRecord& to_record) {
   MORAINE_ASSIGN_OR_RETURN(InodeRecord record, move.transaction.Inode(entry.inode));
   if (from != to) {
     if (entry.type == FileType::kDirectory) {
       --from_record.links;
       ++to_record.links;
       record.parent = to;
-    } else if (record.parent == from || record.parent.IsNone()) {
-      record.parent = to;
+    } else {
+      // Another name may keep the file under the token of the directory that it leaves.
+      MORAINE_RETURN_IF_ERROR(LeaveDirectory(move.transaction, from, name, entry.inode, record));
+      const bool leaves = record.parent == from && record.links <= 1;
+      if (leaves || record.parent.IsNone()) record.parent = to;
     }
   }
   Touch(move.transaction, record, false);
@@ -107,9 +110,9 @@ Status Exchange(Move& move) {
   }
   MORAINE_RETURN_IF_ERROR(CheckWriterOf(move, *move.target));
   MORAINE_RETURN_IF_ERROR(
-      Settle(move, move.source, args.parent, move.parent, args.new_parent, move.to()));
-  MORAINE_RETURN_IF_ERROR(
-      Settle(move, *move.target, args.new_parent, move.to(), args.parent, move.parent));
+      Settle(move, move.source, args.name, args.parent, move.parent, args.new_parent, move.to()));
+  MORAINE_RETURN_IF_ERROR(Settle(move, *move.target, args.new_name, args.new_parent, move.to(),
+                                 args.parent, move.parent));
   PutEntry(move.transaction, args.parent, args.name, move.target->inode, move.target->type);
   PutEntry(move.transaction, args.new_parent, args.new_name, move.source.inode, move.source.type);
   move.transaction.effects().durable = true;
@@ -124,7 +127,7 @@ Status MoveOver(Move& move) {
     return Status(Code::kTooManyLinks, "too many directories in one directory");
   }
   MORAINE_RETURN_IF_ERROR(
-      Settle(move, move.source, args.parent, move.parent, args.new_parent, move.to()));
+      Settle(move, move.source, args.name, args.parent, move.parent, args.new_parent, move.to()));
   EraseEntry(move.transaction, args.parent, args.name);
   PutEntry(move.transaction, args.new_parent, args.new_name, move.source.inode, move.source.type);
   --move.parent.size;

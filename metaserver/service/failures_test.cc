@@ -1,0 +1,153 @@
+// A whole metaserver on the simulated world: what fails around it, and in what it must not fail.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "metaserver/service/metaserver_fixture.h"
+
+namespace moraine::metaserver {
+namespace {
+
+class FailuresTest : public ::testing::Test {
+ protected:
+  FailuresTest() {
+    cluster_.alice().StartSession("alice");
+    cluster_.bob().StartSession("bob");
+    cluster_.alice().KeepRenewing();
+    cluster_.bob().KeepRenewing();
+  }
+  TestClient& alice() { return cluster_.alice(); }
+  TestClient& bob() { return cluster_.bob(); }
+  sim::World& world() { return cluster_.world(); }
+
+  Code OpenToWrite(TestClient& client, int64_t inode) {
+    idl::OpenRequest request;
+    request.inode = inode;
+    request.for_writing = true;
+    return client.Change(idl::kOpen, request).code();
+  }
+  // Closes the only chunk of a file at `length`.
+  Code CloseFile(TestClient& client, const idl::CreateResponse& file, int64_t length) {
+    idl::CommitRequest commit;
+    commit.inode = file.attributes.inode;
+    commit.seals = {MetaCluster::Close(file.chunk, length)};
+    return client.Change(idl::kCommit, commit).code();
+  }
+  bool AnyServerIsDead() {
+    Transaction transaction(cluster_.meta().store());
+    for (Cursor c = transaction.Scan(Family::kServers, kServerPrefix); c.Valid(); c.Next()) {
+      if (ServerRecord::Decode(c.value())->state == ServerState::kDead) return true;
+    }
+    return false;
+  }
+
+  const uint64_t seed_ = SeedFromEnvironment();
+  ::testing::ScopedTrace trace_{__FILE__, __LINE__, fmt::format("MORAINE_SEED={}", seed_)};
+  MetaCluster cluster_{seed_, 6};
+};
+
+// Whoever did not listen cannot say who was silent.
+TEST_F(FailuresTest, APauseOfTheMetaserverEndsNobody) {
+  const auto file = cluster_.CreateFile(alice(), "f.log");
+  for (int round = 0; round < 5; ++round) {
+    const Duration pause = 20s + std::chrono::milliseconds(37 * round);
+    world().Find("meta")->Pause(pause);
+    EXPECT_FALSE(world().RunUntil([&] { return AnyServerIsDead(); }, pause + 2s)) << round;
+    EXPECT_TRUE(alice().Renew().ok()) << round;
+    EXPECT_TRUE(bob().Renew().ok()) << round;
+  }
+  EXPECT_EQ(OpenToWrite(bob(), file.attributes.inode), Code::kLeaseTaken);
+  EXPECT_EQ(cluster_.Chunk(file.chunk.chunk)->state, ChunkState::kOpen);
+  // Who is silent while it listens ends as ever.
+  TestClient carol(world(), world().AddMachine("carol"));
+  carol.StartSession("carol");
+  world().Find("meta")->Pause(20s);
+  world().RunFor(20s + 500ms);
+  EXPECT_TRUE(carol.Renew().ok());
+  world().RunFor(5s);
+  EXPECT_EQ(carol.Renew().code(), Code::kSessionEnded);
+  world().Find("carol")->Kill();
+}
+
+// Many clients that meet one bad replica are one question to its server.
+TEST_F(FailuresTest, AReplicaIsCheckedOnceAtATime) {
+  const auto file = cluster_.CreateFile(alice(), "f.sst");
+  cluster_.Append(file.chunk, {10, 10, 10});
+  ASSERT_EQ(CloseFile(alice(), file, 10), Code::kOk);
+  ASSERT_TRUE(cluster_.AwaitState(file.chunk.chunk, ChunkState::kSealed));
+  const ServerId server(static_cast<uint64_t>(file.chunk.replicas[0].server_id));
+  world().RunFor(2s);  // the seal has been told
+  const uint64_t before = cluster_.disk(server).stats;
+  idl::ReportReplicaRequest report;
+  report.chunk = file.chunk.chunk;
+  report.server_id = file.chunk.replicas[0].server_id;
+  cluster_.machine(server).Pause();
+  for (int i = 0; i < 50; ++i) ASSERT_TRUE(bob().Call(idl::kReportReplica, report).ok());
+  cluster_.machine(server).Resume();
+  world().RunFor(1s);
+  EXPECT_EQ(cluster_.disk(server).stats, before + 1);
+  ASSERT_TRUE(bob().Call(idl::kReportReplica, report).ok());
+  world().RunFor(1s);
+  EXPECT_EQ(cluster_.disk(server).stats, before + 2);
+}
+
+// What no record names may be all that is left of a record that was lost.
+TEST_F(FailuresTest, UnknownReplicasAreKeptForALongWhile) {
+  const int64_t given = cluster_.CreateFile(alice(), "f").chunk.chunk;
+  cluster_.RestartMeta();  // which takes all numbers of its block for given out
+  const ChunkId lost(static_cast<uint64_t>(given) + 1000);
+  const ChunkId foreign(uint64_t{1} << 40);
+  FakeDisk& disk = cluster_.disk(ServerId(1));
+  disk.Write(lost, 10);
+  disk.Write(foreign, 10);
+  cluster_.machine(ServerId(1)).Kill();
+  cluster_.StartServer(cluster_.IndexOf(ServerId(1)));
+  world().RunFor(40s);
+  cluster_.RestartMeta();  // the time goes on over restarts and repeated reports
+  cluster_.machine(ServerId(1)).Kill();
+  cluster_.StartServer(cluster_.IndexOf(ServerId(1)));
+  world().RunFor(10s);
+  EXPECT_TRUE(disk.replicas.contains(lost));
+  EXPECT_TRUE(world().RunUntil([&] { return !disk.replicas.contains(lost); }, 20s));
+  world().RunFor(120s);
+  EXPECT_TRUE(disk.replicas.contains(foreign));
+}
+
+// However many chunks cannot be sealed now, the others are.
+TEST_F(FailuresTest, UnsealableChunksDoNotKeepOthersFromTheirSeal) {
+  const size_t stuck = kSealJobsMax + 10;
+  idl::SetXattrRequest rules;
+  rules.inode = 1;
+  rules.name = "moraine.policy";
+  rules.value = "*.x=single";
+  ASSERT_TRUE(alice().Change(idl::kSetXattr, rules).ok());
+  std::vector<idl::CreateResponse> files;
+  std::map<int64_t, size_t> by_server;
+  for (size_t i = 0; i < 6 * stuck; ++i) {
+    files.push_back(cluster_.CreateFile(alice(), fmt::format("s{}.x", i)));
+    alice().acknowledged_below = alice().last_sequence;
+    ASSERT_EQ(files.back().chunk.replicas.size(), 1u);
+    ++by_server[files.back().chunk.replicas[0].server_id];
+  }
+  const auto fullest =
+      std::ranges::max_element(by_server, {}, [](const auto& entry) { return entry.second; });
+  ASSERT_GE(fullest->second, stuck);
+  const ServerId away(static_cast<uint64_t>(fullest->first));
+  cluster_.machine(away).Kill();
+  std::optional<idl::CreateResponse> other;
+  for (const idl::CreateResponse& file : files) {
+    if (file.chunk.replicas[0].server_id != fullest->first) {
+      other = file;
+      continue;
+    }
+    ASSERT_EQ(CloseFile(alice(), file, 10), Code::kOk);
+    alice().acknowledged_below = alice().last_sequence;
+  }
+  ASSERT_TRUE(other.has_value());
+  cluster_.Append(other->chunk, {10});
+  ASSERT_EQ(CloseFile(alice(), *other, 10), Code::kOk);
+  EXPECT_TRUE(cluster_.AwaitState(other->chunk.chunk, ChunkState::kSealed, 30s));
+}
+
+}  // namespace
+}  // namespace moraine::metaserver
