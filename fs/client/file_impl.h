@@ -20,6 +20,7 @@
 #include "fs/client/dirty_ranges.h"
 #include "fs/client/extent_map.h"
 #include "fs/client/file.h"
+#include "fs/client/file_source.h"
 
 namespace moraine::fs {
 
@@ -66,8 +67,6 @@ class FileImpl final : public File {
   bool unregistered = false;  // opened from an owned directory: the metaserver was not told
 
  private:
-  class Source;
-
   bool CanBeInline(uint64_t end) const;
   bool IsOwnChunk(ChunkId chunk) const;
   Task<Status> EnsureLease(Instant deadline);
@@ -112,8 +111,8 @@ class FileImpl final : public File {
   bool may_inline_ = true;
   DirtyRanges dirty_;
 
-  std::unique_ptr<Source> tail_source_;
-  std::unique_ptr<Source> loose_source_;
+  std::unique_ptr<FileSource> tail_source_;
+  std::unique_ptr<FileSource> loose_source_;
   std::optional<ChunkGrant> first_chunk_;
   std::unique_ptr<AppendStream> stream_;
   std::unique_ptr<AppendStream> loose_;
