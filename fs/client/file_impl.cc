@@ -64,6 +64,13 @@ Status FileImpl::Adopt(const idl::Attributes& attributes, const idl::Layout& lay
 }
 
 void FileImpl::AdoptOwned(const Attributes& attributes, const Layout& layout) {
+  // A layout that was overtaken by what this client did since says nothing. Of chunks that the
+  // stream has left the attributes' version does not tell.
+  if (stream_ != nullptr || attributes.version < attributes_.version) {
+    AdoptAttributes(attributes);
+    return;
+  }
+  stale_ = false;
   extents_ = ExtentMap(layout.extents);
   places_ = layout.chunks;
   if (!inline_dirty_) inline_ = layout.inline_data;
@@ -79,7 +86,9 @@ void FileImpl::AdoptOwned(const Attributes& attributes, const Layout& layout) {
 }
 
 void FileImpl::AdoptFirstChunk(ChunkGrant grant) {
-  if (tail_ && tail_->chunk == grant.chunk) tail_.reset();
+  // A layout that does not know it is younger: the chunk was taken back.
+  if (!tail_ || tail_->chunk != grant.chunk) return;
+  tail_.reset();
   first_chunk_ = std::move(grant);
 }
 
@@ -139,27 +148,47 @@ Task<Status> FileImpl::RefreshPlaces(Instant deadline) {
   co_return Status();
 }
 
-// ---- The write lease
+// ---- The write lease. All that take it or give it back hold mutex_ meanwhile: an answer that says
+// "granted" is never overtaken by a call that gives back.
 
 Task<Status> FileImpl::EnsureLease(Instant deadline) {
+  if (leased) co_return Status();
+  // Of a session that was lost: its chunks are the metaserver's.
+  if (loose_ != nullptr) co_await LetGo(std::exchange(loose_, nullptr));
+  co_return co_await AskToOpen(true, deadline);
+}
+
+Task<Status> FileImpl::OpenAt(bool writing, Instant deadline) {
+  if (leased) MORAINE_CO_RETURN_IF_ERROR(co_await core_.link.AwaitCertain(deadline));
+  if (leased) co_return Status();  // we write it: nobody knows better
+  if (!writing) co_return co_await AskToOpen(false, deadline);
+  auto lock = co_await mutex_.Acquire(deadline);
+  if (!lock) co_return Status(Code::kTimeout, "the file is busy");
+  co_return co_await EnsureLease(deadline);
+}
+
+Task<Status> FileImpl::AskToOpen(bool writing, Instant deadline) {
   constexpr Duration kPause = std::chrono::milliseconds(20);
-  while (!leased) {
-    idl::OpenRequest request;
-    request.inode = ToWire(inode_);
-    request.for_writing = true;
-    request.token = ToWire(token());
-    auto answer = co_await core_.link.Change(idl::kOpen, std::move(request), deadline);
+  idl::OpenRequest request;
+  request.inode = ToWire(inode_);
+  request.for_writing = writing;
+  request.token = ToWire(token());
+  while (true) {
+    auto answer = co_await core_.link.Change(idl::kOpen, request, deadline);
     if (answer.ok()) {
-      leased = true;
-      MORAINE_CO_RETURN_IF_ERROR(Adopt(answer->attributes, answer->layout));
-      break;
+      registered = true;
+      if (writing) co_return AdoptLease(answer->attributes, answer->layout);
+      co_return Adopt(answer->attributes, answer->layout);
     }
-    if (answer.code() != Code::kLeaseTaken && answer.code() != Code::kBusy)
-      co_return answer.status();
-    if (core_.loop.Now() + kPause >= deadline) co_return answer.status();
+    const bool wait = answer.code() == Code::kLeaseTaken || answer.code() == Code::kBusy;
+    if (!wait || core_.loop.Now() + kPause >= deadline) co_return answer.status();
     co_await core_.loop.Sleep(kPause);
   }
-  co_return Status();
+}
+
+Status FileImpl::AdoptLease(const idl::Attributes& attributes, const idl::Layout& layout) {
+  leased = registered = true;
+  return Adopt(attributes, layout);
 }
 
 }  // namespace moraine::fs

@@ -24,9 +24,21 @@ void FileImpl::NoteClosedChunks() {
 // Writes the dirty ranges into chunks of their own; gives where they are now.
 Task<Result<std::vector<Extent>>> FileImpl::StoreDirty(bool sync) {
   std::vector<Extent> extents;
-  if (dirty_.empty()) co_return extents;
+  if (dirty_.empty()) {
+    // What was stored earlier, without a sync, is still in the open chunk.
+    if (sync && leased && loose_ != nullptr && !loose_->finished()) {
+      MORAINE_CO_RETURN_IF_ERROR(co_await loose_->Sync());
+    }
+    co_return extents;
+  }
+  if (loose_ != nullptr && loose_->finished()) {  // by a commit that failed
+    auto close = co_await loose_->Finish();
+    if (!close.ok()) co_return close.status();
+    if (*close) unclosed_.push_back(std::move(**close));
+    co_await LetGo(std::exchange(loose_, nullptr));
+  }
   if (loose_ == nullptr) {
-    loose_ = std::make_unique<AppendStream>(core_.loop, core_.channels, *loose_source_, core_.io, 0,
+    loose_ = std::make_shared<AppendStream>(core_.loop, core_.channels, *loose_source_, core_.io, 0,
                                             std::nullopt);
   }
   struct Placed {
@@ -63,69 +75,72 @@ Task<Result<std::vector<Extent>>> FileImpl::StoreDirty(bool sync) {
   co_return extents;
 }
 
-Task<Status> FileImpl::EndStream(std::optional<ChunkClose>* close, bool sync) {
-  if (stream_ == nullptr) co_return Status();
-  if (sync) MORAINE_CO_RETURN_IF_ERROR(co_await stream_->Sync());
-  auto finished = co_await stream_->Finish();
-  if (!finished.ok()) co_return finished.status();
-  *close = *finished;
-  co_return Status();
+Task<Result<std::optional<ChunkClose>>> FileImpl::EndStream(AppendStream& stream, bool sync) {
+  // One that has ended before takes no sync any more: its chunk is synced by SyncRecord.
+  const bool unsynced = !sync || stream.finished();
+  if (!unsynced) MORAINE_CO_RETURN_IF_ERROR(co_await stream.Sync());
+  if (unsynced) NoteUnsynced();
+  co_return co_await stream.Finish();
 }
 
-Task<Status> FileImpl::Store(bool sync, bool finish) {
-  const Instant deadline = core_.link.Deadline();
-  // Ranges in the stream's part lie over it: the stream's chunk must be mapped first.
-  const bool overlaps = stream_ != nullptr && !dirty_.empty() && dirty_.end() > stream_->start();
-  idl::CommitRequest commit;
-  std::optional<ChunkClose> close;
-  if (finish || overlaps) {
-    MORAINE_CO_RETURN_IF_ERROR(co_await EndStream(&close, sync));
-    finish = true;
+// Ends what is to end and says how the chunks are closed; for Store.
+Task<Result<FileImpl::Ended>> FileImpl::EndStreams(bool sync, Ending ending) {
+  Ended ended;
+  if (stream_ != nullptr && ending != Ending::kNothing) {
+    MORAINE_CO_ASSIGN_OR_RETURN(ended.tail, co_await EndStream(*stream_, sync));
   } else if (stream_ != nullptr) {
     MORAINE_CO_RETURN_IF_ERROR(sync ? co_await stream_->Sync() : co_await stream_->Flush());
   }
-  if (finish && !close && first_chunk_) {
-    close = ChunkClose{first_chunk_->chunk, first_chunk_->epoch, 0, {}};
+  if (ending != Ending::kNothing && !ended.tail && first_chunk_) {
+    ended.tail = ChunkClose{first_chunk_->chunk, first_chunk_->epoch, 0, {}};
   }
-  Result<std::vector<Extent>> extents = co_await StoreDirty(sync);
-  if (!extents.ok()) co_return extents.status();
-  for (const Extent& extent : *extents) commit.extents.push_back(ToWire(extent));
-  if (close) commit.seals.push_back(ToWire(*close));
-  if (inline_dirty_) commit.__set_inline_data(*inline_);
-  const bool only_stream = extents->empty() && !close && !inline_dirty_;
-  if (only_stream && (stream_ != nullptr || !changed_)) {
+  MORAINE_CO_ASSIGN_OR_RETURN(ended.extents, co_await StoreDirty(sync));
+  if (loose_ != nullptr && ending == Ending::kAll) {
+    MORAINE_CO_ASSIGN_OR_RETURN(ended.loose, co_await EndStream(*loose_, sync));
+  }
+  co_return ended;
+}
+
+Task<Status> FileImpl::Store(bool sync, Ending ending) {
+  const Instant deadline = core_.link.Deadline();
+  // Ranges in the stream's part lie over it: the stream's chunk must be mapped first.
+  const bool overlaps = stream_ != nullptr && !dirty_.empty() && dirty_.end() > stream_->start();
+  const bool must_end = overlaps || (stream_ != nullptr && stream_->finished());
+  if (must_end && ending == Ending::kNothing) ending = Ending::kStream;
+  const bool ends = ending != Ending::kNothing;
+  MORAINE_CO_ASSIGN_OR_RETURN(const Ended ended, co_await EndStreams(sync, ending));
+  const bool nothing_new =
+      ended.extents.empty() && !ended.tail && !ended.loose && unclosed_.empty() && !inline_dirty_;
+  if (nothing_new && (stream_ == nullptr ? !changed_ : !ends)) {
     NoteClosedChunks();
+    if (ending == Ending::kAll && loose_ != nullptr) co_await LetGo(std::exchange(loose_, nullptr));
     co_return Status();
   }
+  idl::CommitRequest commit;
   commit.inode = ToWire(inode_);
   commit.sync = sync;
   commit.token = ToWire(token());
-  if (stream_ == nullptr || finish) commit.__set_size(static_cast<int64_t>(size_));
-  if (changed_) commit.__set_mtime_ns(mtime_ns_);
+  for (const Extent& extent : ended.extents) commit.extents.push_back(ToWire(extent));
+  for (const ChunkClose& close : unclosed_) commit.seals.push_back(ToWire(close));
+  if (ended.tail) commit.seals.push_back(ToWire(*ended.tail));
+  if (ended.loose) commit.seals.push_back(ToWire(*ended.loose));
+  if (inline_dirty_) commit.__set_inline_data(*inline_);
+  if (changed_) {
+    commit.__set_mtime_ns(mtime_ns_);
+    if (stream_ == nullptr || ends) commit.__set_size(static_cast<int64_t>(size_));
+  }
+  if (!sync) NoteUnsynced();
   auto answer = co_await core_.link.Change(idl::kCommit, std::move(commit), deadline);
   if (!answer.ok()) co_return answer.status();
   Result<Attributes> attributes = FromWire(answer->attributes);
   if (!attributes.ok()) co_return attributes.status();
 
-  NoteClosedChunks();
-  if (close && close->length > 0 && stream_ != nullptr) {
-    const auto open = stream_->open_chunk();
-    MORAINE_CHECK(open && open->grant.chunk == close->chunk);
-    extents_.Overlay({open->base, close->length, close->chunk, 0});
-    places_[close->chunk] = ChunkPlace{close->chunk,  close->epoch,         true,
-                                       close->length, open->grant.replicas, open->grant.policy};
-  }
-  for (const Extent& extent : *extents) extents_.Overlay(extent);
-  dirty_.Take();
-  inline_dirty_ = false;
-  if (finish) {
+  OnStored(ended);
+  if (ends) {
     first_chunk_.reset();
-    if (stream_ != nullptr) {
-      std::unique_ptr<AppendStream> ended = std::move(stream_);
-      ended->Abandon();
-      co_await ended->Drain();
-    }
+    if (stream_ != nullptr) co_await LetGo(std::exchange(stream_, nullptr));
   }
+  if (ending == Ending::kAll && loose_ != nullptr) co_await LetGo(std::exchange(loose_, nullptr));
   if (stream_ == nullptr) {
     changed_ = false;
     dirty_since_ = kNever;
@@ -134,57 +149,87 @@ Task<Status> FileImpl::Store(bool sync, bool finish) {
   co_return Status();
 }
 
+// The metaserver has taken what Store told it.
+void FileImpl::OnStored(const Ended& ended) {
+  NoteClosedChunks();
+  if (ended.tail && ended.tail->length > 0 && stream_ != nullptr) {
+    const ChunkClose& tail = *ended.tail;
+    const auto open = stream_->open_chunk();
+    MORAINE_CHECK(open && open->grant.chunk == tail.chunk);
+    extents_.Overlay({open->base, tail.length, tail.chunk, 0});
+    places_[tail.chunk] = ChunkPlace{tail.chunk,  tail.epoch,           true,
+                                     tail.length, open->grant.replicas, open->grant.policy};
+  }
+  for (const Extent& extent : ended.extents) extents_.Overlay(extent);
+  if (ended.loose) unclosed_.push_back(*ended.loose);
+  for (const ChunkClose& close : unclosed_) {
+    const auto place = places_.find(close.chunk);
+    if (place == places_.end()) continue;
+    place->second.sealed = true;
+    place->second.length = close.length;
+  }
+  unclosed_.clear();
+  dirty_.Take();
+  inline_dirty_ = false;
+}
+
+Task<void> FileImpl::LetGo(std::shared_ptr<AppendStream> stream) {
+  stream->Abandon();
+  const auto drain = [](std::shared_ptr<FileImpl> file,
+                        std::shared_ptr<AppendStream> gone) -> Task<void> {
+    co_await gone->Drain();  // a server that is silent holds it for a while; nobody else
+    file = nullptr;          // it has the stream's source
+  };
+  if (!core_.tasks.Spawn(drain(shared_from_this(), stream))) co_await stream->Drain();
+}
+
 Task<Status> FileImpl::Flush() {
   auto lock = co_await mutex_.Acquire(core_.link.Deadline());
   if (!lock) co_return Status(Code::kTimeout, "the file is busy");
   MORAINE_CO_RETURN_IF_ERROR(error_);
-  co_return Keep(co_await Store(false, false));
+  co_return Keep(co_await Store(false, Ending::kNothing));
 }
 
 Task<Status> FileImpl::Sync() {
   auto lock = co_await mutex_.Acquire(core_.link.Deadline());
   if (!lock) co_return Status(Code::kTimeout, "the file is busy");
   MORAINE_CO_RETURN_IF_ERROR(error_);
-  co_return Keep(co_await Store(true, false));
+  MORAINE_CO_RETURN_IF_ERROR(Keep(co_await Store(true, Ending::kNothing)));
+  co_return Keep(co_await SyncRecord());
+}
+
+// Until what the metaserver knows of the file is on its disk, and its closed chunks are on theirs.
+// A stream that only grows needs no such call.
+Task<Status> FileImpl::SyncRecord() {
+  const uint64_t target = changes_;
+  if (synced_changes_ == target) co_return Status();
+  idl::InodeRequest request;
+  request.inode = ToWire(inode_);
+  auto answer =
+      co_await core_.link.Query(idl::kSyncMetadata, std::move(request), core_.link.Deadline());
+  if (answer.ok()) synced_changes_ = target;
+  co_return answer.status();
 }
 
 Task<Status> FileImpl::Settle(bool sync) {
   auto lock = co_await mutex_.Acquire(core_.link.Deadline());
   if (!lock) co_return Status(Code::kTimeout, "the file is busy");
-  if (!error_.ok()) co_return error_;
-  if (!leased && !HasUnsaved()) co_return Status();
-  const Status status = co_await Store(sync, true);
-  if (status.ok() && loose_ != nullptr) {
-    auto close = co_await loose_->Finish();
-    if (close.ok() && *close) {
-      idl::CommitRequest commit;
-      commit.inode = ToWire(inode_);
-      commit.seals.push_back(ToWire(**close));
-      commit.token = ToWire(token());
-      auto answer =
-          co_await core_.link.Change(idl::kCommit, std::move(commit), core_.link.Deadline());
-      if (!answer.ok()) co_return Keep(answer.status());
-      const auto place = places_.find((*close)->chunk);
-      if (place != places_.end()) {
-        place->second.sealed = true;
-        place->second.length = (*close)->length;
-      }
-    }
-    std::unique_ptr<AppendStream> ended = std::move(loose_);
-    ended->Abandon();
-    co_await ended->Drain();
-  }
-  co_return Keep(status);
+  co_return co_await SettleLocked(sync);
 }
 
-Task<Status> FileImpl::GiveBack() {
-  const Status status = co_await Settle(false);
-  for (auto* stream : {&stream_, &loose_}) {
-    if (*stream == nullptr) continue;
-    std::unique_ptr<AppendStream> lost = std::move(*stream);
-    lost->Abandon();
-    co_await lost->Drain();
-  }
+Task<Status> FileImpl::SettleLocked(bool sync) {
+  MORAINE_CO_RETURN_IF_ERROR(error_);
+  if (!leased && !HasUnsaved()) co_return Status();
+  co_return Keep(co_await Store(sync, Ending::kAll));
+}
+
+Task<Status> FileImpl::GiveBack(Instant deadline) {
+  // Writers end by their own deadlines, and stand before this one.
+  auto lock = co_await mutex_.Acquire(deadline);
+  if (!lock) co_return Status(Code::kTimeout, "the file is busy");
+  const Status status = co_await SettleLocked(false);
+  if (!status.ok()) co_await DropUnsaved(status);
+  if (loose_ != nullptr) co_await LetGo(std::exchange(loose_, nullptr));  // of a lost session
   if (leased) {
     leased = false;
     idl::CloseRequest request;
@@ -195,6 +240,28 @@ Task<Status> FileImpl::GiveBack() {
     if (!answer.ok() && status.ok()) co_return answer.status();
   }
   co_return status;
+}
+
+Task<void> FileImpl::GiveUp(Status why) {
+  auto lock = co_await mutex_.Acquire();  // every call of the file ends now
+  co_await DropUnsaved(std::move(why));
+}
+
+Task<void> FileImpl::DropUnsaved(Status why) {
+  // Writes that were taken over are lost here: whatever the advice, every later call says so.
+  const bool lost = inline_dirty_ || !dirty_.empty() || stream_ != nullptr || changed_;
+  if (lost && error_.ok()) error_ = why.Prefixed("writes were given up");
+  for (auto* stream : {&stream_, &loose_}) {
+    if (*stream != nullptr) co_await LetGo(std::exchange(*stream, nullptr));
+  }
+  dirty_.Take();
+  if (std::exchange(inline_dirty_, false)) inline_.reset();
+  first_chunk_.reset();
+  unclosed_.clear();
+  changed_ = false;
+  dirty_since_ = kNever;
+  stale_ = true;
+  AdoptAttributes(attributes_);
 }
 
 void FileImpl::OnSessionLost() {

@@ -52,7 +52,7 @@ Task<Status> FileImpl::WriteLocked(uint64_t offset, ConstBytes bytes) {
   const uint64_t end = offset + bytes.size();
   if (CanBeInline(end)) {
     if (!inline_) inline_.emplace();
-    if (inline_->size() < end) inline_->resize(end);
+    inline_->resize(std::max(size_, end));
     std::memcpy(inline_->data() + offset, bytes.data(), bytes.size());
     inline_dirty_ = true;
     size_ = std::max(size_, end);
@@ -60,12 +60,14 @@ Task<Status> FileImpl::WriteLocked(uint64_t offset, ConstBytes bytes) {
     co_return Status();
   }
   if (inline_ && !inline_->empty()) MORAINE_CO_RETURN_IF_ERROR(co_await LeaveInline());
+  inline_.reset();
   if (offset < size_) {
     const size_t part = std::min<uint64_t>(bytes.size(), size_ - offset);
     dirty_.Write(offset, bytes.first(part));
     MarkChanged();
-    if (dirty_.bytes() > core_.options.dirty_bytes_max) {
-      MORAINE_CO_RETURN_IF_ERROR(co_await Store(false, false));
+    if (dirty_.bytes() > core_.options.dirty_bytes_max ||
+        dirty_.ranges().size() >= DirtyRanges::kRangesMax) {
+      MORAINE_CO_RETURN_IF_ERROR(co_await Store(false, Ending::kNothing));
     }
     offset += part;
     bytes = bytes.subspan(part);
@@ -74,20 +76,26 @@ Task<Status> FileImpl::WriteLocked(uint64_t offset, ConstBytes bytes) {
   co_return Status();
 }
 
-// The small file has grown: its content becomes the beginning of a stream.
+// The small file has grown: its content becomes the beginning of a stream. All of it, zeros up to
+// the size included: the metaserver lets go of an inline content only for a chunk that covers it.
 Task<Status> FileImpl::LeaveInline() {
-  const std::string content = *std::exchange(inline_, std::nullopt);
-  inline_dirty_ = false;
+  std::string content = *inline_;
   const uint64_t size = std::exchange(size_, 0);
+  content.resize(std::max(content.size(), std::min(size, limits::kInlineBytesMax)));
   const Status status = co_await AppendLocked(0, std::as_bytes(std::span(content)));
   size_ = std::max(size_, size);
-  co_return status;
+  if (!status.ok()) co_return status;  // nothing was taken: the content stays here
+  inline_.reset();
+  inline_dirty_ = false;
+  co_return Status();
 }
 
 Task<Status> FileImpl::AppendLocked(uint64_t offset, ConstBytes bytes) {
   MORAINE_CHECK(offset >= size_);
-  if (stream_ != nullptr && stream_->taken() != offset) {
-    MORAINE_CO_RETURN_IF_ERROR(co_await Store(false, true));  // a hole begins a new stream
+  // A hole begins a new stream. One that has ended without the metaserver having said so ends
+  // again.
+  if (stream_ != nullptr && (stream_->finished() || stream_->taken() != offset)) {
+    MORAINE_CO_RETURN_IF_ERROR(co_await Store(false, Ending::kStream));
   }
   if (tail_) {
     // The lease is ours, so its writer has left: the chunk is being sealed.
@@ -98,11 +106,12 @@ Task<Status> FileImpl::AppendLocked(uint64_t offset, ConstBytes bytes) {
     std::optional<ChunkGrant> first;
     if (first_chunk_ && first_chunk_->tail_offset == offset)
       first = std::exchange(first_chunk_, std::nullopt);
-    stream_ = std::make_unique<AppendStream>(core_.loop, core_.channels, *tail_source_, core_.io,
+    stream_ = std::make_shared<AppendStream>(core_.loop, core_.channels, *tail_source_, core_.io,
                                              offset, std::move(first));
   }
-  const Status status = co_await stream_->Append(bytes);
-  size_ = std::max(size_, stream_->taken());
+  const std::shared_ptr<AppendStream> stream = stream_;
+  const Status status = co_await stream->Append(bytes);
+  size_ = std::max(size_, stream->taken());
   MarkChanged();
   co_return status;
 }
@@ -121,19 +130,23 @@ Task<Status> FileImpl::Truncate(uint64_t size) {
   if (!lock) co_return Status(Code::kTimeout, "the file is busy");
   MORAINE_CO_RETURN_IF_ERROR(error_);
   MORAINE_CO_RETURN_IF_ERROR(co_await EnsureLease(deadline));
-  if (HasUnsaved()) MORAINE_CO_RETURN_IF_ERROR(Keep(co_await Store(false, true)));
+  if (HasUnsaved()) MORAINE_CO_RETURN_IF_ERROR(Keep(co_await Store(false, Ending::kStream)));
   if (tail_) MORAINE_CO_RETURN_IF_ERROR(co_await Reload(deadline));
   idl::SetAttributesRequest request;
   request.inode = ToWire(inode_);
   request.__set_size(static_cast<int64_t>(size));
   request.token = ToWire(token());
+  NoteUnsynced();
   auto answer = co_await core_.link.Change(idl::kSetAttributes, std::move(request), deadline);
   if (!answer.ok()) co_return answer.status();
   Result<Attributes> attributes = FromWire(answer->attributes);
   if (!attributes.ok()) co_return attributes.status();
   if (size < size_) extents_.Remove(size, size_ - size);
-  if (inline_) inline_->resize(std::min<uint64_t>(inline_->size(), size));
-  // A small file that grows by a hole has no chunk for it: its content stays inline below the size.
+  // As the metaserver does it: a small content grows with the size, as long as it stays small.
+  const bool stays_small = size >= size_ && size <= limits::kInlineBytesMax;
+  if (inline_ && !inline_->empty() && (size < inline_->size() || stays_small)) {
+    inline_->resize(size);
+  }
   AdoptAttributes(*attributes);
   size_ = attributes_.size;
   co_return Status();
