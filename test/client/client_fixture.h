@@ -111,7 +111,7 @@ class ClientTest : public testing::Test {
     ASSERT_TRUE(Run(alice_, alice().Start()).ok());
     ASSERT_TRUE(Run(bob_, bob().Start()).ok());
     // A file of each policy can be made when all servers are there.
-    const bool up = world_.RunUntil([&] { return ServersUp(); }, 30s);
+    const bool up = world_.RunUntil([&] { return AllServersUp(); }, 30s);
     ASSERT_TRUE(up) << world_.Describe();
   }
 
@@ -205,15 +205,8 @@ class ClientTest : public testing::Test {
     for (size_t i = 0; i < servers_.size(); ++i) StartServer(i);
   }
 
- private:
-  sim::Machine* AddClient(const std::string& name, ClientOptions options) {
-    sim::Machine* machine = &world_.AddMachine(name);
-    options.name = name;
-    machine->Start(
-        [options](sim::SimLoop& loop) { return std::make_unique<ClientProcess>(loop, options); });
-    return machine;
-  }
-  bool ServersUp() {
+  // By what the metaserver says; for RunUntil.
+  bool AllServersUp() {
     if (probe_ == nullptr) probe_ = Begin(*bob_, bob().Space());
     if (!probe_->has_value()) return false;
     const auto space = std::move(**probe_);
@@ -222,6 +215,14 @@ class ClientTest : public testing::Test {
                              kServers * world_.options().disk.capacity_bytes / 3;  // of user data
   }
 
+ private:
+  sim::Machine* AddClient(const std::string& name, ClientOptions options) {
+    sim::Machine* machine = &world_.AddMachine(name);
+    options.name = name;
+    machine->Start(
+        [options](sim::SimLoop& loop) { return std::make_unique<ClientProcess>(loop, options); });
+    return machine;
+  }
   sim::World world_;
   std::shared_ptr<metaserver::VolatileFileSystem> disk_ =
       std::make_shared<metaserver::VolatileFileSystem>();
