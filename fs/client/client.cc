@@ -243,7 +243,7 @@ void Client::State::EndIfUnused(const std::shared_ptr<FileImpl>& file) {
   if (file->handles > 0 || file->opening > 0 || file->closing) return;
   file->closing = true;
   // The lease and the registration go in the background; a new Open waits for that.
-  if (!core.tasks.Spawn(Forget(file))) core.files.erase(file->inode());
+  (void)core.tasks.Spawn(Forget(file));  // if not, Stop does that
 }
 
 Task<Result<std::shared_ptr<File>>> Client::Open(InodeId inode, OpenMode mode, bool truncate) {
@@ -280,7 +280,7 @@ Task<Status> Client::Close(std::shared_ptr<File> handle) {
   Status status = co_await file->Settle(false);
   if (status.ok()) status = file->error();
   // The lease and the registration go in the background; a new Open waits for that.
-  if (!state_->core.tasks.Spawn(state_->Forget(file))) state_->core.files.erase(file->inode());
+  (void)state_->core.tasks.Spawn(state_->Forget(file));  // if not, Stop does that
   co_return status;
 }
 
