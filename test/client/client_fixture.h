@@ -61,7 +61,7 @@ class ChunkProcess : public sim::Process {
   static chunkserver::ChunkserverOptions OptionsOf(const std::string& name) {
     chunkserver::ChunkserverOptions options;
     options.store.dir = "/store";
-    options.store.journal_bytes = 1_MiB;
+    options.store.journal_bytes = 4_MiB;
     options.store.reserve_bytes = 0;
     options.listen = name + ":7420";
     options.metaserver = kMetaserver.ToString();

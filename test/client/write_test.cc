@@ -1,4 +1,5 @@
 // Writing while something is in the way: other wishes, servers that are gone, the client's end.
+#include "fs/chunkio/options.h"
 #include "test/client/client_fixture.h"
 
 namespace moraine::fs {
