@@ -33,7 +33,9 @@ struct Channel::Forget {
   const Pending* pending;
   ~Forget() {
     const auto it = channel->pending_.find(number);
-    if (it != channel->pending_.end() && it->second == pending) channel->pending_.erase(it);
+    if (it == channel->pending_.end() || it->second != pending) return;
+    channel->pending_.erase(it);
+    channel->door_changed_.NotifyAll();
   }
 };
 
@@ -42,7 +44,7 @@ Channel::Channel(Loop& loop, Endpoint endpoint, Identity self, Expectation expec
       endpoint_(std::move(endpoint)),
       self_(std::move(self)),
       expectation_(expectation),
-      connect_ended_(loop),
+      door_changed_(loop),
       door_(loop, 1),
       tasks_(loop) {}
 
@@ -53,7 +55,7 @@ void Channel::Close() {
   const Status why(Code::kCanceled, "the channel to " + endpoint_.ToString() + " is closed");
   Disconnect(why);
   if (shaking_hands_ != nullptr) shaking_hands_->Close(why);
-  connect_ended_.NotifyAll();
+  door_changed_.NotifyAll();
 }
 
 Task<void> Channel::Drain() {
@@ -79,6 +81,7 @@ void Channel::FailPending(const Connection* connection, const Status& why) {
     pending->status = why;
     pending->done.Set();
   }
+  door_changed_.NotifyAll();
 }
 
 // What the end of a connection means for a call on it: whether it was carried out is not known.
@@ -95,7 +98,7 @@ Task<Status> Channel::WaitForConnection(Instant deadline) {
       connecting_ = true;
       tasks_.Spawn(RunConnect());
     }
-    const bool woken = co_await connect_ended_.Wait(deadline);
+    const bool woken = co_await door_changed_.Wait(deadline);
     if (!woken) {
       co_return Status(Code::kTimeout, "no connection to " + endpoint_.ToString() + " in time");
     }
@@ -106,6 +109,14 @@ Task<Status> Channel::WaitForConnection(Instant deadline) {
 
 // A connection with room, for the caller whose turn it is.
 Task<Result<std::shared_ptr<Connection>>> Channel::WaitAtDoor(Instant deadline) {
+  while (pending_.size() >= static_cast<size_t>(limits::kCallsPerConnectionMax)) {
+    const bool woken = co_await door_changed_.Wait(deadline);
+    if (tasks_.closed()) co_return Status(Code::kCanceled, "the channel is closed");
+    if (!woken) {
+      co_return Status(Code::kOverloaded, fmt::format("{} calls to {} are under way already",
+                                                      pending_.size(), endpoint_.ToString()));
+    }
+  }
   if (!connected()) MORAINE_CO_RETURN_IF_ERROR(co_await WaitForConnection(deadline));
   const std::shared_ptr<Connection> connection = connection_;
   if (!connection->has_room()) {
@@ -114,10 +125,6 @@ Task<Result<std::shared_ptr<Connection>>> Channel::WaitAtDoor(Instant deadline) 
       if (connection->closed()) co_return Broken(connection->why_closed());
       co_return Status(Code::kOverloaded, endpoint_.ToString() + " does not take more bytes");
     }
-  }
-  if (pending_.size() >= static_cast<size_t>(limits::kCallsPerConnectionMax)) {
-    co_return Status(Code::kOverloaded, fmt::format("{} calls to {} are under way already",
-                                                    pending_.size(), endpoint_.ToString()));
   }
   co_return connection;
 }
@@ -154,7 +161,7 @@ Task<void> Channel::RunConnect() {
   connecting_ = false;
   connect_status_ = status;
   if (!status.ok()) ++connect_failures_;
-  connect_ended_.NotifyAll();
+  door_changed_.NotifyAll();
 }
 
 Task<Status> Channel::ShakeHands(std::shared_ptr<Connection> connection) {
@@ -309,6 +316,7 @@ Task<Status> Channel::ReadAnswer(Connection& connection) {
   }
   if (pending == nullptr) co_return Status();
   pending_.erase(head->number);
+  door_changed_.NotifyAll();
   pending->status = answer->error;
   pending->bulk = std::move(bulk);
   pending->done.Set();

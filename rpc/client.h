@@ -8,7 +8,7 @@
 // What a failed call means:
 //   kUnavailable  no connection, or it broke: the call may or may not have been carried out
 //   kTimeout      no answer by the deadline: likewise unknown
-//   kOverloaded   refused at the door, here or there: not carried out
+//   kOverloaded   refused at the door, here (no room by the deadline) or there: not carried out
 //   kTooLarge     the request does not fit into a frame: not sent (or the server's own answer)
 //   kCanceled     the channel was closed: unknown
 //   kWrongCluster, kWrongVersion, kWrongRole  the handshake failed: not carried out
@@ -118,8 +118,8 @@ class Channel {
   std::shared_ptr<Connection> shaking_hands_;  // not yet of use
   Identity peer_;
   bool connecting_ = false;
-  Condition connect_ended_;
-  Status connect_status_;  // of the last attempt
+  Condition door_changed_;  // an attempt to connect or a call has ended
+  Status connect_status_;   // of the last attempt
   uint64_t connect_failures_ = 0;
   Semaphore door_;  // one call at a time waits for a connection and for room
   std::map<int32_t, Pending*> pending_;

@@ -45,8 +45,41 @@ AppendStream::~AppendStream() = default;
 Task<Status> AppendStream::Append(ConstBytes bytes) {
   MORAINE_CHECK(!finished_, "the stream is finished");
   const Instant deadline = loop_.After(options_.timeout);
+  bool taken = false;
   while (!bytes.empty()) {
+    const ConstBytes part = bytes.first(std::min<uint64_t>(bytes.size(), options_.window_bytes));
+    const bool room = co_await AwaitRoom(part.size(), deadline);
     if (!error_.ok()) co_return error_;
+    if (!room) {
+      const Status late(Code::kTimeout, "the chunkservers do not take more bytes in time");
+      // Half of it is on its way: nobody could tell which, so nothing may follow.
+      if (taken) Fail(Status(Code::kIo, "the chunkservers took a part of a write in time"));
+      co_return taken ? error_ : late;
+    }
+    Take(part);
+    taken = true;
+    bytes = bytes.subspan(part.size());
+  }
+  co_return error_;
+}
+
+// Until `bytes` more fit into the window, or half of it is free: few large writes shall not wait
+// for each other. False: not by the deadline.
+Task<bool> AppendStream::AwaitRoom(uint64_t bytes, Instant deadline) {
+  const auto full = [&] {
+    const uint64_t on_the_way = taken_ - committed_;
+    return on_the_way > options_.window_bytes / 2 && on_the_way + bytes > options_.window_bytes;
+  };
+  while (full() && error_.ok()) {
+    Push();
+    const bool woken = co_await progress_.Wait(deadline);
+    if (!woken) co_return false;
+  }
+  co_return true;
+}
+
+void AppendStream::Take(ConstBytes bytes) {
+  while (!bytes.empty()) {
     if (gather_ == nullptr || gather_end_ == gather_->size()) {
       EnqueueGathered();
       const size_t size = bytes.size() >= kFirstGatherBytes || taken_ - start_ >= kFirstGatherBytes
@@ -61,14 +94,7 @@ Task<Status> AppendStream::Append(ConstBytes bytes) {
     taken_ += part;
     bytes = bytes.subspan(part);
     if (gather_end_ == gather_->size()) Push();
-    while (taken_ - committed_ > options_.window_bytes && error_.ok()) {
-      Push();
-      const bool woken = co_await progress_.Wait(deadline);
-      if (!woken)
-        co_return Status(Code::kTimeout, "the chunkservers do not take more bytes in time");
-    }
   }
-  co_return error_;
 }
 
 void AppendStream::EnqueueGathered() {
@@ -114,8 +140,15 @@ Task<Status> AppendStream::Sync() {
 }
 
 Task<Result<std::optional<ChunkClose>>> AppendStream::Finish() {
+  const Instant deadline = loop_.After(options_.timeout);
   const Status flushed = co_await Flush();
   if (!flushed.ok()) co_return flushed;
+  // The next chunk of a roll is the file's already: it must be closed too.
+  while (between_chunks_ && error_.ok()) {
+    const bool woken = co_await progress_.Wait(deadline);
+    if (!woken) co_return Status(Code::kTimeout, "no next chunk in time");
+  }
+  if (!error_.ok()) co_return error_;
   finished_ = true;
   if (writer_ == nullptr) {
     if (!first_) co_return std::optional<ChunkClose>();
@@ -259,7 +292,8 @@ void AppendStream::Requeue(uint64_t from) {
 Task<void> AppendStream::Roll() {
   const Instant deadline = loop_.After(options_.timeout);
   co_await DrainFullChunk(deadline);
-  if (tasks_.closed() || !error_.ok()) co_return;
+  // Finished meanwhile: the chunk is closed by whoever did that, and none follows.
+  if (tasks_.closed() || !error_.ok() || finished_) co_return;
   if (writer_->rules().fenced()) {
     Fail(Status(Code::kFenced,
                 fmt::format("chunk {} has a new owner", writer_->grant().chunk.value())));
@@ -278,6 +312,7 @@ Task<void> AppendStream::Roll() {
   retired->length = close.length;
   closed_.push_back({writer_->grant(), base_, close.length});
   retired->writer = std::move(writer_);
+  Retired& left = *retired;  // kept until its close was answered, see DropSettled
   retired_.push_back(std::move(retired));
   Requeue(next);
   base_ = next;
@@ -288,16 +323,19 @@ Task<void> AppendStream::Roll() {
                            : grant.status().Prefixed("after " + last_failure.ToString()));
     co_return;
   }
+  // Not before: the metaserver would take an open chunk for one whose writer is gone.
+  left.closed = true;
   if (tasks_.closed()) co_return;
   Begin(std::move(*grant));
   // Sync callers look again: what was closed may have to settle.
   progress_.NotifyAll();
-  co_await DropSettled();
+  DropSettled();
 }
 
 Task<Result<ChunkGrant>> AppendStream::AskForChunk(std::optional<ChunkClose> previous,
                                                    Instant deadline) {
   Duration delay = kRetryMin;
+  between_chunks_ = true;
   while (true) {
     auto grant = co_await source_.NextChunk(previous, base_, avoid_, deadline);
     if (grant.ok() || grant.status().advice() != Advice::kRetry || tasks_.closed()) co_return grant;
@@ -310,6 +348,7 @@ Task<Result<ChunkGrant>> AppendStream::AskForChunk(std::optional<ChunkClose> pre
 }
 
 bool AppendStream::Begin(ChunkGrant grant) {
+  between_chunks_ = false;
   const auto policy = grant.policy.ForMade(static_cast<int>(grant.replicas.size()));
   if (!policy.ok()) {
     Fail(policy.status());
@@ -324,7 +363,8 @@ bool AppendStream::Begin(ChunkGrant grant) {
 
 void AppendStream::SettleBelow(uint64_t offset) {
   for (const auto& retired : retired_) {
-    if (retired->base >= offset || retired->settling || retired->Synced()) continue;
+    const bool done = retired->settling || retired->Synced();
+    if (retired->base >= offset || !retired->closed || done) continue;
     retired->settling = true;
     tasks_.Spawn(Settle(retired.get()));
   }
@@ -345,13 +385,19 @@ Task<void> AppendStream::Settle(Retired* retired) {
   progress_.NotifyAll();
 }
 
-Task<void> AppendStream::DropSettled() {
-  while (!retired_.empty() && !retired_.front()->settling && retired_.front()->Synced()) {
-    std::unique_ptr<Retired> retired = std::move(retired_.front());
+void AppendStream::DropSettled() {
+  while (!retired_.empty() && !tasks_.closed()) {
+    const Retired& oldest = *retired_.front();
+    if (!oldest.closed || oldest.settling || !oldest.Synced()) return;
+    oldest.writer->Abandon();
+    // In the background: a server that is silent would hold up the chunk that follows.
+    tasks_.Spawn(DrainRetired(std::move(retired_.front())));
     retired_.erase(retired_.begin());
-    retired->writer->Abandon();
-    co_await retired->writer->Drain();
   }
+}
+
+Task<void> AppendStream::DrainRetired(std::unique_ptr<Retired> retired) {
+  co_await retired->writer->Drain();
 }
 
 void AppendStream::Fail(Status status) {

@@ -6,8 +6,8 @@
 //   taken      given to Append
 //   committed  held by the policy's quorum: readers may see it, it survives the policy's failures
 //   synced     on the disks of the policy's quorum
-// A caller's bytes are copied before the first suspension. An error that no new chunk can mend is
-// kept and returned by every later call.
+// A caller's bytes are copied when there is room for them, so they must stay until Append returns.
+// An error that no new chunk can mend is kept and returned by every later call.
 //
 // Confined to one loop. Close (or Abandon) and Drain before destruction.
 #pragma once
@@ -43,16 +43,20 @@ class AppendStream {
                const ChunkIoOptions& options, uint64_t start, std::optional<ChunkGrant> first);
   ~AppendStream();
 
-  // Takes the bytes over; waits while the window is full. kTimeout: the window did not move.
+  // Takes the bytes over; waits while the window is full. kTimeout: the window did not move, and
+  // nothing was taken. (Of more bytes than a window holds some may have been; then the error
+  // stays.)
   Task<Status> Append(ConstBytes bytes);
   // Begins to send what is gathered.
   void Push();
   // Until everything taken so far is committed / synced. kTimeout after the options' timeout.
   Task<Status> Flush();
   Task<Status> Sync();
-  // Flushes, then gives what the metaserver needs to seal the last chunk (nothing if no chunk is
-  // open). The stream takes nothing afterwards.
+  // Flushes, lets a roll that is under way end, then gives what the metaserver needs to seal the
+  // last chunk (nothing if no chunk is open). The stream takes nothing afterwards; Finish may be
+  // called again and gives the same.
   Task<Result<std::optional<ChunkClose>>> Finish();
+  bool finished() const { return finished_; }
 
   uint64_t start() const { return start_; }
   uint64_t taken() const { return taken_; }
@@ -94,6 +98,7 @@ class AppendStream {
     std::unique_ptr<ChunkWriter> writer;
     uint64_t base = 0;
     uint64_t length = 0;
+    bool closed = false;  // the metaserver has said so
     bool settling = false;
     bool settled = false;
     bool Synced() const { return settled || writer->rules().synced() >= length; }
@@ -111,7 +116,10 @@ class AppendStream {
   bool Begin(ChunkGrant grant);
   void SettleBelow(uint64_t offset);
   Task<void> Settle(Retired* retired);
-  Task<void> DropSettled();
+  void DropSettled();
+  static Task<void> DrainRetired(std::unique_ptr<Retired> retired);
+  Task<bool> AwaitRoom(uint64_t bytes, Instant deadline);
+  void Take(ConstBytes bytes);
   void Fail(Status status);
   void EnqueueGathered();
   uint64_t SyncedNow() const;
@@ -128,6 +136,7 @@ class AppendStream {
   uint64_t sync_wanted_;
   Status error_;
   bool finished_ = false;
+  bool between_chunks_ = false;  // one was left or none had begun; the next is being asked for
 
   // Bytes gathered and not yet queued: [gather_begin_, gather_end_) of gather_.
   std::shared_ptr<Buffer> gather_;

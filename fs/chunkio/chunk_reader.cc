@@ -31,7 +31,7 @@ struct ChunkReader::Survey {
   Condition changed;
   size_t asked = 0;
   size_t ended = 0;
-  std::vector<idl::ReplicaInfo> answers;
+  std::vector<ReplicaAnswer> answers;
   Status error;
 };
 
@@ -147,7 +147,11 @@ Task<void> ChunkReader::StatReplica(std::shared_ptr<Survey> survey, ReplicaPlace
   auto info = co_await channel.Ask(idl::kStatReplica, std::move(request), std::move(options));
   ++survey->ended;
   if (info.ok()) {
-    survey->answers.push_back(std::move(*info));
+    survey->answers.push_back({.held = static_cast<uint64_t>(info->held),
+                               .committed = static_cast<uint64_t>(info->committed),
+                               .sealed = info->state == idl::ChunkState::kSealed,
+                               .restarted = info->restarted,
+                               .damaged = info->damaged});
   } else if (info.code() == Code::kUnknownChunk) {
     // It has not heard of the chunk: it holds nothing of it.
     survey->answers.emplace_back();
@@ -169,36 +173,17 @@ Task<Result<ChunkReader::Visible>> ChunkReader::VisibleLength(ChunkPlace place, 
     }
     ++survey->asked;
   }
-  while (survey->ended < survey->asked) {
+  // The others' answers come to nobody: one silent server must not hold up every reader.
+  while (true) {
+    if (const auto visible = VisibleFrom(survey->answers, *policy)) co_return *visible;
+    if (survey->ended == survey->asked) break;
     const bool woken = co_await survey->changed.Wait(deadline);
     if (!woken) break;
   }
-  Visible visible;
-  std::vector<uint64_t> held;
-  for (const idl::ReplicaInfo& info : survey->answers) {
-    if (info.state == idl::ChunkState::kSealed) {
-      co_return Visible{static_cast<uint64_t>(info.held), true};
-    }
-    held.push_back(static_cast<uint64_t>(info.held));
-    visible.length = std::max(visible.length, static_cast<uint64_t>(info.committed));
-  }
-  // What w replicas hold is committed, whether or not its writer has heard of it. But an
-  // acknowledged byte is on at least r - (n - w) of r answering replicas: where that says more,
-  // some holder is silent, and only its answer, or the writer's move to another chunk, can tell.
-  const auto w = static_cast<size_t>(policy->w);
-  const auto lack = static_cast<size_t>(policy->LackMax());
-  std::sort(held.begin(), held.end(), std::greater<>());
-  const bool enough = held.size() > lack;
-  const uint64_t certain = std::max(visible.length, held.size() >= w ? held[w - 1] : 0);
-  if (!enough || certain < held[held.size() - lack - 1]) {
-    co_return Status(
-        Code::kUnavailable,
-        fmt::format(
-            "{} of {} replicas of open chunk {} answer; how far it is written cannot be told",
-            held.size(), survey->asked, place.chunk.value()));
-  }
-  visible.length = certain;
-  co_return visible;
+  co_return Status(
+      Code::kUnavailable,
+      fmt::format("{} of {} replicas of open chunk {} answer; how far it is written cannot be told",
+                  survey->answers.size(), survey->asked, place.chunk.value()));
 }
 
 Task<void> ChunkReader::Drain() {

@@ -17,6 +17,7 @@
 #include "fs/chunkio/chunk_writer.h"
 #include "fs/chunkio/options.h"
 #include "fs/chunkio/server_stats.h"
+#include "fs/chunkio/visible_length.h"
 #include "idl/chunkserver_types.h"
 #include "rpc/channels.h"
 
@@ -36,12 +37,9 @@ class ChunkReader {
   Task<Result<OwnedBytes>> Read(ChunkPlace place, uint64_t offset, uint64_t length,
                                 uint64_t committed, Instant deadline);
 
-  // How much of an open chunk is held by its quorum now, by asking the replicas. If one of them
-  // says that it is sealed, that length. kUnavailable: too few answered to tell.
-  struct Visible {
-    uint64_t length = 0;
-    bool sealed = false;
-  };
+  // How much of an open chunk is held by its quorum now, by asking the replicas, as soon as their
+  // answers tell (visible_length.h). kUnavailable: too few answered.
+  using Visible = VisibleBytes;
   Task<Result<Visible>> VisibleLength(ChunkPlace place, Instant deadline);
 
   void Close() { tasks_.Close(); }

@@ -12,6 +12,7 @@
 namespace moraine::fs {
 namespace {
 
+constexpr int kGiveBacksAtOnce = 64;  // when the client stops
 constexpr Duration kTick = std::chrono::seconds(1);
 constexpr Duration kDirtyAgeMax = std::chrono::seconds(3);  // then it is stored without being asked
 
@@ -56,6 +57,10 @@ Token ClientCore::TokenOfFile(InodeId inode) const {
   return it == parents.end() ? Token() : TokenOf(it->second);
 }
 
+void ClientCore::NoteUnsynced(InodeId inode) {
+  if (const auto it = files.find(inode); it != files.end()) it->second->NoteUnsynced();
+}
+
 Client::Client(Loop& loop, ClientOptions options, MetricRegistry& metrics)
     : loop_(loop),
       options_(std::move(options)),
@@ -80,6 +85,7 @@ Client::Client(Loop& loop, ClientOptions options, MetricRegistry& metrics)
   callbacks.session_lost = [&core] {
     core.tokens.clear();
     core.parents.clear();
+    if (core.on_disowned) core.on_disowned(InodeId());
     for (const auto& [inode, file] : core.files) file->OnSessionLost();
   };
   core.link.SetCallbacks(std::move(callbacks));
@@ -96,24 +102,58 @@ Task<Status> Client::Start() {
 
 Task<Status> Client::Stop() {
   ClientCore& core = state_->core;
-  Status first;
   core.stopping = true;
-  std::vector<std::shared_ptr<FileImpl>> files;
-  for (const auto& [inode, file] : core.files) files.push_back(file);
-  for (const auto& file : files) {
-    const Status status = co_await file->GiveBack();
-    if (!status.ok() && first.ok()) first = status;
-  }
+  const Status status = co_await state_->GiveBackAll(core.link.Deadline());
   core.tasks.Close();
   co_await core.link.Stop();
   core.reader.Close();
   core.channels.Close();
   co_await core.reader.Drain();
   (void)co_await core.tasks.Drain();
+  // What could not be given back in time; nothing waits for anybody any more.
+  for (const auto& [inode, file] : core.files) {
+    co_await file->GiveUp(Status(Code::kCanceled, "the client has stopped"));
+  }
   co_await core.channels.Drain();
   co_await core.link.Drain();
   core.files.clear();
-  co_return first;
+  co_return status;
+}
+
+// All files at once, as far as they get by `deadline`; the first error.
+Task<Status> Client::State::GiveBackAll(Instant deadline) {
+  struct All {
+    explicit All(Loop& loop) : changed(loop) {}
+    Condition changed;
+    std::vector<std::shared_ptr<FileImpl>> files;
+    size_t next = 0;
+    int workers = 0;
+    Status first;
+  };
+  auto all = std::make_shared<All>(core.loop);
+  for (const auto& [inode, file] : core.files) all->files.push_back(file);
+  const auto work = [](std::shared_ptr<All> shared, Instant until) -> Task<void> {
+    while (shared->next < shared->files.size()) {
+      const std::shared_ptr<FileImpl> file = shared->files[shared->next++];
+      const Status status = co_await file->GiveBack(until);
+      if (!status.ok() && shared->first.ok()) shared->first = status;
+    }
+    --shared->workers;
+    shared->changed.NotifyAll();
+  };
+  const auto workers = std::min<size_t>(kGiveBacksAtOnce, all->files.size());
+  for (size_t i = 0; i < workers; ++i) {
+    if (core.tasks.Spawn(work(all, deadline))) ++all->workers;
+  }
+  while (all->workers > 0) {
+    const bool woken = co_await all->changed.Wait(deadline);
+    if (!woken && all->workers > 0) {
+      all->next = all->files.size();
+      if (all->first.ok()) all->first = Status(Code::kTimeout, "not all files were stored in time");
+      break;
+    }
+  }
+  co_return all->first;
 }
 
 SessionId Client::session() const { return state_->core.link.session(); }
@@ -121,6 +161,10 @@ uint64_t Client::metadata_calls() const { return state_->core.link.calls(); }
 void Client::OnStale(std::function<void(InodeId)> callback) {
   state_->core.on_stale = std::move(callback);
 }
+void Client::OnDisowned(std::function<void(InodeId)> callback) {
+  state_->core.on_disowned = std::move(callback);
+}
+bool Client::SessionIsCertain() const { return state_->core.link.IsCertain(); }
 Token Client::TokenOf(InodeId directory) const { return state_->core.TokenOf(directory); }
 
 // ---- In the background
@@ -147,10 +191,13 @@ Task<void> Client::State::StoreOld(std::shared_ptr<FileImpl> file) {
 }
 
 Task<void> Client::State::Recall(std::shared_ptr<FileImpl> file) {
-  const Status status = co_await file->GiveBack();
+  // Whoever wants the file asks again and again.
+  if (std::exchange(file->recalling, true)) co_return;
+  const Status status = co_await file->GiveBack(core.link.Deadline());
   if (!status.ok()) {
     LogWarning("inode {}: giving back the lease: {}", file->inode().value(), status.ToString());
   }
+  file->recalling = false;
 }
 
 void Client::State::OnRenewed(const idl::RenewSessionResponse& response) {
@@ -163,66 +210,62 @@ void Client::State::OnRenewed(const idl::RenewSessionResponse& response) {
   }
   for (int64_t inode : response.lost) {
     const InodeId id(static_cast<uint64_t>(inode));
-    core.tokens.erase(id);
+    if (core.tokens.erase(id) > 0 && core.on_disowned) core.on_disowned(id);
     if (auto file = file_of(inode); file != nullptr) file->OnSessionLost();
   }
-  if (!core.on_stale) return;
-  for (int64_t inode : response.stale) core.on_stale(InodeId(static_cast<uint64_t>(inode)));
+  for (int64_t inode : response.stale) {
+    if (auto file = file_of(inode)) file->NoteStale();
+    if (core.on_stale) core.on_stale(InodeId(static_cast<uint64_t>(inode)));
+  }
 }
 
 // ---- Files
 
 std::shared_ptr<File> Client::FindOpen(InodeId inode) const {
   const auto it = state_->core.files.find(inode);
-  return it == state_->core.files.end() ? nullptr : it->second;
+  return it == state_->core.files.end() || it->second->handles == 0 ? nullptr : it->second;
+}
+
+Task<Result<std::shared_ptr<FileImpl>>> Client::State::FileOf(Attributes attributes,
+                                                              Instant deadline) {
+  while (true) {
+    std::shared_ptr<FileImpl>& file = core.files[attributes.inode];
+    if (file == nullptr) file = std::make_shared<FileImpl>(core, attributes);
+    if (!file->closing) co_return file;
+    if (core.loop.Now() + kClosingPause >= deadline) {
+      co_return Status(Code::kTimeout, "the file is still being closed");
+    }
+    co_await core.loop.Sleep(kClosingPause);
+  }
+}
+
+void Client::State::EndIfUnused(const std::shared_ptr<FileImpl>& file) {
+  if (file->handles > 0 || file->opening > 0 || file->closing) return;
+  file->closing = true;
+  // The lease and the registration go in the background; a new Open waits for that.
+  (void)core.tasks.Spawn(Forget(file));  // if not, Stop does that
 }
 
 Task<Result<std::shared_ptr<File>>> Client::Open(InodeId inode, OpenMode mode, bool truncate) {
   ClientCore& core = state_->core;
   const Instant deadline = core.link.Deadline();
-  // A file whose last close is still on its way is opened anew after it.
-  for (auto it = core.files.find(inode); it != core.files.end() && it->second->closing;
-       it = core.files.find(inode)) {
-    co_await core.loop.Sleep(kLeasePause / 20);
-    if (core.loop.Now() >= deadline)
-      co_return Status(Code::kTimeout, "the file is still being closed");
+  Attributes unknown;
+  unknown.inode = inode;
+  MORAINE_CO_ASSIGN_OR_RETURN(const std::shared_ptr<FileImpl> file,
+                              co_await state_->FileOf(std::move(unknown), deadline));
+  ++file->opening;
+  Status status = co_await file->OpenAt(mode == OpenMode::kWrite, deadline);
+  --file->opening;
+  if (!status.ok()) {
+    state_->EndIfUnused(file);
+    co_return status;
   }
-  const bool writing = mode == OpenMode::kWrite;
-  std::shared_ptr<FileImpl> file;
-  if (const auto it = core.files.find(inode); it != core.files.end() && it->second->leased) {
-    file = it->second;  // we write it: nobody knows better
-    ++file->handles;
-  } else {
-    idl::OpenRequest request;
-    request.inode = ToWire(inode);
-    request.for_writing = writing;
-    request.token = ToWire(core.TokenOfFile(inode));
-    Result<idl::OpenResponse> answer{Code::kTimeout, ""};
-    while (true) {
-      answer = co_await core.link.Change(idl::kOpen, request, deadline);
-      const bool wait = answer.code() == Code::kLeaseTaken || answer.code() == Code::kBusy;
-      if (answer.ok() || !wait || core.loop.Now() + kLeasePause >= deadline) break;
-      co_await core.loop.Sleep(kLeasePause);
-    }
-    if (!answer.ok()) co_return answer.status();
-    MORAINE_CO_ASSIGN_OR_RETURN(Attributes attributes, FromWire(answer->attributes));
-    file = state_->FileOf(attributes);
-    ++file->handles;
-    if (writing) file->leased = true;
-    Status status = file->Adopt(answer->attributes, answer->layout);
-    if (status.ok()) status = co_await file->RefreshTail(deadline);
-    if (!status.ok()) {
-      (co_await Close(file)).Ignore();
-      co_return status;
-    }
-  }
-  if (writing) ++file->writers;
-  if (truncate) {
-    const Status status = co_await file->Truncate(0);
-    if (!status.ok()) {
-      (co_await Close(file)).Ignore();
-      co_return status;
-    }
+  ++file->handles;
+  status = co_await file->RefreshTail(deadline);
+  if (status.ok() && truncate) status = co_await file->Truncate(0);
+  if (!status.ok()) {
+    (co_await Close(file)).Ignore();
+    co_return status;
   }
   co_return std::shared_ptr<File>(file);
 }
@@ -230,24 +273,28 @@ Task<Result<std::shared_ptr<File>>> Client::Open(InodeId inode, OpenMode mode, b
 Task<Status> Client::Close(std::shared_ptr<File> handle) {
   auto file = std::static_pointer_cast<FileImpl>(std::move(handle));
   MORAINE_CHECK(file->handles > 0, "closed more often than opened");
-  if (--file->handles > 0) co_return file->leased ? co_await file->Flush() : Status();
+  if (--file->handles > 0 || file->opening > 0) {
+    co_return file->leased ? co_await file->Flush() : Status();
+  }
   file->closing = true;
   Status status = co_await file->Settle(false);
   if (status.ok()) status = file->error();
   // The lease and the registration go in the background; a new Open waits for that.
-  if (!state_->core.tasks.Spawn(state_->Forget(file))) state_->core.files.erase(file->inode());
+  (void)state_->core.tasks.Spawn(state_->Forget(file));  // if not, Stop does that
   co_return status;
 }
 
 Task<void> Client::State::Forget(std::shared_ptr<FileImpl> file) {
   const bool leased = file->leased;
-  const Status status = co_await file->GiveBack();
+  // Nobody else uses the file: what holds it is bounded.
+  const Status status = co_await file->GiveBack(kNever);
   if (!status.ok()) LogWarning("inode {}: close: {}", file->inode().value(), status.ToString());
-  if (!leased && !file->unregistered) {
+  if (!leased && file->registered) {
     idl::CloseRequest request;
     request.inode = ToWire(file->inode());
     (void)co_await core.link.Change(idl::kClose, std::move(request), core.link.Deadline());
   }
+  MORAINE_CHECK(file->handles == 0 && file->opening == 0, "a file was opened while it was closed");
   core.files.erase(file->inode());
 }
 
@@ -277,17 +324,11 @@ Task<Result<OwnedDirectory>> Client::AcquireDirectory(InodeId inode, std::string
 }
 
 Task<Result<std::shared_ptr<File>>> Client::OpenOwned(Attributes attributes, Layout layout) {
-  ClientCore& core = state_->core;
-  const Instant deadline = core.link.Deadline();
-  for (auto it = core.files.find(attributes.inode); it != core.files.end() && it->second->closing;
-       it = core.files.find(attributes.inode)) {
-    co_await core.loop.Sleep(kLeasePause / 20);
-    if (core.loop.Now() >= deadline)
-      co_return Status(Code::kTimeout, "the file is still being closed");
-  }
-  std::shared_ptr<FileImpl> file = state_->FileOf(attributes);
-  if (file->handles++ == 0) file->AdoptOwned(attributes, layout);
-  file->unregistered = true;
+  const Instant deadline = state_->core.link.Deadline();
+  MORAINE_CO_ASSIGN_OR_RETURN(const std::shared_ptr<FileImpl> file,
+                              co_await state_->FileOf(attributes, deadline));
+  // Whoever has it open, or is about to, knows as much.
+  if (file->handles++ == 0 && !file->registered) file->AdoptOwned(attributes, layout);
   co_return std::shared_ptr<File>(file);
 }
 

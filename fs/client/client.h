@@ -21,6 +21,10 @@
 #include "fs/client/file.h"
 #include "fs/client/types.h"
 
+namespace moraine::idl {
+class CreateResponse;
+}
+
 namespace moraine::fs {
 
 struct ClientOptions {
@@ -112,6 +116,13 @@ class Client {
   // to invalidate the kernel's cache.
   void OnStale(std::function<void(InodeId)> callback);
 
+  // Called (on the loop) when another has taken an owned directory; none: all of them are gone with
+  // the session.
+  void OnDisowned(std::function<void(InodeId)> callback);
+  // Whether what is remembered of owned directories may still answer: the session certainly lives.
+  // Any thread.
+  bool SessionIsCertain() const;
+
   SessionId session() const;
   uint64_t metadata_calls() const;  // sent so far, for figures
   Loop& loop() { return loop_; }
@@ -119,6 +130,7 @@ class Client {
 
  private:
   Task<Result<Attributes>> WithTail(Attributes attributes);
+  Task<Result<std::shared_ptr<File>>> OpenCreated(idl::CreateResponse answer, Instant deadline);
 
   Loop& loop_;
   const ClientOptions options_;

@@ -30,7 +30,11 @@ Task<Result<Attributes>> Client::Lookup(InodeId parent, std::string name) {
 // What the metaserver does not know: our own unsaved size, or another's open tail.
 Task<Result<Attributes>> Client::WithTail(Attributes attributes) {
   ClientCore& core = state_->core;
-  const auto open = core.files.find(attributes.inode);
+  auto open = core.files.find(attributes.inode);
+  if (open != core.files.end() && open->second->leased && !core.link.IsCertain()) {
+    MORAINE_CO_RETURN_IF_ERROR(co_await core.link.AwaitCertain(core.link.Deadline()));
+    open = core.files.find(attributes.inode);
+  }
   if (open != core.files.end() && open->second->leased) {
     open->second->AdoptAttributes(attributes);
     Attributes own = open->second->attributes();
@@ -93,6 +97,7 @@ Task<Result<Attributes>> Client::SetAttributes(InodeId inode, AttributeChange ch
   auto attributes = AttributesOf(
       co_await core.link.Change(idl::kSetAttributes, std::move(request), core.link.Deadline()));
   if (!attributes.ok()) co_return attributes;
+  core.NoteUnsynced(inode);
   co_return co_await WithTail(std::move(*attributes));
 }
 
@@ -128,22 +133,40 @@ Task<Result<Created>> Client::Create(InodeId parent, std::string name, NewEntry 
   const InodeId inode = created.attributes.inode;
   if (core.tokens.contains(parent)) core.parents[inode] = parent;
   if (open && created.attributes.type == FileType::kRegular) {
-    std::shared_ptr<FileImpl> file = state_->FileOf(created.attributes);
-    file->leased = true;
-    ++file->handles;
-    ++file->writers;
-    if (!file->HasUnsaved()) {
-      MORAINE_CO_RETURN_IF_ERROR(file->Adopt(answer->attributes, answer->layout));
-    }
-    if (entry.expect_stream) file->SetNoInline();
-    if (answer->__isset.chunk) {
-      MORAINE_CO_ASSIGN_OR_RETURN(ChunkGrant grant, FromWire(answer->chunk, inode));
-      file->AdoptFirstChunk(std::move(grant));
-    }
-    created.attributes = file->attributes();
-    created.file = std::move(file);
+    MORAINE_CO_ASSIGN_OR_RETURN(created.file, co_await OpenCreated(*answer, deadline));
+    if (entry.expect_stream) static_cast<FileImpl&>(*created.file).SetNoInline();
+    created.attributes = created.file->attributes();
   }
   co_return created;
+}
+
+Task<Result<std::shared_ptr<File>>> Client::OpenCreated(idl::CreateResponse answer,
+                                                        Instant deadline) {
+  MORAINE_CO_ASSIGN_OR_RETURN(Attributes attributes, FromWire(answer.attributes));
+  std::optional<ChunkGrant> grant;
+  if (answer.__isset.chunk) {
+    MORAINE_CO_ASSIGN_OR_RETURN(grant, FromWire(answer.chunk, attributes.inode));
+  }
+  MORAINE_CO_ASSIGN_OR_RETURN(const std::shared_ptr<FileImpl> file,
+                              co_await state_->FileOf(attributes, deadline));
+  Status status;
+  if (answer.created) {
+    status = file->AdoptLease(answer.attributes, answer.layout);
+    file->NoteSynced();  // a lease is granted durably, and the name with it
+  } else {
+    // The file was there, so a close of it, or a recall, may have given the lease back again behind
+    // this answer: it is asked for in order.
+    ++file->opening;
+    status = co_await file->OpenAt(true, deadline);
+    --file->opening;
+  }
+  if (!status.ok()) {
+    state_->EndIfUnused(file);
+    co_return status;
+  }
+  ++file->handles;
+  if (grant) file->AdoptFirstChunk(std::move(*grant));
+  co_return std::shared_ptr<File>(file);
 }
 
 Task<Status> Client::RemoveFile(InodeId parent, std::string name) {
@@ -186,6 +209,7 @@ Task<Status> Client::Rename(InodeId parent, std::string name, InodeId new_parent
   const InodeId inode(static_cast<uint64_t>(answer->inode));
   core.parents.erase(inode);
   if (core.tokens.contains(new_parent)) core.parents[inode] = new_parent;
+  core.NoteUnsynced(inode);
   co_return Status();
 }
 
@@ -199,6 +223,7 @@ Task<Result<Attributes>> Client::Link(InodeId inode, InodeId new_parent, std::st
   auto attributes =
       AttributesOf(co_await core.link.Change(idl::kLink, std::move(request), core.link.Deadline()));
   if (!attributes.ok()) co_return attributes;
+  core.NoteUnsynced(inode);
   co_return co_await WithTail(std::move(*attributes));
 }
 
@@ -267,8 +292,9 @@ Task<Status> Client::SetXattr(InodeId inode, std::string name, std::string value
   request.create_only = mode == XattrMode::kCreate;
   request.replace_only = mode == XattrMode::kReplace;
   request.token = ToWire(core.TokenOfFile(inode));
-  co_return (co_await core.link.Change(idl::kSetXattr, std::move(request), core.link.Deadline()))
-      .status();
+  auto answer = co_await core.link.Change(idl::kSetXattr, std::move(request), core.link.Deadline());
+  core.NoteUnsynced(inode);
+  co_return answer.status();
 }
 
 Task<Status> Client::RemoveXattr(InodeId inode, std::string name) {
@@ -277,8 +303,10 @@ Task<Status> Client::RemoveXattr(InodeId inode, std::string name) {
   request.inode = ToWire(inode);
   request.name = std::move(name);
   request.token = ToWire(core.TokenOfFile(inode));
-  co_return (co_await core.link.Change(idl::kRemoveXattr, std::move(request), core.link.Deadline()))
-      .status();
+  auto answer =
+      co_await core.link.Change(idl::kRemoveXattr, std::move(request), core.link.Deadline());
+  core.NoteUnsynced(inode);
+  co_return answer.status();
 }
 
 Task<Result<std::vector<std::string>>> Client::ListXattrs(InodeId inode) {

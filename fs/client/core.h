@@ -22,6 +22,8 @@ struct ClientCore {
   Token TokenOf(InodeId directory) const;
   // The directory that we own and that holds this file, as far as we know.
   Token TokenOfFile(InodeId inode) const;
+  // A sync of this file, if it is open here, has to ask the metaserver.
+  void NoteUnsynced(InodeId inode);
 
   Loop& loop;
   const ClientOptions& options;
@@ -33,6 +35,7 @@ struct ClientCore {
   std::unordered_map<InodeId, Token> tokens;     // owned directories
   std::unordered_map<InodeId, InodeId> parents;  // of files in owned directories
   std::function<void(InodeId)> on_stale;
+  std::function<void(InodeId)> on_disowned;
   TaskGroup tasks;
   bool stopping = false;
 };

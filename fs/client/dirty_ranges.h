@@ -12,6 +12,10 @@ namespace moraine::fs {
 
 class DirtyRanges {
  public:
+  // More than these are stored without being asked: each becomes at least one extent of a commit,
+  // and what one commit may carry has a bound.
+  static constexpr size_t kRangesMax = 1 << 14;
+
   // Later writes win.
   void Write(uint64_t offset, ConstBytes bytes);
   // Drops everything from `size` on.

@@ -4,7 +4,9 @@
 // are buffered and become new extents at Flush. A file that stays within limits::kInlineBytesMax is
 // kept in its inode record. Write and Append return when the bytes are taken over (bounded: they
 // wait while the window is full); Flush when others that open the file see them; Sync when they are
-// on disk as the file's policy says, and the metaserver's record of them is too.
+// on disk as the file's policy says, and the metaserver's record of them is too: all that was done
+// to the file before, by whatever opening of this client. Of a stream that only grows that costs no
+// call to the metaserver.
 //
 // An error of the background (a failed append that no new chunk could mend, a lost lease) is kept
 // and returned by every later Write, Append, Flush, Sync and Close. It never turns into silence.
@@ -51,7 +53,7 @@ class File {
   };
   virtual Task<Result<std::vector<ReadBytes>>> ReadRanges(std::vector<Range> ranges) = 0;
 
-  // The bytes may be reused when this returns (at its first suspension they are copied already).
+  // The bytes must stay until this returns; then they may be reused. kTimeout: nothing was taken.
   virtual Task<Status> Write(uint64_t offset, ConstBytes bytes) = 0;
   // Writes at the end, wherever that is now; gives the offset.
   virtual Task<Result<uint64_t>> Append(ConstBytes bytes) = 0;

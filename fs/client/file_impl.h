@@ -20,10 +20,11 @@
 #include "fs/client/dirty_ranges.h"
 #include "fs/client/extent_map.h"
 #include "fs/client/file.h"
+#include "fs/client/file_source.h"
 
 namespace moraine::fs {
 
-class FileImpl final : public File {
+class FileImpl final : public File, public std::enable_shared_from_this<FileImpl> {
  public:
   FileImpl(ClientCore& core, Attributes attributes);
   ~FileImpl() override;
@@ -50,39 +51,73 @@ class FileImpl final : public File {
   // Of another client's open tail: how far it is written now.
   Task<Status> RefreshTail(Instant deadline);
   Task<Status> Reload(Instant deadline);
-  // Stores everything, ends the stream, and keeps the lease.
+  // Stores everything, ends the streams, and keeps the lease.
   Task<Status> Settle(bool sync);
-  // The same, then gives the lease back; for recalls and the last close.
-  Task<Status> GiveBack();
+  // The same, then gives the lease back; for recalls and the last close. What cannot be stored is
+  // given up, and error() says so from then on. kTimeout when the file is busy for too long: then
+  // nothing has changed.
+  Task<Status> GiveBack(Instant deadline);
+  // When the client stops and nothing can be sent any more.
+  Task<void> GiveUp(Status why);
   void OnSessionLost();
+  // Something of this file was changed at the metaserver and is not on its disk yet.
+  void NoteUnsynced() { ++changes_; }
+  // Nothing is left to be synced: the file was made just now, durably.
+  void NoteSynced() { synced_changes_ = changes_; }
+  // Another client has changed the file: the next read asks where its bytes are.
+  void NoteStale() { stale_ = true; }
   bool HasUnsaved() const;
   void SetNoInline() { may_inline_ = false; }
   Instant dirty_since() const { return dirty_since_; }
 
+  // For an Open of this client: takes the write lease, or only learns what the metaserver says now.
+  // Ordered with everything else that takes or gives back the lease.
+  Task<Status> OpenAt(bool writing, Instant deadline);
+  // The metaserver has granted the lease with another call's answer.
+  Status AdoptLease(const idl::Attributes& attributes, const idl::Layout& layout);
+
   bool leased = false;
   int handles = 0;
-  int writers = 0;
-  bool closing = false;
-  bool unregistered = false;  // opened from an owned directory: the metaserver was not told
+  int opening = 0;          // calls of Open under way: the end does not begin before they end
+  bool closing = false;     // the end has begun; who opens waits until this is out of the table
+  bool registered = false;  // the metaserver was told that this client has the file open
+  bool recalling = false;   // giving the lease back for another session
 
  private:
-  class Source;
-
   bool CanBeInline(uint64_t end) const;
   bool IsOwnChunk(ChunkId chunk) const;
+  // Both need mutex_.
   Task<Status> EnsureLease(Instant deadline);
+  Task<Status> AskToOpen(bool writing, Instant deadline);
   Task<Status> WriteLocked(uint64_t offset, ConstBytes bytes);
   Task<Status> LeaveInline();
   Task<Status> AppendLocked(uint64_t offset, ConstBytes bytes);
-  // Stores dirty ranges and inline content; with `finish` also ends the stream.
-  Task<Status> Store(bool sync, bool finish);
+  // What ends when something is stored. A chunk that has ended is closed by the same commit.
+  enum class Ending { kNothing, kStream, kAll };
+  // Stores dirty ranges and inline content; needs mutex_.
+  Task<Status> Store(bool sync, Ending ending);
   Task<Result<std::vector<Extent>>> StoreDirty(bool sync);
-  Task<Status> EndStream(std::optional<ChunkClose>* close, bool sync);
+  struct Ended {
+    std::vector<Extent> extents;  // where the dirty ranges are now
+    std::optional<ChunkClose> tail;
+    std::optional<ChunkClose> loose;
+  };
+  Task<Result<Ended>> EndStreams(bool sync, Ending ending);
+  Task<Result<std::optional<ChunkClose>>> EndStream(AppendStream& stream, bool sync);
+  void OnStored(const Ended& ended);
+  Task<Status> SettleLocked(bool sync);
+  Task<Status> SyncRecord();
+  // Gives a stream up; its calls end in the background. Readers may still hold it.
+  Task<void> LetGo(std::shared_ptr<AppendStream> stream);
+  // Forgets what is not stored, and keeps `why` as the error if there was anything.
+  Task<void> DropUnsaved(Status why);
   void NoteClosedChunks();
   void MarkChanged();
   Status Keep(Status status);
   Token token() const { return core_.TokenOfFile(inode_); }
 
+  Task<Status> Freshen(uint64_t end, Instant deadline);
+  Task<Status> ReachUnsent(uint64_t end);
   struct Segment;
   std::vector<Segment> Plan(uint64_t offset, uint64_t length) const;
   void PlanChunks(uint64_t offset, uint64_t length, std::vector<Segment>* plan) const;
@@ -100,9 +135,15 @@ class FileImpl final : public File {
   int64_t mtime_ns_ = 0;
   bool changed_ = false;  // times or size to be told at the next commit
   Instant dirty_since_ = kNever;
+  // What a sync has to ask the metaserver for: changes that it was told without "sync", chunks that
+  // were closed before all of their bytes were on disk. Whatever was done before this File was made
+  // counts as one.
+  uint64_t changes_ = 1;
+  uint64_t synced_changes_ = 0;
 
   ExtentMap extents_;
   std::map<ChunkId, ChunkPlace> places_;
+  bool stale_ = false;              // what is known of the places of bytes may be old
   std::optional<ChunkPlace> tail_;  // of another client
   uint64_t tail_offset_ = 0;
   uint64_t tail_visible_ = 0;
@@ -112,11 +153,12 @@ class FileImpl final : public File {
   bool may_inline_ = true;
   DirtyRanges dirty_;
 
-  std::unique_ptr<Source> tail_source_;
-  std::unique_ptr<Source> loose_source_;
+  std::unique_ptr<FileSource> tail_source_;
+  std::unique_ptr<FileSource> loose_source_;
   std::optional<ChunkGrant> first_chunk_;
-  std::unique_ptr<AppendStream> stream_;
-  std::unique_ptr<AppendStream> loose_;
+  std::shared_ptr<AppendStream> stream_;  // changed under mutex_ only; readers keep their own
+  std::shared_ptr<AppendStream> loose_;
+  std::vector<ChunkClose> unclosed_;  // loose chunks that have ended; the next commit closes them
 
   Status error_;
   AsyncMutex mutex_;

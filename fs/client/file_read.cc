@@ -204,8 +204,11 @@ Task<Result<ReadBytes>> FileImpl::ReadOnce(uint64_t offset, uint64_t length, Ins
       if (plan[i].kind != Segment::Kind::kChunk) continue;
       places[i] = *plan[i].place;
       plan[i].place = &places[i];
-      core_.tasks.Spawn(ReadSegment(gather, i, plan[i]));
+      if (core_.tasks.Spawn(ReadSegment(gather, i, plan[i]))) continue;
+      gather->error = Status(Code::kCanceled, "the client is stopping");
+      --gather->waiting;
     }
+    // Also when one has failed: they use this file.
     while (gather->waiting > 0) co_await gather->changed.Wait();
   }
   if (!gather->error.ok()) co_return gather->error;
@@ -219,27 +222,43 @@ Task<Result<ReadBytes>> FileImpl::ReadOnce(uint64_t offset, uint64_t length, Ins
   co_return result;
 }
 
+// Bytes on their way are not kept for readers: they are where they belong in a moment.
+Task<Status> FileImpl::ReachUnsent(uint64_t end) {
+  while (stream_ != nullptr && end > stream_->start() && end > stream_->committed()) {
+    // It may end and go while this waits.
+    const std::shared_ptr<AppendStream> stream = stream_;
+    const Status flushed = co_await stream->Flush();
+    if (stream == stream_ && !flushed.ok()) co_return flushed;
+  }
+  NoteClosedChunks();
+  if (const auto open = stream_ == nullptr ? std::nullopt : stream_->open_chunk()) {
+    places_.insert({open->grant.chunk, ChunkPlace{open->grant.chunk, open->grant.epoch, false, 0,
+                                                  open->grant.replicas, open->grant.policy}});
+  }
+  co_return Status();
+}
+
+// Before a read: what other clients have done.
+Task<Status> FileImpl::Freshen(uint64_t end, Instant deadline) {
+  if (leased) MORAINE_CO_RETURN_IF_ERROR(co_await core_.link.AwaitCertain(deadline));
+  if (leased) co_return Status();
+  if (stale_) {
+    stale_ = false;  // news that comes while this asks makes it stale again
+    const Status loaded = co_await Reload(deadline);
+    if (!loaded.ok()) stale_ = true;
+    co_return loaded;
+  }
+  if (end > size_ && tail_) co_return co_await RefreshTail(deadline);
+  co_return Status();
+}
+
 Task<Result<ReadBytes>> FileImpl::Read(uint64_t offset, uint64_t length) {
   const Instant deadline = core_.link.Deadline();
-  if (offset + length > size_ && tail_ && !leased) {
-    MORAINE_CO_RETURN_IF_ERROR(co_await RefreshTail(deadline));
-  }
+  MORAINE_CO_RETURN_IF_ERROR(co_await Freshen(offset + length, deadline));
   while (true) {
     if (offset >= size_ || length == 0) co_return ReadBytes();
     length = std::min(length, size_ - offset);
-    NoteClosedChunks();
-    if (stream_ != nullptr && offset + length > stream_->start()) {
-      // Bytes on their way are not kept for readers: they are where they belong in a moment.
-      if (offset + length > stream_->committed()) {
-        MORAINE_CO_RETURN_IF_ERROR(co_await stream_->Flush());
-        NoteClosedChunks();
-      }
-      if (const auto open = stream_ == nullptr ? std::nullopt : stream_->open_chunk()) {
-        places_.insert(
-            {open->grant.chunk, ChunkPlace{open->grant.chunk, open->grant.epoch, false, 0,
-                                           open->grant.replicas, open->grant.policy}});
-      }
-    }
+    MORAINE_CO_RETURN_IF_ERROR(co_await ReachUnsent(offset + length));
     Result<ReadBytes> bytes = co_await ReadOnce(offset, length, deadline);
     if (bytes.ok()) co_return bytes;
     // Replicas move (repair, roll, seal): ask where they are now and read again.
@@ -279,10 +298,11 @@ Task<Result<std::vector<ReadBytes>>> FileImpl::ReadRanges(std::vector<Range> ran
     shared->changed.NotifyAll();
   };
   for (size_t i = 0; i < ranges.size(); ++i) {
-    if (!core_.tasks.Spawn(one(this, all, i, ranges[i]))) {
-      co_return Status(Code::kCanceled, "the client is stopping");
-    }
+    if (core_.tasks.Spawn(one(this, all, i, ranges[i]))) continue;
+    all->error = Status(Code::kCanceled, "the client is stopping");
+    --all->waiting;
   }
+  // Also when one has failed: they use this file.
   while (all->waiting > 0) co_await all->changed.Wait();
   if (!all->error.ok()) co_return all->error;
   co_return std::move(all->results);

@@ -13,6 +13,10 @@ constexpr Duration kAttempt = std::chrono::seconds(5);
 constexpr Duration kDelayMax = std::chrono::milliseconds(250);
 constexpr Duration kRenewalPause = std::chrono::milliseconds(100);
 constexpr Duration kEndTimeout = std::chrono::seconds(2);
+// What this side keeps back of a session's time: for answers that are under way already, and for a
+// clock that runs slower than the metaserver's.
+constexpr int kMarginPermille = 50;
+constexpr int kDriftPermille = 5;
 
 }  // namespace
 
@@ -22,6 +26,7 @@ MetaLink::MetaLink(Loop& loop, const ClientOptions& options, MetricRegistry&)
       channel_(loop, options.metaserver,
                rpc::Identity{idl::Role::kClient, "", options.name, ServerId()},
                rpc::Expectation{idl::Role::kMetaserver, ServerId()}),
+      renewed_(loop),
       stop_(loop),
       beginning_(loop),
       tasks_(loop) {}
@@ -53,6 +58,7 @@ int64_t MetaLink::AcknowledgedBelow() const {
 }
 
 Task<Status> MetaLink::BeginSession(Instant deadline) {
+  const Instant begin = loop_.Now();
   idl::StartSessionRequest request;
   request.name = options_.name;
   request.kind = options_.kind;
@@ -63,7 +69,24 @@ Task<Status> MetaLink::BeginSession(Instant deadline) {
   }
   session_ = SessionId(static_cast<uint64_t>(answer->session));
   cluster_ = answer->cluster;
-  ttl_ = std::chrono::milliseconds(answer->ttl_ms);
+  const Duration ttl = std::chrono::milliseconds(answer->ttl_ms);
+  lease_.emplace(protocol::LeaseTerms{ttl, ttl * kMarginPermille / 1000, kDriftPermille});
+  NoteRenewed(begin);
+  co_return Status();
+}
+
+void MetaLink::NoteRenewed(Instant sent) {
+  lease_->OnRenewed(sent.time_since_epoch());
+  certain_until_ns_ = lease_->certain_until().count();
+  renewed_.NotifyAll();
+}
+
+Task<Status> MetaLink::AwaitCertain(Instant deadline) {
+  while (!IsCertain()) {
+    if (stopping_) co_return Status(Code::kCanceled, "the client is stopping");
+    const bool woken = co_await renewed_.Wait(deadline);
+    if (!woken) co_return Status(Code::kTimeout, "the metaserver does not confirm the session");
+  }
   co_return Status();
 }
 
@@ -79,9 +102,10 @@ Task<Status> MetaLink::Renew(SessionId old, Instant deadline) {
   if (session_ != old) co_return Status();
   if (stopping_) co_return Status(Code::kCanceled, "the client is stopping");
   LogWarning("session {} has ended at the metaserver; beginning a new one", old.value());
-  MORAINE_CO_RETURN_IF_ERROR(co_await BeginSession(deadline));
+  // First: nothing of the old session may be believed under the new one's time.
+  certain_until_ns_ = 0;
   if (callbacks_.session_lost) callbacks_.session_lost();
-  co_return Status();
+  co_return co_await BeginSession(deadline);
 }
 
 Task<void> MetaLink::KeepAlive() {
@@ -97,6 +121,7 @@ Task<void> MetaLink::KeepAlive() {
     auto answer = co_await channel_.Ask(idl::kRenewSession, std::move(request), std::move(options));
     if (stopping_) break;
     if (answer.ok()) {
+      if (session == session_) NoteRenewed(begin);
       if (callbacks_.renewed) callbacks_.renewed(*answer);
     } else if (answer.code() == Code::kSessionEnded) {
       (co_await Renew(session, Deadline())).Ignore();
@@ -113,6 +138,7 @@ Task<void> MetaLink::Stop() {
   // First: the end of the session must not look like a loss to the renewal that is under way.
   stopping_ = true;
   stop_.Set();
+  renewed_.NotifyAll();
   if (!session_.IsNone()) {
     rpc::CallOptions options;
     options.deadline = loop_.After(kEndTimeout);

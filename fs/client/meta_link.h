@@ -8,7 +8,9 @@
 // Confined to one loop. Stop and Drain before destruction.
 #pragma once
 
+#include <atomic>
 #include <functional>
+#include <optional>
 #include <set>
 
 #include "base/loop/loop.h"
@@ -16,6 +18,7 @@
 #include "base/loop/task_group.h"
 #include "fs/client/client.h"
 #include "idl/methods.h"
+#include "protocol/lease.h"
 #include "rpc/client.h"
 
 namespace moraine::fs {
@@ -83,6 +86,14 @@ class MetaLink {
     }
   }
 
+  // Whether the session, and with it its leases and tokens, certainly lives: only then what is
+  // remembered under a lease may answer for the metaserver. Any thread.
+  bool IsCertain() const {
+    return loop_.Now().time_since_epoch().count() < certain_until_ns_.load();
+  }
+  // Until it does, or the metaserver has said that it does not and a new one has begun. kTimeout.
+  Task<Status> AwaitCertain(Instant deadline);
+
   SessionId session() const { return session_; }
   const std::string& cluster() const { return cluster_; }
   uint64_t calls() const { return calls_; }
@@ -126,6 +137,7 @@ class MetaLink {
   // Makes sure that the session is another than `old`.
   Task<Status> Renew(SessionId old, Instant deadline);
   Task<void> KeepAlive();
+  void NoteRenewed(Instant sent);
 
   Loop& loop_;
   const ClientOptions& options_;
@@ -133,7 +145,9 @@ class MetaLink {
   Callbacks callbacks_;
   SessionId session_;
   std::string cluster_;
-  Duration ttl_{};
+  std::optional<protocol::LeaseClock> lease_;  // of this session
+  std::atomic<int64_t> certain_until_ns_{0};   // what it says, for other threads
+  Condition renewed_;
   int64_t next_sequence_ = 1;
   std::set<std::pair<SessionId, int64_t>> in_use_;
   uint64_t calls_ = 0;

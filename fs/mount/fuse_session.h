@@ -99,6 +99,9 @@ class FuseSession {
   // Waits for requests under way (until `deadline`), then closes every file. The first error of
   // closing.
   Task<Status> Stop(Instant deadline);
+  // After Stop, when what the requests waited for has ended too (the client has stopped). False:
+  // some are still under way, and this must not be destroyed.
+  Task<bool> Drain(Instant deadline) { return requests_.Drain(deadline); }
 
   // Whether Serve has ended.
   bool ready() const { return ready_.is_set(); }

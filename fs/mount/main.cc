@@ -4,6 +4,7 @@
 
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 
 #include "base/log.h"
@@ -52,6 +53,11 @@ Result<int> Serve(MountOptions options, Background& background) {
   MountProcess process(*loop, std::move(options), std::move(signals), background);
   loop->Spawn(process.Run());
   loop->Run();
+  if (!process.stopped_in_order()) {
+    // What did not stop in order cannot be taken apart in order either.
+    std::fflush(nullptr);
+    std::_Exit(kExitFailed);
+  }
   return process.exit_code();
 }
 

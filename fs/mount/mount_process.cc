@@ -15,6 +15,8 @@
 namespace moraine::fs::mount {
 namespace {
 
+constexpr Duration kLastDrain = std::chrono::seconds(1);
+
 std::string HostName() {
   std::array<char, 256> name{};
   if (gethostname(name.data(), name.size() - 1) != 0) return "unknown host";
@@ -150,6 +152,8 @@ Task<Status> MountProcess::Stop() {
     const Status stopped = co_await client_->Stop();
     if (first.ok()) first = stopped;
   }
+  // What waited for the cluster has been canceled by now.
+  if (session_ != nullptr) in_order_ = co_await session_->Drain(loop_.After(kLastDrain));
   if (http_ != nullptr) {
     http_->Close();
     co_await http_->Drain();

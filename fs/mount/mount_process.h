@@ -29,6 +29,8 @@ class MountProcess {
   // Ends with a stopped loop.
   Task<void> Run();
   int exit_code() const { return exit_code_; }
+  // Whether nothing is under way any more. If not, this cannot be destroyed in order.
+  bool stopped_in_order() const { return in_order_; }
 
  private:
   Task<Status> Start();
@@ -50,6 +52,7 @@ class MountProcess {
   std::unique_ptr<HttpStatusServer> http_;
   Event end_;  // asked for by a signal, or unmounted
   int exit_code_ = 0;
+  bool in_order_ = true;
 };
 
 }  // namespace moraine::fs::mount

@@ -114,6 +114,13 @@ Task<Status> ClientCluster::ReleaseDirectory(InodeId inode) {
 
 Token ClientCluster::TokenOf(InodeId directory) const { return client_->TokenOf(directory); }
 
+void ClientCluster::OnDisowned(std::function<void(InodeId)> callback) {
+  Drive([this, &callback]() -> Task<void> {
+    client_->OnDisowned(std::move(callback));
+    co_return;
+  });
+}
+
 Task<Status> ClientCluster::Stop() { return client_->Stop(); }
 
 uint64_t ClientCluster::metadata_calls() const { return client_->metadata_calls(); }

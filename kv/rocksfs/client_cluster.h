@@ -45,6 +45,8 @@ class ClientCluster final : public Cluster {
   Task<Result<fs::OwnedDirectory>> AcquireDirectory(InodeId inode, std::string owner) override;
   Task<Status> ReleaseDirectory(InodeId inode) override;
   Token TokenOf(InodeId directory) const override;
+  void OnDisowned(std::function<void(InodeId)> callback) override;
+  bool SessionIsCertain() const override { return client_->SessionIsCertain(); }
   Task<Status> Stop() override;
   uint64_t metadata_calls() const override;
 

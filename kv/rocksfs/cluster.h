@@ -69,6 +69,11 @@ class Cluster {
   virtual Task<Status> ReleaseDirectory(InodeId inode) = 0;
   // The token that this client holds for a directory now; none when it has lost it.
   virtual Token TokenOf(InodeId directory) const = 0;
+  // Called on the loop when another has taken a directory that was owned here; none: all are gone.
+  // At most once, before anything is owned.
+  virtual void OnDisowned(std::function<void(InodeId)> callback) = 0;
+  // Whether what is remembered of owned directories may still answer. Any thread.
+  virtual bool SessionIsCertain() const = 0;
   // Flushes and closes what is open and ends the session.
   virtual Task<Status> Stop() = 0;
   // Calls to the metaserver so far; on the loop.

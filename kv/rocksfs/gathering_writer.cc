@@ -30,6 +30,11 @@ Status GatheringWriter::CheckAppendable() const {
   return Status::Ok();
 }
 
+Status GatheringWriter::Appendable() const {
+  MutexLock lock(mutex_);
+  return CheckAppendable();
+}
+
 Status GatheringWriter::Append(ConstBytes bytes) {
   if (bytes.size() >= options_.piece_bytes) {
     return cluster_.Block([this, bytes] { return AppendDirectly(bytes); });
@@ -228,6 +233,7 @@ Task<Status> GatheringWriter::Drain() {
 
 Task<Status> GatheringWriter::AppendDirectly(ConstBytes bytes) {
   const AsyncMutex::Lock order = co_await Order();
+  MORAINE_CO_RETURN_IF_ERROR(Appendable());
   MORAINE_CO_RETURN_IF_ERROR(co_await DrainOrdered());
   MORAINE_CO_RETURN_IF_ERROR(co_await EnsureOpen());
   unsynced_ = true;
@@ -241,6 +247,7 @@ Task<Status> GatheringWriter::AppendDirectly(ConstBytes bytes) {
 
 Task<Status> GatheringWriter::WriteAtTask(uint64_t offset, ConstBytes bytes) {
   const AsyncMutex::Lock order = co_await Order();
+  MORAINE_CO_RETURN_IF_ERROR(Appendable());
   MORAINE_CO_RETURN_IF_ERROR(co_await DrainOrdered());
   MORAINE_CO_RETURN_IF_ERROR(co_await EnsureOpen());
   unsynced_ = true;
@@ -265,6 +272,7 @@ Task<Status> GatheringWriter::SyncTask() {
 
 Task<Status> GatheringWriter::TruncateTask(uint64_t new_size) {
   const AsyncMutex::Lock order = co_await Order();
+  MORAINE_CO_RETURN_IF_ERROR(Appendable());
   MORAINE_CO_RETURN_IF_ERROR(co_await DrainOrdered());
   if (new_size == size()) co_return Status::Ok();
   MORAINE_CO_RETURN_IF_ERROR(co_await EnsureOpen());
@@ -278,11 +286,12 @@ Task<Status> GatheringWriter::TruncateTask(uint64_t new_size) {
 
 Task<Status> GatheringWriter::CloseTask() {
   const AsyncMutex::Lock order = co_await Order();
-  Status result = co_await DrainOrdered();
   {
+    // Before the last drain: a record that came behind it would open the file again.
     MutexLock lock(mutex_);
     closed_ = true;
   }
+  Status result = co_await DrainOrdered();
   hurry_.Set();
   if (file_ == nullptr) co_return result;
   const Status closed = co_await cluster_.Close(std::exchange(file_, nullptr));

@@ -107,6 +107,7 @@ class GatheringWriter : public std::enable_shared_from_this<GatheringWriter> {
   Gathered Gather(ConstBytes bytes) MORAINE_REQUIRES(mutex_);
   void After(Gathered gathered) MORAINE_EXCLUDES(mutex_);
   Status CheckAppendable() const MORAINE_REQUIRES(mutex_);
+  Status Appendable() const MORAINE_EXCLUDES(mutex_);
   void StartRounds();  // posts; called without the mutex
   std::deque<Piece> TakePieces() MORAINE_EXCLUDES(mutex_);
   void Taken(uint64_t bytes) MORAINE_EXCLUDES(mutex_);

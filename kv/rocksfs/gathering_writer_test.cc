@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <thread>
 
 #include "base/random.h"
@@ -72,6 +73,27 @@ TEST_F(GatheringWriterTest, SendsByItselfAfterTheDelay) {
     ASSERT_EQ(StoredWhenSize(expected.size()), expected);
   }
   ASSERT_TRUE(writer_->Close().ok());
+}
+
+// A record that came between the last drain and the close opened the file again, for ever.
+TEST_F(GatheringWriterTest, ARecordDuringTheCloseIsRefusedOrStored) {
+  Open({.delay = std::chrono::microseconds(50)});
+  std::atomic<bool> closed{false};
+  std::string accepted;
+  std::thread appender([&] {
+    while (writer_->Append(Bytes("x")).ok()) accepted += "x";
+    EXPECT_TRUE(closed);
+  });
+  while (Stored().empty()) std::this_thread::yield();
+  closed = true;
+  ASSERT_TRUE(writer_->Close().ok());
+  appender.join();
+  EXPECT_EQ(Stored(), accepted);
+  const std::string large(64 << 10, 'y');
+  EXPECT_EQ(writer_->Append(Bytes(large)).code(), Code::kBadHandle);
+  EXPECT_EQ(writer_->WriteAt(0, Bytes("z")).code(), Code::kBadHandle);
+  EXPECT_EQ(writer_->Truncate(0).code(), Code::kBadHandle);
+  EXPECT_EQ(Stored(), accepted);
 }
 
 TEST_F(GatheringWriterTest, TheFirstAppendStartsTheTimerWhenNobodyHas) {

@@ -117,6 +117,13 @@ class MemoryCluster final : public Cluster {
   Task<Result<fs::OwnedDirectory>> AcquireDirectory(InodeId inode, std::string owner) override;
   Task<Status> ReleaseDirectory(InodeId inode) override;
   Token TokenOf(InodeId directory) const override;
+  void OnDisowned(std::function<void(InodeId)> callback) override {
+    disowned_ = std::move(callback);
+  }
+  bool SessionIsCertain() const override { return certain_; }
+  // What a client does when another has taken the directory, and while it is cut off.
+  void Disown(InodeId directory) { disowned_(directory); }
+  void SetCertain(bool certain) { certain_ = certain; }
   Task<Status> Stop() override;
   uint64_t metadata_calls() const override;
 
@@ -129,6 +136,8 @@ class MemoryCluster final : public Cluster {
   std::unique_ptr<DrivenLoop> loop_;
   std::unique_ptr<Event> gate_;
   std::map<InodeId, Token> tokens_;
+  std::function<void(InodeId)> disowned_;
+  std::atomic<bool> certain_{true};
   std::atomic<int> open_files_{0};
 };
 

@@ -15,7 +15,7 @@ void OwnedNames::Load(std::vector<fs::OwnedDirectory::Entry> entries) {
 
 bool OwnedNames::known() const {
   MutexLock lock(mutex_);
-  return known_;
+  return MayAnswer();
 }
 
 fs::Attributes OwnedNames::Current(const Entry& entry) {
@@ -29,7 +29,7 @@ fs::Attributes OwnedNames::Current(const Entry& entry) {
 
 std::optional<Result<fs::Attributes>> OwnedNames::Find(const std::string& name) const {
   MutexLock lock(mutex_);
-  if (!known_) return std::nullopt;
+  if (!MayAnswer()) return std::nullopt;
   const auto it = entries_.find(name);
   if (it == entries_.end()) {
     return Result<fs::Attributes>(Status(Code::kNotFound, "no such name in the owned directory"));
@@ -39,7 +39,7 @@ std::optional<Result<fs::Attributes>> OwnedNames::Find(const std::string& name) 
 
 std::optional<std::vector<fs::DirectoryEntry>> OwnedNames::List() const {
   MutexLock lock(mutex_);
-  if (!known_) return std::nullopt;
+  if (!MayAnswer()) return std::nullopt;
   std::vector<fs::DirectoryEntry> list;
   list.reserve(entries_.size());
   for (const auto& [name, entry] : entries_) {

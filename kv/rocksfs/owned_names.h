@@ -11,6 +11,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -37,7 +38,10 @@ class OwnedNames {
     std::shared_ptr<const fs::Layout> layout;    // where its bytes are, while they do not change
   };
 
-  explicit OwnedNames(InodeId directory) : directory_(directory) {}
+  // `certain`: whether the ownership certainly lives (any thread); while it does not, nothing is
+  // known. Empty: always.
+  explicit OwnedNames(InodeId directory, std::function<bool()> certain = {})
+      : directory_(directory), certain_(std::move(certain)) {}
   // `entries`: what the directory held when it was acquired, which was after this was made.
   void Load(std::vector<fs::OwnedDirectory::Entry> entries) MORAINE_EXCLUDES(mutex_);
 
@@ -81,7 +85,10 @@ class OwnedNames {
   static fs::Attributes Current(const Entry& entry);
   bool AnyClaimed(const std::set<std::string>& names) const MORAINE_REQUIRES(mutex_);
 
+  bool MayAnswer() const MORAINE_REQUIRES(mutex_) { return known_ && (!certain_ || certain_()); }
+
   const InodeId directory_;
+  const std::function<bool()> certain_;
   std::atomic<bool> acquired_{false};
   mutable Mutex mutex_;
   CondVar released_;

@@ -31,6 +31,22 @@ TEST(OwnedNames, AnswersAfterLoadOnly) {
   EXPECT_EQ(names.List()->size(), 1u);
 }
 
+// A process that is cut off for longer than its session lives may have lost the directory.
+TEST(OwnedNames, IsSilentWhileTheOwnershipIsNotCertain) {
+  bool certain = true;
+  OwnedNames names(InodeId(7), [&certain] { return certain; });
+  names.Load({{"a", File(10, 100), {}}});
+  EXPECT_TRUE(names.Find("a").has_value());
+  certain = false;
+  EXPECT_FALSE(names.known());
+  EXPECT_FALSE(names.Find("a").has_value());
+  EXPECT_FALSE(names.List().has_value());
+  names.Put("b", {File(11, 5), nullptr, nullptr});  // the metaserver has done it
+  certain = true;
+  EXPECT_EQ((*names.Find("a"))->size, 100u);
+  EXPECT_EQ((*names.Find("b"))->size, 5u);
+}
+
 TEST(OwnedNames, FollowsChanges) {
   const auto names = Loaded();
   names->Put("c", {File(12, 5), nullptr, nullptr});

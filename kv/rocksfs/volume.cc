@@ -38,7 +38,9 @@ TwoClaims ClaimBoth(const std::shared_ptr<OwnedNames>& a, const std::string& nam
 }  // namespace
 
 Volume::Volume(std::unique_ptr<Cluster> cluster, VolumeOptions options)
-    : options_(std::move(options)), ordinal_(NextOrdinal()), cluster_(std::move(cluster)) {}
+    : options_(std::move(options)), ordinal_(NextOrdinal()), cluster_(std::move(cluster)) {
+  cluster_->OnDisowned([this](InodeId directory) { ForgetNames(directory); });
+}
 
 // ---- Places
 

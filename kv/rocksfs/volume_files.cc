@@ -281,7 +281,7 @@ bool Volume::BeginOwning(InodeId directory, const std::string& path,
 void Volume::ForgetNames(InodeId directory) {
   MutexLock lock(mutex_);
   for (const auto& [path, owned] : owned_) {
-    if (owned->directory() == directory) owned->Forget();
+    if (directory.IsNone() || owned->directory() == directory) owned->Forget();
   }
 }
 
@@ -296,7 +296,8 @@ Result<InodeId> Volume::Lock(const std::string& lock_file_path) {
   const SplitPath split = Split(lock_file_path);
   if (split.name.empty()) return Status(Code::kInvalidArgument, "the root is no lock file");
   MORAINE_ASSIGN_OR_RETURN(const InodeId directory, OpenDirectory(split.directory));
-  const auto names = std::make_shared<OwnedNames>(directory);
+  const auto names = std::make_shared<OwnedNames>(
+      directory, [cluster = cluster_.get()] { return cluster->SessionIsCertain(); });
   if (!BeginOwning(directory, split.directory, names)) {
     return Status(Code::kBusy, "lock hold by current process: it owns " + split.directory);
   }

@@ -195,6 +195,18 @@ TEST_F(VolumeTest, AnUnknownOutcomeMakesMemoryForget) {
   EXPECT_EQ(Names(*a_.volume, "/db"), (NameList{"LOCK"}));
 }
 
+TEST_F(VolumeTest, NewsOfAnotherOwnerMakesMemoryForget) {
+  ASSERT_TRUE(a_.volume->Lock("/db/LOCK").ok());
+  ASSERT_TRUE(a_.volume->Owns("/db"));
+  auto& cluster = static_cast<MemoryCluster&>(a_.volume->cluster());
+  cluster.SetCertain(false);
+  EXPECT_FALSE(a_.volume->Owns("/db"));
+  cluster.SetCertain(true);
+  EXPECT_TRUE(a_.volume->Owns("/db"));
+  cluster.Disown(*a_.volume->OpenDirectory("/db"));
+  EXPECT_FALSE(a_.volume->Owns("/db"));
+}
+
 TEST_F(VolumeTest, ARefusalDoesNotMakeMemoryForget) {
   Put(*a_.volume, "/db/x", "1");
   ASSERT_TRUE(a_.volume->Lock("/db/LOCK").ok());

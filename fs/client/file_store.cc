@@ -1,0 +1,274 @@
+// Storing of FileImpl: flush, sync, the end of streams, the end of the lease.
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "fs/client/convert.h"
+#include "fs/client/file_impl.h"
+
+namespace moraine::fs {
+
+// Chunks that the stream has left are the metaserver's now; reads find them like any other.
+void FileImpl::NoteClosedChunks() {
+  if (stream_ == nullptr) return;
+  for (AppendStream::ClosedChunk& closed : stream_->TakeClosed()) {
+    if (closed.length == 0) continue;
+    extents_.Overlay({closed.base, closed.length, closed.grant.chunk, 0});
+    places_[closed.grant.chunk] =
+        ChunkPlace{closed.grant.chunk, closed.grant.epoch,    true,
+                   closed.length,      closed.grant.replicas, closed.grant.policy};
+  }
+}
+
+// Writes the dirty ranges into chunks of their own; gives where they are now.
+Task<Result<std::vector<Extent>>> FileImpl::StoreDirty(bool sync) {
+  std::vector<Extent> extents;
+  if (dirty_.empty()) {
+    // What was stored earlier, without a sync, is still in the open chunk.
+    if (sync && leased && loose_ != nullptr && !loose_->finished()) {
+      MORAINE_CO_RETURN_IF_ERROR(co_await loose_->Sync());
+    }
+    co_return extents;
+  }
+  if (loose_ != nullptr && loose_->finished()) {  // by a commit that failed
+    auto close = co_await loose_->Finish();
+    if (!close.ok()) co_return close.status();
+    if (*close) unclosed_.push_back(std::move(**close));
+    co_await LetGo(std::exchange(loose_, nullptr));
+  }
+  if (loose_ == nullptr) {
+    loose_ = std::make_shared<AppendStream>(core_.loop, core_.channels, *loose_source_, core_.io, 0,
+                                            std::nullopt);
+  }
+  struct Placed {
+    uint64_t file_offset;
+    uint64_t stream_offset;
+    uint64_t length;
+  };
+  std::vector<Placed> placed;
+  for (const auto& [offset, range] : dirty_.ranges()) {
+    placed.push_back({offset, loose_->taken(), range.size()});
+    MORAINE_CO_RETURN_IF_ERROR(co_await loose_->Append(std::as_bytes(std::span(range))));
+  }
+  const Status stored = sync ? co_await loose_->Sync() : co_await loose_->Flush();
+  if (!stored.ok()) co_return stored;
+  std::vector<AppendStream::ClosedChunk> chunks = loose_->TakeClosed();
+  if (const auto open = loose_->open_chunk()) {
+    chunks.push_back({open->grant, open->base, open->committed});
+  }
+  for (const Placed& range : placed) {
+    uint64_t done = 0;
+    for (const AppendStream::ClosedChunk& chunk : chunks) {
+      const uint64_t begin = std::max(range.stream_offset + done, chunk.base);
+      const uint64_t end = std::min(range.stream_offset + range.length, chunk.base + chunk.length);
+      if (begin >= end) continue;
+      extents.push_back({range.file_offset + (begin - range.stream_offset), end - begin,
+                         chunk.grant.chunk, begin - chunk.base});
+      places_[chunk.grant.chunk] =
+          ChunkPlace{chunk.grant.chunk, chunk.grant.epoch,    false,
+                     chunk.length,      chunk.grant.replicas, chunk.grant.policy};
+      done = end - range.stream_offset;
+    }
+    MORAINE_CHECK(done == range.length, "a stored range has no place");
+  }
+  co_return extents;
+}
+
+Task<Result<std::optional<ChunkClose>>> FileImpl::EndStream(AppendStream& stream, bool sync) {
+  // One that has ended before takes no sync any more: its chunk is synced by SyncRecord.
+  const bool unsynced = !sync || stream.finished();
+  if (!unsynced) MORAINE_CO_RETURN_IF_ERROR(co_await stream.Sync());
+  if (unsynced) NoteUnsynced();
+  co_return co_await stream.Finish();
+}
+
+// Ends what is to end and says how the chunks are closed; for Store.
+Task<Result<FileImpl::Ended>> FileImpl::EndStreams(bool sync, Ending ending) {
+  Ended ended;
+  if (stream_ != nullptr && ending != Ending::kNothing) {
+    MORAINE_CO_ASSIGN_OR_RETURN(ended.tail, co_await EndStream(*stream_, sync));
+  } else if (stream_ != nullptr) {
+    MORAINE_CO_RETURN_IF_ERROR(sync ? co_await stream_->Sync() : co_await stream_->Flush());
+  }
+  if (ending != Ending::kNothing && !ended.tail && first_chunk_) {
+    ended.tail = ChunkClose{first_chunk_->chunk, first_chunk_->epoch, 0, {}};
+  }
+  MORAINE_CO_ASSIGN_OR_RETURN(ended.extents, co_await StoreDirty(sync));
+  if (loose_ != nullptr && ending == Ending::kAll) {
+    MORAINE_CO_ASSIGN_OR_RETURN(ended.loose, co_await EndStream(*loose_, sync));
+  }
+  co_return ended;
+}
+
+Task<Status> FileImpl::Store(bool sync, Ending ending) {
+  const Instant deadline = core_.link.Deadline();
+  // Ranges in the stream's part lie over it: the stream's chunk must be mapped first.
+  const bool overlaps = stream_ != nullptr && !dirty_.empty() && dirty_.end() > stream_->start();
+  const bool must_end = overlaps || (stream_ != nullptr && stream_->finished());
+  if (must_end && ending == Ending::kNothing) ending = Ending::kStream;
+  const bool ends = ending != Ending::kNothing;
+  MORAINE_CO_ASSIGN_OR_RETURN(const Ended ended, co_await EndStreams(sync, ending));
+  const bool nothing_new =
+      ended.extents.empty() && !ended.tail && !ended.loose && unclosed_.empty() && !inline_dirty_;
+  if (nothing_new && (stream_ == nullptr ? !changed_ : !ends)) {
+    NoteClosedChunks();
+    if (ending == Ending::kAll && loose_ != nullptr) co_await LetGo(std::exchange(loose_, nullptr));
+    co_return Status();
+  }
+  idl::CommitRequest commit;
+  commit.inode = ToWire(inode_);
+  commit.sync = sync;
+  commit.token = ToWire(token());
+  for (const Extent& extent : ended.extents) commit.extents.push_back(ToWire(extent));
+  for (const ChunkClose& close : unclosed_) commit.seals.push_back(ToWire(close));
+  if (ended.tail) commit.seals.push_back(ToWire(*ended.tail));
+  if (ended.loose) commit.seals.push_back(ToWire(*ended.loose));
+  if (inline_dirty_) commit.__set_inline_data(*inline_);
+  if (changed_) {
+    commit.__set_mtime_ns(mtime_ns_);
+    if (stream_ == nullptr || ends) commit.__set_size(static_cast<int64_t>(size_));
+  }
+  if (!sync) NoteUnsynced();
+  auto answer = co_await core_.link.Change(idl::kCommit, std::move(commit), deadline);
+  if (!answer.ok()) co_return answer.status();
+  Result<Attributes> attributes = FromWire(answer->attributes);
+  if (!attributes.ok()) co_return attributes.status();
+
+  OnStored(ended);
+  if (ends) {
+    first_chunk_.reset();
+    if (stream_ != nullptr) co_await LetGo(std::exchange(stream_, nullptr));
+  }
+  if (ending == Ending::kAll && loose_ != nullptr) co_await LetGo(std::exchange(loose_, nullptr));
+  if (stream_ == nullptr) {
+    changed_ = false;
+    dirty_since_ = kNever;
+  }
+  AdoptAttributes(*attributes);
+  co_return Status();
+}
+
+// The metaserver has taken what Store told it.
+void FileImpl::OnStored(const Ended& ended) {
+  NoteClosedChunks();
+  if (ended.tail && ended.tail->length > 0 && stream_ != nullptr) {
+    const ChunkClose& tail = *ended.tail;
+    const auto open = stream_->open_chunk();
+    MORAINE_CHECK(open && open->grant.chunk == tail.chunk);
+    extents_.Overlay({open->base, tail.length, tail.chunk, 0});
+    places_[tail.chunk] = ChunkPlace{tail.chunk,  tail.epoch,           true,
+                                     tail.length, open->grant.replicas, open->grant.policy};
+  }
+  for (const Extent& extent : ended.extents) extents_.Overlay(extent);
+  if (ended.loose) unclosed_.push_back(*ended.loose);
+  for (const ChunkClose& close : unclosed_) {
+    const auto place = places_.find(close.chunk);
+    if (place == places_.end()) continue;
+    place->second.sealed = true;
+    place->second.length = close.length;
+  }
+  unclosed_.clear();
+  dirty_.Take();
+  inline_dirty_ = false;
+}
+
+Task<void> FileImpl::LetGo(std::shared_ptr<AppendStream> stream) {
+  stream->Abandon();
+  const auto drain = [](std::shared_ptr<FileImpl> file,
+                        std::shared_ptr<AppendStream> gone) -> Task<void> {
+    co_await gone->Drain();  // a server that is silent holds it for a while; nobody else
+    file = nullptr;          // it has the stream's source
+  };
+  if (!core_.tasks.Spawn(drain(shared_from_this(), stream))) co_await stream->Drain();
+}
+
+Task<Status> FileImpl::Flush() {
+  auto lock = co_await mutex_.Acquire(core_.link.Deadline());
+  if (!lock) co_return Status(Code::kTimeout, "the file is busy");
+  MORAINE_CO_RETURN_IF_ERROR(error_);
+  co_return Keep(co_await Store(false, Ending::kNothing));
+}
+
+Task<Status> FileImpl::Sync() {
+  auto lock = co_await mutex_.Acquire(core_.link.Deadline());
+  if (!lock) co_return Status(Code::kTimeout, "the file is busy");
+  MORAINE_CO_RETURN_IF_ERROR(error_);
+  MORAINE_CO_RETURN_IF_ERROR(Keep(co_await Store(true, Ending::kNothing)));
+  co_return Keep(co_await SyncRecord());
+}
+
+// Until what the metaserver knows of the file is on its disk, and its closed chunks are on theirs.
+// A stream that only grows needs no such call.
+Task<Status> FileImpl::SyncRecord() {
+  const uint64_t target = changes_;
+  if (synced_changes_ == target) co_return Status();
+  idl::InodeRequest request;
+  request.inode = ToWire(inode_);
+  auto answer =
+      co_await core_.link.Query(idl::kSyncMetadata, std::move(request), core_.link.Deadline());
+  if (answer.ok()) synced_changes_ = target;
+  co_return answer.status();
+}
+
+Task<Status> FileImpl::Settle(bool sync) {
+  auto lock = co_await mutex_.Acquire(core_.link.Deadline());
+  if (!lock) co_return Status(Code::kTimeout, "the file is busy");
+  co_return co_await SettleLocked(sync);
+}
+
+Task<Status> FileImpl::SettleLocked(bool sync) {
+  MORAINE_CO_RETURN_IF_ERROR(error_);
+  if (!leased && !HasUnsaved()) co_return Status();
+  co_return Keep(co_await Store(sync, Ending::kAll));
+}
+
+Task<Status> FileImpl::GiveBack(Instant deadline) {
+  // Writers end by their own deadlines, and stand before this one.
+  auto lock = co_await mutex_.Acquire(deadline);
+  if (!lock) co_return Status(Code::kTimeout, "the file is busy");
+  const Status status = co_await SettleLocked(false);
+  if (!status.ok()) co_await DropUnsaved(status);
+  if (loose_ != nullptr) co_await LetGo(std::exchange(loose_, nullptr));  // of a lost session
+  if (leased) {
+    leased = false;
+    idl::CloseRequest request;
+    request.inode = ToWire(inode_);
+    request.release_lease = true;
+    auto answer =
+        co_await core_.link.Change(idl::kClose, std::move(request), core_.link.Deadline());
+    if (!answer.ok() && status.ok()) co_return answer.status();
+  }
+  co_return status;
+}
+
+Task<void> FileImpl::GiveUp(Status why) {
+  auto lock = co_await mutex_.Acquire();  // every call of the file ends now
+  co_await DropUnsaved(std::move(why));
+}
+
+Task<void> FileImpl::DropUnsaved(Status why) {
+  // Writes that were taken over are lost here: whatever the advice, every later call says so.
+  const bool lost = inline_dirty_ || !dirty_.empty() || stream_ != nullptr || changed_;
+  if (lost && error_.ok()) error_ = why.Prefixed("writes were given up");
+  for (auto* stream : {&stream_, &loose_}) {
+    if (*stream != nullptr) co_await LetGo(std::exchange(*stream, nullptr));
+  }
+  dirty_.Take();
+  if (std::exchange(inline_dirty_, false)) inline_.reset();
+  first_chunk_.reset();
+  unclosed_.clear();
+  changed_ = false;
+  dirty_since_ = kNever;
+  stale_ = true;
+  AdoptAttributes(attributes_);
+}
+
+void FileImpl::OnSessionLost() {
+  if (leased && HasUnsaved() && error_.ok()) {
+    error_ = Status(Code::kSessionEnded, "the session ended before these writes were stored");
+  }
+  leased = false;
+}
+
+}  // namespace moraine::fs

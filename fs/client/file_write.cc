@@ -1,0 +1,155 @@
+// Writing of FileImpl: into the inode record, the dirty ranges or the stream. What becomes of it is
+// in file_store.cc.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/check.h"
+#include "base/limits.h"
+#include "fs/client/convert.h"
+#include "fs/client/file_impl.h"
+
+namespace moraine::fs {
+
+bool FileImpl::CanBeInline(uint64_t end) const {
+  return may_inline_ && end <= limits::kInlineBytesMax && size_ <= limits::kInlineBytesMax &&
+         (inline_.has_value() || size_ == 0) && extents_.empty() && stream_ == nullptr && !tail_ &&
+         dirty_.empty() && !first_chunk_;
+}
+
+Task<Status> FileImpl::Write(uint64_t offset, ConstBytes bytes) {
+  const Instant deadline = core_.link.Deadline();
+  auto lock = co_await mutex_.Acquire(deadline);
+  if (!lock) co_return Status(Code::kTimeout, "the file is busy");
+  if (offset + bytes.size() < offset || offset + bytes.size() > limits::kFileBytesMax) {
+    co_return Status(Code::kTooLarge,
+                     fmt::format("a file holds at most {} bytes", limits::kFileBytesMax));
+  }
+  MORAINE_CO_RETURN_IF_ERROR(error_);
+  MORAINE_CO_RETURN_IF_ERROR(co_await EnsureLease(deadline));
+  co_return Keep(co_await WriteLocked(offset, bytes));
+}
+
+Task<Result<uint64_t>> FileImpl::Append(ConstBytes bytes) {
+  const Instant deadline = core_.link.Deadline();
+  auto lock = co_await mutex_.Acquire(deadline);
+  if (!lock) co_return Status(Code::kTimeout, "the file is busy");
+  MORAINE_CO_RETURN_IF_ERROR(error_);
+  MORAINE_CO_RETURN_IF_ERROR(co_await EnsureLease(deadline));
+  const uint64_t offset = size_;
+  if (offset + bytes.size() > limits::kFileBytesMax) {
+    co_return Status(Code::kTooLarge,
+                     fmt::format("a file holds at most {} bytes", limits::kFileBytesMax));
+  }
+  const Status status = Keep(co_await WriteLocked(offset, bytes));
+  if (!status.ok()) co_return status;
+  co_return offset;
+}
+
+Task<Status> FileImpl::WriteLocked(uint64_t offset, ConstBytes bytes) {
+  if (bytes.empty()) co_return Status();
+  const uint64_t end = offset + bytes.size();
+  if (CanBeInline(end)) {
+    if (!inline_) inline_.emplace();
+    inline_->resize(std::max(size_, end));
+    std::memcpy(inline_->data() + offset, bytes.data(), bytes.size());
+    inline_dirty_ = true;
+    size_ = std::max(size_, end);
+    MarkChanged();
+    co_return Status();
+  }
+  if (inline_ && !inline_->empty()) MORAINE_CO_RETURN_IF_ERROR(co_await LeaveInline());
+  inline_.reset();
+  if (offset < size_) {
+    const size_t part = std::min<uint64_t>(bytes.size(), size_ - offset);
+    dirty_.Write(offset, bytes.first(part));
+    MarkChanged();
+    if (dirty_.bytes() > core_.options.dirty_bytes_max ||
+        dirty_.ranges().size() >= DirtyRanges::kRangesMax) {
+      MORAINE_CO_RETURN_IF_ERROR(co_await Store(false, Ending::kNothing));
+    }
+    offset += part;
+    bytes = bytes.subspan(part);
+  }
+  if (!bytes.empty()) MORAINE_CO_RETURN_IF_ERROR(co_await AppendLocked(offset, bytes));
+  co_return Status();
+}
+
+// The small file has grown: its content becomes the beginning of a stream. All of it, zeros up to
+// the size included: the metaserver lets go of an inline content only for a chunk that covers it.
+Task<Status> FileImpl::LeaveInline() {
+  std::string content = *inline_;
+  const uint64_t size = std::exchange(size_, 0);
+  content.resize(std::max(content.size(), std::min(size, limits::kInlineBytesMax)));
+  const Status status = co_await AppendLocked(0, std::as_bytes(std::span(content)));
+  size_ = std::max(size_, size);
+  if (!status.ok()) co_return status;  // nothing was taken: the content stays here
+  inline_.reset();
+  inline_dirty_ = false;
+  co_return Status();
+}
+
+Task<Status> FileImpl::AppendLocked(uint64_t offset, ConstBytes bytes) {
+  MORAINE_CHECK(offset >= size_);
+  // A hole begins a new stream. One that has ended without the metaserver having said so ends
+  // again.
+  if (stream_ != nullptr && (stream_->finished() || stream_->taken() != offset)) {
+    MORAINE_CO_RETURN_IF_ERROR(co_await Store(false, Ending::kStream));
+  }
+  if (tail_) {
+    // The lease is ours, so its writer has left: the chunk is being sealed.
+    MORAINE_CO_RETURN_IF_ERROR(co_await Reload(core_.link.Deadline()));
+    if (tail_) co_return Status(Code::kBusy, "the file's last chunk is not sealed yet");
+  }
+  if (stream_ == nullptr) {
+    std::optional<ChunkGrant> first;
+    if (first_chunk_ && first_chunk_->tail_offset == offset)
+      first = std::exchange(first_chunk_, std::nullopt);
+    stream_ = std::make_shared<AppendStream>(core_.loop, core_.channels, *tail_source_, core_.io,
+                                             offset, std::move(first));
+  }
+  const std::shared_ptr<AppendStream> stream = stream_;
+  const Status status = co_await stream->Append(bytes);
+  size_ = std::max(size_, stream->taken());
+  MarkChanged();
+  co_return status;
+}
+
+void FileImpl::Push() {
+  if (stream_ != nullptr) stream_->Push();
+}
+
+Task<Status> FileImpl::Truncate(uint64_t size) {
+  const Instant deadline = core_.link.Deadline();
+  if (size > limits::kFileBytesMax) {
+    co_return Status(Code::kTooLarge,
+                     fmt::format("a file holds at most {} bytes", limits::kFileBytesMax));
+  }
+  auto lock = co_await mutex_.Acquire(deadline);
+  if (!lock) co_return Status(Code::kTimeout, "the file is busy");
+  MORAINE_CO_RETURN_IF_ERROR(error_);
+  MORAINE_CO_RETURN_IF_ERROR(co_await EnsureLease(deadline));
+  if (HasUnsaved()) MORAINE_CO_RETURN_IF_ERROR(Keep(co_await Store(false, Ending::kStream)));
+  if (tail_) MORAINE_CO_RETURN_IF_ERROR(co_await Reload(deadline));
+  idl::SetAttributesRequest request;
+  request.inode = ToWire(inode_);
+  request.__set_size(static_cast<int64_t>(size));
+  request.token = ToWire(token());
+  NoteUnsynced();
+  auto answer = co_await core_.link.Change(idl::kSetAttributes, std::move(request), deadline);
+  if (!answer.ok()) co_return answer.status();
+  Result<Attributes> attributes = FromWire(answer->attributes);
+  if (!attributes.ok()) co_return attributes.status();
+  if (size < size_) extents_.Remove(size, size_ - size);
+  // As the metaserver does it: a small content grows with the size, as long as it stays small.
+  const bool stays_small = size >= size_ && size <= limits::kInlineBytesMax;
+  if (inline_ && !inline_->empty() && (size < inline_->size() || stays_small)) {
+    inline_->resize(size);
+  }
+  AdoptAttributes(*attributes);
+  size_ = attributes_.size;
+  co_return Status();
+}
+
+}  // namespace moraine::fs

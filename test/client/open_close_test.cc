@@ -1,0 +1,112 @@
+// Opening and closing one file in every order: a client has one File per inode, and one writes.
+#include "test/client/client_fixture.h"
+
+namespace moraine::fs {
+namespace {
+
+TEST_F(ClientTest, WhatOneWritesTheOtherReads) {
+  for (const size_t size : {100, 5000, 3 << 20}) {
+    const std::string text = Pattern(size);
+    const std::shared_ptr<File> file = Create(fmt::format("f{}", size));
+    ASSERT_TRUE(ByAlice(file->Append(Bytes(text))).ok());
+    ASSERT_TRUE(ByAlice(file->Sync()).ok());
+    EXPECT_EQ(Content(file->inode()), text);
+    ASSERT_TRUE(ByAlice(alice().Close(file)).ok());
+    EXPECT_EQ(Content(file->inode()), text);
+  }
+}
+
+// An open for appending whose answer met the end of the last close got a File beside the table's:
+// the server had taken the lease back, and the next open made a second writer.
+TEST_F(ClientTest, AnOpenDuringTheLastCloseLeavesOneWriter) {
+  // The close begins at each moment of the open's way.
+  for (int wait_us = 0; wait_us < 1500; wait_us += 75) {
+    const std::string first = Pattern(6000, 'a');
+    const std::shared_ptr<File> made = Create(fmt::format("f{}", wait_us));
+    const InodeId inode = made->inode();
+    ASSERT_TRUE(ByAlice(made->Append(Bytes(first))).ok());
+    ASSERT_TRUE(ByAlice(alice().Close(made)).ok());
+    const auto reading = Open(alice_machine(), inode, Client::OpenMode::kRead);
+    const auto opening = Begin(alice_machine(), alice().Open(inode, Client::OpenMode::kWrite));
+    world().RunFor(std::chrono::microseconds(wait_us));
+    ASSERT_TRUE(ByAlice(alice().Close(reading)).ok());
+    const auto one = Finish(opening);
+    ASSERT_TRUE(one.ok()) << one.status().ToString();
+    const auto other = Open(alice_machine(), inode, Client::OpenMode::kWrite);
+    EXPECT_EQ(one->get(), other.get()) << "after " << wait_us << " us";
+    const std::string second = Pattern(3000, 'b');
+    const std::string third = Pattern(2000, 'c');
+    ASSERT_TRUE(ByAlice((*one)->Append(Bytes(second))).ok());
+    ASSERT_TRUE(ByAlice((*one)->Sync()).ok());
+    ASSERT_TRUE(ByAlice(other->Append(Bytes(third))).ok());
+    ASSERT_TRUE(ByAlice(other->Sync()).ok());
+    ASSERT_TRUE(ByAlice(alice().Close(*one)).ok());
+    ASSERT_TRUE(ByAlice(alice().Close(other)).ok());
+    EXPECT_EQ(Content(inode), first + second + third) << "after " << wait_us << " us";
+  }
+}
+
+// The same with a create of a name that is there.
+TEST_F(ClientTest, ACreateDuringTheLastCloseLeavesOneWriter) {
+  NewEntry entry;
+  entry.exclusive = false;
+  for (int wait_us = 0; wait_us < 1500; wait_us += 75) {
+    const std::string name = fmt::format("f{}", wait_us);
+    const std::string first = Pattern(6000, 'a');
+    const std::shared_ptr<File> made = Create(name);
+    const InodeId inode = made->inode();
+    ASSERT_TRUE(ByAlice(made->Append(Bytes(first))).ok());
+    const auto closing = Begin(alice_machine(), alice().Close(made));
+    world().RunFor(std::chrono::microseconds(wait_us));
+    const auto created = ByAlice(alice().Create(InodeId(1), name, entry, true));
+    ASSERT_TRUE(created.ok()) << created.status().ToString();
+    ASSERT_TRUE(Finish(closing).ok());
+    const auto other = Open(alice_machine(), inode, Client::OpenMode::kWrite);
+    EXPECT_EQ(created->file.get(), other.get()) << "after " << wait_us << " us";
+    // Bob's wish recalls the lease that alice believes in, so both must mean the same.
+    const std::string second = Pattern(100, 'b');
+    ASSERT_TRUE(ByAlice(other->Append(Bytes(second))).ok());
+    EXPECT_TRUE(ByAlice(alice().Close(created->file)).ok());
+    EXPECT_TRUE(ByAlice(alice().Close(other)).ok());
+    EXPECT_EQ(Content(inode), first + second) << "after " << wait_us << " us";
+  }
+}
+
+// A file that this client opened both from its owned directory and at the metaserver is closed
+// there: otherwise the metaserver keeps what was removed.
+TEST_F(ClientTest, AnOwnedOpenBesideAnotherDoesNotHideTheClose) {
+  NewEntry entry;
+  entry.type = FileType::kDirectory;
+  entry.mode = 0755;
+  const auto directory = ByAlice(alice().Create(InodeId(1), "d", entry, false));
+  ASSERT_TRUE(directory.ok());
+  const InodeId owned = directory->attributes.inode;
+  auto made = ByAlice(alice().Create(owned, "f", {}, true));
+  ASSERT_TRUE(made.ok());
+  const InodeId inode = made->file->inode();
+  ASSERT_TRUE(ByAlice(made->file->Append(Bytes(Pattern(5000)))).ok());
+  ASSERT_TRUE(ByAlice(alice().Close(made->file)).ok());
+  const auto acquired = ByAlice(alice().AcquireDirectory(owned, "alice"));
+  ASSERT_TRUE(acquired.ok()) << acquired.status().ToString();
+  ASSERT_EQ(acquired->entries.size(), 1U);
+  const auto space = ByAlice(alice().Space());
+  ASSERT_TRUE(space.ok());
+  const auto registered = Open(alice_machine(), inode, Client::OpenMode::kRead);
+  const auto& entry_of = acquired->entries.front();
+  const auto from_memory = ByAlice(alice().OpenOwned(entry_of.attributes, entry_of.layout));
+  ASSERT_TRUE(from_memory.ok());
+  EXPECT_EQ(registered.get(), from_memory->get());
+  ASSERT_TRUE(ByAlice(alice().RemoveFile(owned, "f")).ok());
+  ASSERT_TRUE(ByAlice(alice().Close(registered)).ok());
+  ASSERT_TRUE(ByAlice(alice().Close(*from_memory)).ok());
+  std::optional<Result<FileSystemSpace>> now;
+  for (int i = 0; i < 100; ++i) {
+    now = ByAlice(alice().Space());
+    if (now->ok() && (*now)->inodes < space->inodes) break;
+    world().RunFor(100ms);
+  }
+  EXPECT_LT((*now)->inodes, space->inodes) << "the removed file is still there";
+}
+
+}  // namespace
+}  // namespace moraine::fs

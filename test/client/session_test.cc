@@ -1,0 +1,85 @@
+// What a client believes while it is cut off, and what it learns from others.
+#include "test/client/client_fixture.h"
+
+namespace moraine::fs {
+namespace {
+
+class SessionTest : public ClientTest {
+ protected:
+  void CutFromMeta(bool cut) {
+    if (cut) {
+      world().net().Partition({&alice_machine()}, {&meta_machine()});
+    } else {
+      world().net().MendAll();
+    }
+  }
+};
+
+// Without a look at its lease's clock a client that was cut off served old bytes for ever.
+TEST_F(SessionTest, AClientThatIsCutOffDoesNotAnswerForTheMetaserver) {
+  const auto file = Create("f");
+  const std::string old = Pattern(6000, 'a');
+  ASSERT_TRUE(ByAlice(file->Append(Bytes(old))).ok());
+  ASSERT_TRUE(ByAlice(file->Sync()).ok());
+  EXPECT_EQ(Read(alice_machine(), file, 0, 6000), old);
+  CutFromMeta(true);
+  const auto bobs = Open(bob_machine(), file->inode(), Client::OpenMode::kWrite);
+  const std::string fresh = Pattern(6000, 'A');
+  ASSERT_TRUE(ByBob(bobs->Write(0, Bytes(fresh))).ok());
+  ASSERT_TRUE(ByBob(bobs->Sync()).ok());
+  const auto reading = ByAlice(file->Read(0, 6000));
+  EXPECT_EQ(reading.code(), Code::kTimeout);
+  const auto opening = ByAlice(alice().Open(file->inode(), Client::OpenMode::kRead));
+  EXPECT_FALSE(opening.ok());
+  CutFromMeta(false);
+  const bool knows = world().RunUntil([&] { return alice().SessionIsCertain(); }, 60s);
+  ASSERT_TRUE(knows);
+  (void)ByAlice(alice().Close(file));
+  const auto again = Open(alice_machine(), file->inode(), Client::OpenMode::kRead);
+  EXPECT_EQ(Read(alice_machine(), again, 0, 6000), fresh);
+}
+
+// The chunk for random writes belongs to the session that was lost.
+TEST_F(SessionTest, WritesInTheMiddleGoOnInANewSession) {
+  const auto file = Create("f");
+  std::string text = Pattern(100'000);
+  ASSERT_TRUE(ByAlice(file->Append(Bytes(text))).ok());
+  ASSERT_TRUE(ByAlice(alice().Close(file)).ok());
+  const auto again = Open(alice_machine(), file->inode(), Client::OpenMode::kWrite);
+  ASSERT_TRUE(ByAlice(again->Write(1000, Bytes("first"))).ok());
+  ASSERT_TRUE(ByAlice(again->Flush()).ok());
+  const SessionId session = alice().session();
+  CutFromMeta(true);
+  world().RunFor(20s);
+  CutFromMeta(false);
+  ASSERT_TRUE(world().RunUntil([&] { return alice().session() != session; }, 60s));
+  const Status written = ByAlice(again->Write(2000, Bytes("second")));
+  ASSERT_TRUE(written.ok()) << written.ToString();
+  const Status synced = ByAlice(again->Sync());
+  ASSERT_TRUE(synced.ok()) << synced.ToString();
+  text.replace(1000, 5, "first").replace(2000, 6, "second");
+  EXPECT_EQ(Content(file->inode()), text);
+}
+
+// tail -f on another client: a file without an open tail was never looked at again.
+TEST_F(SessionTest, AnOpenFileSeesWhatAnotherClientAddsLater) {
+  const auto made = Create("f");
+  const std::string text = Pattern(6000);
+  ASSERT_TRUE(ByAlice(made->Append(Bytes(text))).ok());
+  ASSERT_TRUE(ByAlice(alice().Close(made)).ok());
+  const auto reader = Open(bob_machine(), made->inode(), Client::OpenMode::kRead);
+  EXPECT_EQ(Read(bob_machine(), reader, 0, 20'000), text);
+  const auto writer = Open(alice_machine(), made->inode(), Client::OpenMode::kWrite);
+  const std::string more = Pattern(6000, 'A');
+  ASSERT_TRUE(ByAlice(writer->Append(Bytes(more))).ok());
+  ASSERT_TRUE(ByAlice(alice().Close(writer)).ok());
+  std::string seen;
+  for (int i = 0; i < 100 && seen.empty(); ++i) {
+    world().RunFor(100ms);
+    seen = Read(bob_machine(), reader, text.size(), 20'000);
+  }
+  EXPECT_EQ(seen, more);
+}
+
+}  // namespace
+}  // namespace moraine::fs

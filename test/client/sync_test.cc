@@ -1,0 +1,116 @@
+// What a sync promises: after it everything may lose its power at once.
+#include "test/client/client_fixture.h"
+
+namespace moraine::fs {
+namespace {
+
+// A file with `content` that nobody has open.
+InodeId Stored(Client& alice, const std::shared_ptr<File>& file,
+               const std::function<bool(Task<Status>)>& ok, ConstBytes content) {
+  const bool stored = ok([](std::shared_ptr<File> to, ConstBytes bytes) -> Task<Status> {
+    auto offset = co_await to->Append(bytes);
+    co_return offset.status();
+  }(file, content));
+  MORAINE_CHECK(stored && ok(file->Sync()) && ok(alice.Close(file)));
+  return file->inode();
+}
+
+class SyncTest : public ClientTest {
+ protected:
+  std::shared_ptr<File> Reopened(const std::string& name, const std::string& content) {
+    const auto ok = [this](Task<Status> task) { return ByAlice(std::move(task)).ok(); };
+    const InodeId inode = Stored(alice(), Create(name), ok, Bytes(content));
+    return Open(alice_machine(), inode, Client::OpenMode::kWrite);
+  }
+  void ExpectAfterPowerCut(const std::shared_ptr<File>& file, const std::string& content) {
+    PowerCutAll();
+    EXPECT_EQ(Content(file->inode()), content);
+  }
+};
+
+// Stored by another descriptor's close, or because it was old: then the sync found nothing to do.
+TEST_F(SyncTest, CoversWhatWasFlushedIntoTheMiddleBefore) {
+  std::string text = Pattern(200'000);
+  const auto file = Reopened("f", text);
+  const std::string middle = Pattern(10'000, 'A');
+  ASSERT_TRUE(ByAlice(file->Write(50'000, Bytes(middle))).ok());
+  ASSERT_TRUE(ByAlice(file->Flush()).ok());
+  ASSERT_TRUE(ByAlice(file->Sync()).ok());
+  ExpectAfterPowerCut(file, text.replace(50'000, middle.size(), middle));
+}
+
+// A hole ends the stream before it; nobody waited for the disks of the chunk that was closed.
+TEST_F(SyncTest, CoversAStreamThatEndedBefore) {
+  const std::string head = Pattern(300'000);
+  const std::string tail = Pattern(1000, 'A');
+  const auto file = Create("f");
+  ASSERT_TRUE(ByAlice(file->Append(Bytes(head))).ok());
+  ASSERT_TRUE(ByAlice(file->Write(400'000, Bytes(tail))).ok());
+  ASSERT_TRUE(ByAlice(file->Sync()).ok());
+  ExpectAfterPowerCut(file, head + std::string(100'000, '\0') + tail);
+}
+
+// The same when the file was closed in between: a sync is for the file, not for its opening.
+TEST_F(SyncTest, CoversWhatWasClosedBefore) {
+  const std::string text = Pattern(300'000);
+  const auto made = Create("f");
+  ASSERT_TRUE(ByAlice(made->Append(Bytes(text))).ok());
+  ASSERT_TRUE(ByAlice(alice().Close(made)).ok());
+  const auto file = Open(alice_machine(), made->inode(), Client::OpenMode::kRead);
+  ASSERT_TRUE(ByAlice(file->Sync()).ok());
+  ExpectAfterPowerCut(file, text);
+}
+
+TEST_F(SyncTest, CoversAttributesNamesAndSizes) {
+  const auto file = Reopened("f", Pattern(6000));
+  AttributeChange change;
+  change.mode = 0600;
+  ASSERT_TRUE(ByAlice(alice().SetAttributes(file->inode(), change)).ok());
+  ASSERT_TRUE(ByAlice(file->Truncate(5000)).ok());
+  ASSERT_TRUE(ByAlice(alice().Rename(InodeId(1), "f", InodeId(1), "g", RenameMode::kReplace)).ok());
+  ASSERT_TRUE(ByAlice(file->Sync()).ok());
+  PowerCutAll();
+  const auto found = ByBob(bob().Lookup(InodeId(1), "g"));
+  ASSERT_TRUE(found.ok()) << found.status().ToString();
+  EXPECT_EQ(found->mode, 0600U);
+  EXPECT_EQ(found->size, 5000U);
+}
+
+// A write-ahead log is synced all the time: the metaserver has nothing to do with it.
+TEST_F(SyncTest, OfAStreamThatGrowsCostsNoMetadataCall) {
+  NewEntry entry;
+  entry.expect_stream = true;
+  const auto file = Create("000001.log", entry);
+  const uint64_t before = alice().metadata_calls();
+  std::string text;
+  for (int i = 0; i < 20; ++i) {
+    const std::string record = Pattern(1000, static_cast<char>('a' + i));
+    ASSERT_TRUE(ByAlice(file->Append(Bytes(record))).ok());
+    ASSERT_TRUE(ByAlice(file->Sync()).ok());
+    text += record;
+  }
+  EXPECT_EQ(alice().metadata_calls(), before);
+  ExpectAfterPowerCut(file, text);
+}
+
+// More ranges than one commit may carry could never be stored again.
+TEST_F(SyncTest, StoresAnyNumberOfSmallWrites) {
+  constexpr uint64_t kWrites = 66'000;
+  constexpr uint64_t kStride = 3;
+  std::string text = Pattern(kWrites * kStride);
+  const auto file = Reopened("f", text);
+  const auto write = [](std::shared_ptr<File> to) -> Task<Status> {
+    for (uint64_t i = 0; i < kWrites; ++i) {
+      MORAINE_CO_RETURN_IF_ERROR(co_await to->Write(i * kStride, Bytes("Z")));
+    }
+    co_return Status();
+  };
+  ASSERT_TRUE(ByAlice(write(file)).ok());
+  const Status synced = ByAlice(file->Sync());
+  ASSERT_TRUE(synced.ok()) << synced.ToString();
+  for (uint64_t i = 0; i < kWrites; ++i) text[i * kStride] = 'Z';
+  EXPECT_EQ(Content(file->inode()), text);
+}
+
+}  // namespace
+}  // namespace moraine::fs

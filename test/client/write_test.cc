@@ -1,0 +1,204 @@
+// Writing while something is in the way: other wishes, servers that are gone, the client's end.
+#include "fs/chunkio/options.h"
+#include "test/client/client_fixture.h"
+
+namespace moraine::fs {
+namespace {
+
+// The metaserver kept 100 bytes inline where the client knew 3, and threw the chunk that should
+// have replaced them away.
+TEST_F(ClientTest, ASmallFileGrowsByTruncateAndThenOutgrowsItsRecord) {
+  for (const uint64_t size : {3U, 100U, 4096U, 5000U}) {
+    const auto file = Create(fmt::format("f{}", size));
+    ASSERT_TRUE(ByAlice(file->Append(Bytes("abc"))).ok());
+    ASSERT_TRUE(ByAlice(file->Flush()).ok());
+    ASSERT_TRUE(ByAlice(file->Truncate(size)).ok());
+    const std::string more = Pattern(6000, 'A');
+    ASSERT_TRUE(ByAlice(file->Append(Bytes(more))).ok());
+    const Status closed = ByAlice(alice().Close(file));
+    ASSERT_TRUE(closed.ok()) << closed.ToString();
+    std::string expected = "abc";
+    expected.resize(size);
+    EXPECT_EQ(Content(file->inode()), expected + more) << size;
+  }
+}
+
+TEST_F(ClientTest, ASmallFileWithAHoleStaysWhole) {
+  const auto file = Create("f");
+  ASSERT_TRUE(ByAlice(file->Truncate(2000)).ok());
+  ASSERT_TRUE(ByAlice(file->Write(100, Bytes("abc"))).ok());
+  ASSERT_TRUE(ByAlice(file->Flush()).ok());
+  const std::string more = Pattern(9000, 'A');
+  ASSERT_TRUE(ByAlice(file->Write(2500, Bytes(more))).ok());
+  ASSERT_TRUE(ByAlice(alice().Close(file)).ok());
+  std::string expected(2500, '\0');
+  expected.replace(100, 3, "abc");
+  EXPECT_EQ(Content(file->inode()), expected + more);
+}
+
+// The end of the chunk of random writes is no change of the file.
+TEST_F(ClientTest, ACloseDoesNotMoveATimeThatWasSet) {
+  const auto file = Create("f");
+  ASSERT_TRUE(ByAlice(file->Append(Bytes(Pattern(50'000)))).ok());
+  ASSERT_TRUE(ByAlice(file->Flush()).ok());
+  ASSERT_TRUE(ByAlice(file->Write(10'000, Bytes("middle"))).ok());
+  ASSERT_TRUE(ByAlice(file->Flush()).ok());
+  AttributeChange change;
+  change.mtime_ns = 1'234'567'890;
+  ASSERT_TRUE(ByAlice(alice().SetAttributes(file->inode(), change)).ok());
+  ASSERT_TRUE(ByAlice(alice().Close(file)).ok());
+  const auto attributes = ByBob(bob().GetAttributes(file->inode()));
+  ASSERT_TRUE(attributes.ok());
+  EXPECT_EQ(attributes->mtime_ns, change.mtime_ns);
+}
+
+class StalledTest : public ClientTest {
+ protected:
+  // No chunkserver hears alice.
+  void Stall() {
+    std::vector<const sim::Machine*> servers;
+    for (size_t i = 0; i < kServers; ++i) servers.push_back(&server(i));
+    world().net().Partition({&alice_machine()}, servers);
+  }
+};
+
+// The lease was given away, the bytes were dropped, and the next sync said ok.
+TEST_F(StalledTest, ARecallThatCannotStoreIsNotForgotten) {
+  const std::string text = Pattern(20'000);
+  const auto file = Create("f");
+  ASSERT_TRUE(ByAlice(file->Append(Bytes(text))).ok());
+  ASSERT_TRUE(ByAlice(file->Sync()).ok());
+  Stall();
+  const std::string lost = Pattern(100'000, 'A');
+  ASSERT_TRUE(ByAlice(file->Append(Bytes(lost))).ok());
+  const auto opening = Begin(bob_machine(), bob().Open(file->inode(), Client::OpenMode::kWrite));
+  const bool gave_up = world().RunUntil([&] { return !file->error().ok(); }, 120s);
+  EXPECT_TRUE(gave_up) << "writes were dropped without a word";
+  world().net().MendAll();
+  EXPECT_FALSE(ByAlice(file->Sync()).ok());
+  EXPECT_FALSE(ByAlice(file->Append(Bytes("more"))).ok());
+  EXPECT_FALSE(ByAlice(alice().Close(file)).ok());
+  (void)Finish(opening);
+  EXPECT_EQ(Content(file->inode()).substr(0, text.size()), text);
+}
+
+// The same while a writer waits for room.
+TEST_F(StalledTest, ARecallUnderAWaitingWriterEndsBoth) {
+  const auto file = Create("f");
+  ASSERT_TRUE(ByAlice(file->Append(Bytes(Pattern(20'000)))).ok());
+  Stall();
+  const std::string much = Pattern(40 << 20);
+  const auto writing = Begin(alice_machine(), file->Append(Bytes(much)));
+  const auto opening = Begin(bob_machine(), bob().Open(file->inode(), Client::OpenMode::kWrite));
+  EXPECT_FALSE(Finish(writing).ok());
+  const bool gave_up = world().RunUntil([&] { return !file->error().ok(); }, 300s);
+  EXPECT_TRUE(gave_up);
+  world().net().MendAll();
+  EXPECT_FALSE(ByAlice(file->Sync()).ok());
+  (void)Finish(opening);
+}
+
+// One after another, each until the timeout.
+TEST_F(StalledTest, StopGivesAllFilesBackAtOnce) {
+  for (int i = 0; i < 8; ++i) {
+    const auto file = Create(fmt::format("f{}", i));
+    ASSERT_TRUE(ByAlice(file->Append(Bytes(Pattern(50'000)))).ok());
+  }
+  Stall();
+  const Duration begin = world().now();
+  EXPECT_FALSE(ByAlice(alice().Stop()).ok());
+  EXPECT_LT(world().now() - begin, 2 * alice().options().timeout);
+}
+
+TEST_F(ClientTest, AReadDuringStopEnds) {
+  const std::string text = Pattern(12 << 20);
+  const auto made = Create("f");
+  ASSERT_TRUE(ByAlice(made->Append(Bytes(text))).ok());
+  ASSERT_TRUE(ByAlice(made->Sync()).ok());
+  const auto file = Open(bob_machine(), made->inode(), Client::OpenMode::kRead);
+  const auto stopping = Begin(bob_machine(), bob().Stop());
+  const auto one = Begin(bob_machine(), file->Read(0, text.size()));
+  const auto many = Begin(bob_machine(), file->ReadRanges({{0, 1 << 20}, {5 << 20, 1 << 20}}));
+  (void)Finish(one);
+  (void)Finish(many);
+  (void)Finish(stopping);
+}
+
+class RollTest : public ClientTest {
+ protected:
+  std::shared_ptr<File> OpenLog(const std::string& name) {
+    NewEntry entry;
+    entry.expect_stream = true;
+    return Create(name, entry);
+  }
+};
+
+// The sync asked the metaserver to settle the chunk before its close had arrived there: the chunk
+// was fenced under its own writer.
+TEST_F(RollTest, ASyncWaitsForARollThatFindsNoServers) {
+  const auto file = OpenLog("f.sst");
+  const std::string text = Pattern(500'000);
+  ASSERT_TRUE(ByAlice(file->Append(Bytes(text))).ok());
+  ASSERT_TRUE(ByAlice(file->Flush()).ok());
+  for (size_t i = 0; i + 1 < kServers; ++i) server(i).Kill();
+  const std::string more = Pattern(500'000, 'A');
+  ASSERT_TRUE(ByAlice(file->Append(Bytes(more))).ok());
+  const auto syncing = Begin(alice_machine(), file->Sync());
+  world().RunFor(5s);
+  for (size_t i = 0; i + 1 < kServers; ++i) StartServer(i);
+  const Status synced = Finish(syncing);
+  EXPECT_TRUE(synced.ok()) << synced.ToString();
+  ASSERT_TRUE(ByAlice(alice().Close(file)).ok());
+  EXPECT_EQ(Content(file->inode()), text + more);
+}
+
+// A close in the middle of a roll lost the next chunk, and the write after it ended the process.
+TEST_F(RollTest, ACloseDuringARollKeepsEverything) {
+  for (int wait_ms = 0; wait_ms < 1500; wait_ms += 100) {
+    const auto file = OpenLog(fmt::format("{}.log", wait_ms));
+    const std::string text = Pattern(100'000);
+    ASSERT_TRUE(ByAlice(file->Append(Bytes(text))).ok());
+    ASSERT_TRUE(ByAlice(file->Flush()).ok());
+    server(0).Kill();
+    const std::string more = Pattern(1000, 'A');
+    ASSERT_TRUE(ByAlice(file->Append(Bytes(more))).ok());
+    ASSERT_TRUE(ByAlice(file->Flush()).ok());
+    world().RunFor(std::chrono::milliseconds(wait_ms));
+    meta_machine().Pause(700ms);
+    world().RunFor(300ms);
+    // A hole, and the end, both finish the stream.
+    const std::string last = Pattern(1000, 'B');
+    const uint64_t at = text.size() + more.size() + 1000;
+    const Status written = ByAlice(file->Write(at, Bytes(last)));
+    ASSERT_TRUE(written.ok()) << written.ToString() << " after " << wait_ms << " ms";
+    const Status closed = ByAlice(alice().Close(file));
+    ASSERT_TRUE(closed.ok()) << closed.ToString() << " after " << wait_ms << " ms";
+    EXPECT_EQ(Content(file->inode()), text + more + std::string(1000, '\0') + last)
+        << "after " << wait_ms << " ms";
+    StartServer(0);
+    ASSERT_TRUE(world().RunUntil([&] { return AllServersUp(); }, 60s));
+  }
+}
+
+// After the roll the stream waited for the calls to the server that had been left.
+TEST_F(RollTest, ASilentServerStallsAStreamOnlyOnce) {
+  const auto file = OpenLog("f.sst");
+  std::string text = Pattern(100'000);
+  ASSERT_TRUE(ByAlice(file->Append(Bytes(text))).ok());
+  ASSERT_TRUE(ByAlice(file->Sync()).ok());
+  for (size_t i = 0; i < 2; ++i) server(i).Pause();
+  const Duration begin = world().now();
+  for (int i = 0; i < 3; ++i) {
+    const std::string more = Pattern(100'000, static_cast<char>('A' + i));
+    ASSERT_TRUE(ByAlice(file->Append(Bytes(more))).ok());
+    ASSERT_TRUE(ByAlice(file->Sync()).ok());
+    text += more;
+  }
+  EXPECT_LT(world().now() - begin, ChunkIoOptions().call_timeout);
+  for (size_t i = 0; i < 2; ++i) server(i).Resume();
+  ASSERT_TRUE(ByAlice(alice().Close(file)).ok());
+  EXPECT_EQ(Content(file->inode()), text);
+}
+
+}  // namespace
+}  // namespace moraine::fs
