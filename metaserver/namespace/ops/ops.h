@@ -198,7 +198,7 @@ struct ChunkGrant {
   bool tail = false;
   uint64_t tail_offset = 0;
 };
-// kTooFewServers below the policy's floor.
+// Below the policy's floor: kNoSpace if it would be met but for full disks, else kTooFewServers.
 Result<ChunkGrant> AllocateChunk(Transaction& transaction, const AllocateChunkArgs& args,
                                  std::span<const ServerView> servers, Random& random);
 
