@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/fault_point.h"
 #include "base/log.h"
 #include "metaserver/chunks/chunk_table.h"
 #include "metaserver/namespace/leases.h"
@@ -131,7 +132,9 @@ Task<Status> Caretaker::CopyOne(PlannedCopy plan) {
   // A replica of the same length that is there already is as good as a copy.
   if (!copied.ok() && copied.code() != Code::kAlreadyExists) co_return copied;
   Ticket ticket = 0;
+  MORAINE_FAULT_POINT("repair.copied");
   MORAINE_CO_RETURN_IF_ERROR(NoteCopied(plan.chunk, plan.target, length, &ticket));
+  MORAINE_FAULT_POINT("repair.noted");
   copied_.Add();
   copied_bytes_.Add(length);
   co_return co_await store_.Synced(ticket);
@@ -190,6 +193,7 @@ Task<void> Caretaker::RunDeletions(ServerId server) {
                             status.ToString());
       break;  // tried again at a later tick
     }
+    MORAINE_FAULT_POINT("deletion.done_by_server");
     Transaction transaction(store_);
     Status done = FinishDeletion(transaction, server, deletion.chunk);
     if (done.ok()) done = store_.Commit(transaction).status();
@@ -228,6 +232,7 @@ Task<Status> Caretaker::FreeOrphans() {
     MORAINE_CO_ASSIGN_OR_RETURN(const bool done,
                                 FreeOrphan(transaction, inode, options_.orphan_extents));
     MORAINE_CO_RETURN_IF_ERROR(store_.Commit(transaction).status());
+    MORAINE_FAULT_POINT("orphan.part_freed");
     if (done) freed_.Add();
     committed_(transaction.effects());
     co_await loop_.Yield();
@@ -246,6 +251,7 @@ void Caretaker::WatchServers() {
       LogError("declaring server {} dead: {}", server.value(), status.ToString());
       continue;
     }
+    MORAINE_FAULT_POINT("server.declared_dead");
     registry_.DeclaredDead(server);
     StartMarking(server);
   }
@@ -288,6 +294,7 @@ Result<size_t> Caretaker::MarkMissing(ServerId server, ChunkId* after) {
     MORAINE_RETURN_IF_ERROR(PutChunk(transaction, chunk, record));
   }
   MORAINE_RETURN_IF_ERROR(store_.Commit(transaction).status());
+  MORAINE_FAULT_POINT("server.replicas_marked");
   return chunks.size();
 }
 
