@@ -59,6 +59,8 @@ void Describe(OptionTable& table, ProgramOptions& options) {
                  "Memory for blocks of the state that are read often.");
   table.AddBytes("write-buffer-bytes", &meta.store.write_buffer_bytes, 1 << 20, 1ULL << 34,
                  "Memory for changes that are in the log but not in tables yet.");
+  table.AddBytes("reserve-bytes", &meta.reserve_bytes, 0, 1ULL << 50,
+                 "With less free space on its own disk nothing new is made; deletes go on.");
   table.AddDuration(
       "lazy-sync", &meta.store.lazy_sync, 1ms, 10s,
       "Longest time that a change of names waits for the disk when nobody asks for it.");

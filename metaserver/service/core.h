@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/fault_point.h"
 #include "base/loop/loop.h"
 #include "metaserver/cluster/registry.h"
 #include "metaserver/recovery/caretaker.h"
@@ -26,6 +27,9 @@
 
 namespace moraine::metaserver {
 
+// What is refused first when the metaserver's own disk fills up.
+bool MakesSomethingNew(std::string_view method);
+
 struct Core {
   Loop& loop;
   const MetaserverOptions& options;
@@ -39,6 +43,7 @@ struct Core {
   Caretaker& caretaker;
   TaskGroup& tasks;
   const Instant started;
+  bool low_on_space = false;  // the metaserver's own disk is full but for its reserve
 
   SessionId SessionOf(const rpc::CallContext& context) const {
     return SessionId(static_cast<uint64_t>(context.header.session));
@@ -71,6 +76,9 @@ struct Core {
             co_return DecodeAnswer<Response>(*answer);
           }
         }
+        if (low_on_space && MakesSomethingNew(method)) {
+          co_return Status(Code::kNoSpace, "the metaserver's disk is full");
+        }
         Result<Response> response = operation(transaction);
         status = response.status();
         if (status.ok() && remembered) {
@@ -83,12 +91,14 @@ struct Core {
           status = committed.status();
           if (committed.ok()) ticket = *committed;
         }
+        if (status.ok()) MORAINE_FAULT_POINT("change.committed");
         Act(transaction.effects(), session, status.ok());
         if (status.ok()) {
           if (remembered) answers.Committed(session, sequence, acknowledged);
           if (transaction.effects().durable) {
             MORAINE_CO_RETURN_IF_ERROR(co_await store.Synced(ticket));
           }
+          MORAINE_FAULT_POINT("change.before_answer");
           co_return response;
         }
         recoveries = transaction.effects().recoveries;
