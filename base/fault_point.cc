@@ -160,6 +160,10 @@ Status ArmFaults(std::string_view text) {
 void ArmFaultsFromEnvironment() {
   const char* text = std::getenv("MORAINE_FAULTS");
   if (text == nullptr) return;
+  if (std::string_view(text) == "list") {
+    for (const FaultHits& point : ListFaultPoints()) std::puts(point.name.c_str());
+    std::exit(0);
+  }
   const Status status = ArmFaults(text);
   if (status.ok()) return;
   std::fprintf(stderr, "%s\n", status.message().c_str());

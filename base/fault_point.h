@@ -57,7 +57,8 @@ void ArmFault(FaultSpec spec);
 // Reads the form of MORAINE_FAULTS. Errors: kInvalidArgument; nothing is armed then.
 Status ArmFaults(std::string_view text);
 // Does what MORAINE_FAULTS says, if it is set. Programs call this first in main; a bad value ends
-// the program with exit code 2, so that no test runs without its faults.
+// the program with exit code 2, so that no test runs without its faults. "list" prints the names of
+// all points of the program and ends it, so that a test can show that it leaves none out.
 void ArmFaultsFromEnvironment();
 // Disarms everything, stops counting and sets all counts to zero.
 void ResetFaults();

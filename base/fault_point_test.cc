@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <thread>
 
@@ -118,6 +119,13 @@ TEST_F(FaultPointDeathTest, CrashesAtTheNthHit) {
         ArmFaultsFromEnvironment();
       },
       testing::ExitedWithCode(2), "'nonsense' is not name=action");
+  EXPECT_EXIT(
+      {
+        dup2(STDERR_FILENO, STDOUT_FILENO);  // what is matched is standard error
+        setenv("MORAINE_FAULTS", "list", 1);
+        ArmFaultsFromEnvironment();
+      },
+      testing::ExitedWithCode(0), "test.before_sync\ntest.template\ntest.write");
 }
 
 }  // namespace

@@ -225,27 +225,26 @@ Status DevCluster::Save() const {
 }
 
 std::vector<std::string> DevCluster::CommandOf(const DevProcess& process) const {
-  const std::string programs = ProgramDir();
-  if (process.name == "metaserver") {
-    return {programs + "/moraine-metaserver",
-            "--dir=" + process.dir,
-            "--listen=" + process.endpoint,
-            "--http=" + process.http,
-            "--repair-grace=" + ExactDuration(plan_.repair_grace),
-            "--session-ttl=" + ExactDuration(plan_.session_ttl)};
+  const std::string kind = process.name.substr(0, process.name.find(':'));
+  std::vector<std::string> command = {ProgramDir() + "/moraine-" + kind};
+  if (kind == "metaserver") {
+    command.insert(command.end(),
+                   {"--dir=" + process.dir, "--listen=" + process.endpoint,
+                    "--http=" + process.http, "--repair-grace=" + ExactDuration(plan_.repair_grace),
+                    "--session-ttl=" + ExactDuration(plan_.session_ttl)});
+  } else if (kind == "mount") {
+    command.insert(command.end(),
+                   {metaserver(), process.dir, "--foreground", "--http=" + process.http});
+  } else {
+    const std::string number = process.name.substr(process.name.find(':') + 1);
+    command.insert(command.end(), {"--dir=" + process.dir, "--listen=" + process.endpoint,
+                                   "--metaserver=" + metaserver(), "--http=" + process.http,
+                                   "--location=dev/rack" + number + "/host" + number,
+                                   "--journal-bytes=" + ExactBytes(plan_.journal_bytes)});
   }
-  if (process.name == "mount") {
-    return {programs + "/moraine-mount", metaserver(), process.dir, "--foreground",
-            "--http=" + process.http};
-  }
-  const std::string number = process.name.substr(process.name.find(':') + 1);
-  return {programs + "/moraine-chunkserver",
-          "--dir=" + process.dir,
-          "--listen=" + process.endpoint,
-          "--metaserver=" + metaserver(),
-          "--http=" + process.http,
-          "--location=dev/rack" + number + "/host" + number,
-          "--journal-bytes=" + ExactBytes(plan_.journal_bytes)};
+  const std::string config = fmt::format("{}/{}.toml", dir_, kind);
+  if (fs::exists(config)) command.push_back("--config=" + config);
+  return command;
 }
 
 std::string DevCluster::LogOf(const DevProcess& process) const {

@@ -4,6 +4,8 @@
 //   DIR/metaserver/          the metaserver's directory, and DIR/metaserver.log
 //   DIR/chunkserver-N/       a chunkserver's directory, and DIR/chunkserver-N.log
 //   DIR/mount.log
+//   DIR/metaserver.toml, DIR/chunkserver.toml, DIR/mount.toml
+//                            more options of each kind of process, read at its start if they exist
 //
 // Ports are chosen at the first `up` and kept, so that a process that is started again is found
 // where it was. One command at a time per directory (a lock sees to that).

@@ -124,6 +124,24 @@ Task<Status> SealedReader::Verify(SealedReplica replica, uint64_t offset, uint64
   co_return CheckPieces(offset, data.bytes(), checksums);
 }
 
+Task<Status> SealedReader::VerifyHeader(SealedReplica replica) {
+  OpenOptions options;
+  options.direct = true;
+  auto opened =
+      co_await context_.loop.disk().Open(context_.PathOf(ChunkPath(replica.chunk)), options);
+  if (!opened.ok()) co_return opened.status();
+  std::shared_ptr<File> file = std::move(*opened);
+  Buffer page = Buffer::Allocate(kPageBytes);
+  MORAINE_CO_ASSIGN_OR_RETURN(const size_t size, co_await file->ReadAt(0, page.bytes()));
+  if (size < kPageBytes) co_return Status(Code::kCorruption, "the chunk's file is too short");
+  MORAINE_CO_ASSIGN_OR_RETURN(const ChunkHeader header, DecodeChunkHeader(page.bytes()));
+  if (header.chunk != replica.chunk || header.incarnation != replica.incarnation ||
+      !header.sealed || header.sealed_length != replica.length) {
+    co_return Status(Code::kCorruption, "the header of the chunk's file is another replica's");
+  }
+  co_return Status::Ok();
+}
+
 void SealedReader::Forget(const SealedReplica& replica) {
   const FileKey key{replica.chunk, replica.incarnation};
   files_.Erase(key);

@@ -34,6 +34,8 @@ class SealedReader {
   // Verifies the blocks from `offset` on, at most `bytes`, by direct reads that leave the page
   // cache alone.
   Task<Status> Verify(SealedReplica replica, uint64_t offset, uint64_t bytes);
+  // Whether the file's header is whole and this replica's, by a direct read.
+  Task<Status> VerifyHeader(SealedReplica replica);
   // Its file is gone or another one now.
   void Forget(const SealedReplica& replica);
 

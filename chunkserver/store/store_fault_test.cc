@@ -133,6 +133,18 @@ TEST_F(StoreTest, EveryFlippedBitOfASealedReplicaIsFound) {
   }
 }
 
+TEST_F(StoreTest, TheScrubberChecksHeaders) {
+  FillAndSeal(kChunk, 30'000);
+  FillAndSeal(ChunkId(2), 10);
+  for (const ChunkId chunk : {kChunk, ChunkId(2)}) {
+    ASSERT_TRUE(sim.world.Await(*sim.loop, sim.store->ScrubOnce()));
+    EXPECT_FALSE(sim.store->Stat(chunk)->damaged);
+    ASSERT_TRUE(sim.machine.disk().FlipBit("store/" + ChunkPath(chunk), 8 * 64).ok());
+    ASSERT_TRUE(sim.world.Await(*sim.loop, sim.store->ScrubOnce()));
+    EXPECT_TRUE(sim.store->Stat(chunk)->damaged);
+  }
+}
+
 TEST_F(StoreTest, MissingOrCutFilesAreFoundAtStart) {
   FillAndSeal(kChunk, 30'000);
   FillAndSeal(ChunkId(2), 30'000);

@@ -34,6 +34,7 @@ struct ServerView {
   uint64_t free_bytes = 0;
   uint64_t load = 0;  // chunks placed there lately
   uint64_t start_id = 0;
+  bool full = false;  // alive, not quarantined, but without room
 };
 
 struct PlacementRequest {

@@ -154,8 +154,9 @@ std::span<const ServerView> Registry::Views() {
     view.id = id;
     view.location = server.location;
     const bool alive = IsAlive(id);
-    view.placeable =
-        alive && !server.record.quarantined && server.record.free_bytes > options_.reserve_bytes;
+    const bool serves = alive && !server.record.quarantined;
+    view.full = serves && server.record.free_bytes <= options_.reserve_bytes;
+    view.placeable = serves && !view.full;
     view.free_bytes = server.record.free_bytes;
     view.load = server.load;
     view.start_id = alive ? server.record.start_id : 0;

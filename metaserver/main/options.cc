@@ -89,6 +89,8 @@ std::unique_ptr<OptionTable> MakeMetaserverOptionTable(ProgramOptions* o) {
   table->AddDuration(
       "repair-grace", &meta.registry.repair_grace, 100ms, 24h * 30,
       "A chunkserver that is silent for longer is dead: its replicas are made anew elsewhere.");
+  table->AddBytes("reserve-bytes", &meta.reserve_bytes, 0, 1ULL << 50,
+                  "With less free space on its own disk nothing new is made; deletes go on.");
   table->AddDuration("unknown-grace", &meta.caretaker.unknown_grace, 0s, 24h * 365,
                      "How long a replica that no record names is kept before it is deleted.");
   table->AddBytes("server-reserve-bytes", &meta.registry.reserve_bytes, 0, 1ULL << 50,

@@ -31,6 +31,9 @@ TEST_F(FilesTest, ChunksNeedTheFloorAndSayWhatIsMissing) {
   EXPECT_EQ(refused.code(), Code::kTooFewServers);
   EXPECT_NE(refused.status().message().find("at least 3 chunkservers, 2 can"), std::string::npos)
       << refused.status().message();
+  servers_[0].full = true;  // it is there, but has no room
+  EXPECT_EQ(Allocate(args).code(), Code::kNoSpace);
+  servers_[0].full = false;
   servers_[0].placeable = true;
   EXPECT_EQ(Allocate(args)->chunk.record.made, 3u);
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/fault_point.h"
 #include "base/log.h"
 #include "base/units.h"
 #include "metaserver/chunks/chunk_table.h"
@@ -143,7 +144,9 @@ Task<Status> Caretaker::CopyOne(PlannedCopy plan) {
   // A replica of the same length that is there already is as good as a copy.
   if (!copied.ok() && copied.code() != Code::kAlreadyExists) co_return copied;
   Ticket ticket = 0;
+  MORAINE_FAULT_POINT("repair.copied");
   MORAINE_CO_RETURN_IF_ERROR(NoteCopied(plan.chunk, plan.target, length, &ticket));
+  MORAINE_FAULT_POINT("repair.noted");
   copied_.Add();
   copied_bytes_.Add(length);
   co_return co_await store_.Synced(ticket);
@@ -244,6 +247,7 @@ Task<Caretaker::Deleted> Caretaker::DeleteQueued(ServerId server, ChunkId after)
         if (!closing_) co_await loop_.Sleep(options_.tick);
         co_return deleted;
       }
+      MORAINE_FAULT_POINT("deletion.done_by_server");
       Transaction transaction(store_);
       Status done = FinishDeletion(transaction, server, deletion.chunk);
       if (done.ok()) done = store_.Commit(transaction).status();
@@ -338,6 +342,7 @@ Task<Status> Caretaker::FreeOne(InodeId inode) {
     Transaction transaction(store_, SessionId(), loop_.WallNanoseconds());
     MORAINE_CO_ASSIGN_OR_RETURN(done, FreeOrphan(transaction, inode, options_.orphan_extents));
     MORAINE_CO_RETURN_IF_ERROR(store_.Commit(transaction).status());
+    MORAINE_FAULT_POINT("orphan.part_freed");
     if (done) freed_.Add();
     committed_(transaction.effects());
     co_await loop_.Yield();
@@ -356,6 +361,7 @@ void Caretaker::WatchServers() {
       LogError("declaring server {} dead: {}", server.value(), status.ToString());
       continue;
     }
+    MORAINE_FAULT_POINT("server.declared_dead");
     registry_.DeclaredDead(server);
     StartMarking(server);
   }
@@ -398,6 +404,7 @@ Result<size_t> Caretaker::MarkMissing(ServerId server, ChunkId* after) {
     MORAINE_RETURN_IF_ERROR(PutChunk(transaction, chunk, record));
   }
   MORAINE_RETURN_IF_ERROR(store_.Commit(transaction).status());
+  MORAINE_FAULT_POINT("server.replicas_marked");
   return chunks.size();
 }
 

@@ -2,6 +2,7 @@
 
 #include <set>
 
+#include "base/fault_point.h"
 #include "base/log.h"
 #include "metaserver/namespace/leases.h"
 
@@ -67,10 +68,12 @@ Task<Status> FileRecovery::RunOnce(InodeId inode) {
   auto group = std::make_shared<TaskGroup>(loop_);
   for (const ChunkId chunk : chunks) group->Spawn(SealOne(chunk, group));
   co_await group->Drain();
+  MORAINE_FAULT_POINT("recovery.before_finish");
   Transaction transaction(store_, SessionId(), loop_.WallNanoseconds());
   MORAINE_CO_RETURN_IF_ERROR(FinishRecovery(transaction, inode));
   MORAINE_CO_ASSIGN_OR_RETURN(const Ticket ticket, store_.Commit(transaction));
   MORAINE_CO_RETURN_IF_ERROR(co_await store_.Synced(ticket));
+  MORAINE_FAULT_POINT("recovery.finished");
   committed_(transaction.effects());
   co_return Status::Ok();
 }

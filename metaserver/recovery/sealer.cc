@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/fault_point.h"
 #include "base/log.h"
 #include "metaserver/chunks/chunk_table.h"
 #include "metaserver/namespace/file_map.h"
@@ -196,6 +197,7 @@ Task<Result<ChunkRecord>> Sealer::Begin(ChunkId chunk, bool settle) {
   MORAINE_CO_ASSIGN_OR_RETURN(const Ticket ticket, store_.Commit(transaction));
   committed_(transaction.effects());
   MORAINE_CO_RETURN_IF_ERROR(co_await store_.Synced(ticket));
+  MORAINE_FAULT_POINT("seal.fencing_recorded");
   fenced_.Add();
   co_return record;
 }
@@ -371,6 +373,7 @@ Task<void> Sealer::AskCopy(std::shared_ptr<Attempt> attempt, SealRequest request
 
 Task<Status> Sealer::Record(std::shared_ptr<Attempt> attempt) {
   const SealProcedure& procedure = attempt->procedure;
+  MORAINE_FAULT_POINT("seal.before_record");
   Transaction transaction(store_, SessionId(), loop_.WallNanoseconds());
   MORAINE_CO_ASSIGN_OR_RETURN(ChunkRecord record, GetChunk(transaction, attempt->chunk));
   if (record.state == ChunkState::kSealed) {
@@ -399,6 +402,7 @@ Task<Status> Sealer::Record(std::shared_ptr<Attempt> attempt) {
   MORAINE_CO_RETURN_IF_ERROR(FinishRecovery(transaction, record.inode));
   MORAINE_CO_ASSIGN_OR_RETURN(const Ticket ticket, store_.Commit(transaction));
   MORAINE_CO_RETURN_IF_ERROR(co_await store_.Synced(ticket));
+  MORAINE_FAULT_POINT("seal.recorded");
   if (procedure.last_resort()) {
     LogWarning(
         "chunk {}: its servers restarted while it was written; unsynced bytes above {} may "
@@ -469,6 +473,7 @@ Status Sealer::NoteGood(ChunkId chunk, ServerId server, uint64_t length) {
   replica->state = ReplicaState::kGood;
   MORAINE_RETURN_IF_ERROR(PutChunk(transaction, chunk, *record));
   MORAINE_RETURN_IF_ERROR(DropSurplus(transaction, chunk, [this] { return registry_.Views(); }));
+  MORAINE_FAULT_POINT("seal.before_noting_good");
   MORAINE_RETURN_IF_ERROR(store_.Commit(transaction).status());
   committed_(transaction.effects());
   return Status::Ok();

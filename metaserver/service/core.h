@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/fault_point.h"
 #include "base/loop/loop.h"
 #include "idl/metaserver_types.h"
 #include "metaserver/cluster/registry.h"
@@ -29,6 +30,9 @@
 
 namespace moraine::metaserver {
 
+// What is refused first when the metaserver's own disk fills up.
+bool MakesSomethingNew(std::string_view method);
+
 struct Core {
   Loop& loop;
   const MetaserverOptions& options;
@@ -44,6 +48,7 @@ struct Core {
   const Instant started;
   // Replicas that a client has called bad and whose server is being asked.
   std::set<std::pair<ChunkId, ServerId>> suspects{};
+  bool low_on_space = false;  // the metaserver's own disk is full but for its reserve
 
   SessionId SessionOf(const rpc::CallContext& context) const {
     return SessionId(static_cast<uint64_t>(context.header.session));
@@ -80,6 +85,9 @@ struct Core {
             co_return DecodeAnswer<Response>(*answer);
           }
         }
+        if (low_on_space && MakesSomethingNew(method)) {
+          co_return Status(Code::kNoSpace, "the metaserver's disk is full");
+        }
         Result<Response> response = operation(transaction);
         status = response.status();
         if (status.ok() && remembered) {
@@ -92,12 +100,14 @@ struct Core {
           status = committed.status();
           if (committed.ok()) ticket = *committed;
         }
+        if (status.ok()) MORAINE_FAULT_POINT("change.committed");
         Act(transaction.effects(), session, status.ok());
         if (status.ok()) {
           if (remembered) answers.Committed(session, sequence);
           if (transaction.effects().durable) {
             MORAINE_CO_RETURN_IF_ERROR(co_await store.Synced(ticket));
           }
+          MORAINE_FAULT_POINT("change.before_answer");
           co_return response;
         }
         recoveries = transaction.effects().recoveries;

@@ -9,6 +9,7 @@ namespace moraine::metaserver {
 namespace {
 
 constexpr size_t kNameBytesMax = 256;
+constexpr int kRenewalsPerTtl = 4;  // at least
 constexpr size_t kListedMax = 1 << 20;
 
 Task<Result<idl::StartSessionResponse>> StartSession(Core& core, idl::StartSessionRequest request) {
@@ -61,7 +62,10 @@ Task<Result<idl::RenewSessionResponse>> RenewSession(Core& core, SessionId sessi
   idl::RenewSessionResponse response;
   response.ttl_ms =
       std::chrono::duration_cast<std::chrono::milliseconds>(core.options.session_ttl).count();
-  const Instant hold = lost.empty() ? core.loop.After(core.options.renewal_hold) : core.loop.Now();
+  // The next renewal must come long before the session ends, also where that is soon.
+  const Duration patience =
+      std::min(core.options.renewal_hold, core.options.session_ttl / kRenewalsPerTtl);
+  const Instant hold = lost.empty() ? core.loop.After(patience) : core.loop.Now();
   const RenewalNews news =
       co_await core.sessions.WaitForNews(session, std::min(hold, call_deadline));
   if (!core.sessions.IsAlive(session)) {

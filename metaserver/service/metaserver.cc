@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 
+#include "base/fault_point.h"
 #include "base/log.h"
+#include "base/units.h"
+#include "idl/methods.h"
 #include "metaserver/namespace/ops/ops.h"
 #include "metaserver/service/convert.h"
 
@@ -24,6 +27,14 @@ rpc::ServerOptions ServerOptionsOf(const MetaserverOptions& options) {
 }
 
 }  // namespace
+
+bool MakesSomethingNew(std::string_view method) {
+  for (const std::string_view name :
+       {idl::kCreate.name, idl::kLink.name, idl::kSetXattr.name, idl::kAllocateChunk.name}) {
+    if (method == name) return true;
+  }
+  return false;
+}
 
 Status Core::CheckSession(SessionId session) const {
   if (session.IsNone() || sessions.IsAlive(session)) return Status::Ok();
@@ -59,6 +70,7 @@ Status EndSessionNow(Core& core, SessionId session) {
   Transaction transaction(core.store, SessionId(), core.loop.WallNanoseconds());
   MORAINE_RETURN_IF_ERROR(EndSession(transaction, session));
   MORAINE_RETURN_IF_ERROR(core.store.Commit(transaction).status());
+  MORAINE_FAULT_POINT("session.ended");
   core.sessions.Remove(session);
   core.answers.Forget(session);
   core.Act(transaction.effects(), session, true);
@@ -134,6 +146,7 @@ Status Metaserver::Start() {
 Task<void> Metaserver::RunTicks() {
   while (!stopping_) {
     ExpireSessions();
+    LookAtSpace();
     SetGauges();
     co_await stop_.Wait(loop_.After(options_.session_tick));
   }
@@ -145,6 +158,19 @@ void Metaserver::ExpireSessions() {
     const Status status = EndSessionNow(core_, session);
     if (!status.ok()) LogError("ending session {}: {}", session.value(), status.ToString());
   }
+}
+
+void Metaserver::LookAtSpace() {
+  const auto space = loop_.disk().Space(options_.store.directory);
+  if (!space.ok()) return;  // it cannot be told: the store finds out
+  const bool low = space->free_bytes < options_.reserve_bytes;
+  if (low && !core_.low_on_space) {
+    LogWarning("{} has only {} of free space: nothing new is made", options_.store.directory,
+               FormatBytes(space->free_bytes));
+  } else if (!low && core_.low_on_space) {
+    LogInfo("{} has free space again", options_.store.directory);
+  }
+  core_.low_on_space = low;
 }
 
 void Metaserver::SetGauges() {

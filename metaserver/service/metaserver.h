@@ -37,6 +37,7 @@ class Metaserver {
   Status Load();
   Task<void> RunTicks();
   void ExpireSessions();
+  void LookAtSpace();
   void SetGauges();
 
   Loop& loop_;

@@ -22,7 +22,7 @@ inline constexpr size_t kSealJobsMax = 16;
 
 class MetaProcess : public sim::Process {
  public:
-  MetaProcess(sim::SimLoop& loop, std::shared_ptr<VolatileFileSystem> disk)
+  MetaProcess(sim::SimLoop& loop, std::shared_ptr<VolatileFileSystem> disk, Duration session_ttl)
       : disk_(std::move(disk)), env_(VolatileFileSystem::MakeEnv(disk_)) {
     MetaserverOptions options;
     options.store.directory = "/meta";
@@ -30,7 +30,7 @@ class MetaProcess : public sim::Process {
     options.store.block_cache_bytes = 8 << 20;
     options.store.write_buffer_bytes = 1 << 20;
     options.listen = {"meta", 7440};
-    options.session_ttl = 3s;
+    options.session_ttl = session_ttl;
     options.registry.repair_grace = 6s;
     options.sealer.jobs_max = kSealJobsMax;
     options.caretaker.unknown_grace = 60s;
@@ -150,6 +150,8 @@ class MetaCluster {
     for (const char* name : {"alice", "bob"}) world_.Find(name)->Kill();
   }
 
+  Duration session_ttl = 3s;  // from the next start on
+
   sim::World& world() { return world_; }
   TestClient& alice() { return *alice_; }
   TestClient& bob() { return *bob_; }
@@ -258,7 +260,9 @@ class MetaCluster {
  private:
   void StartMeta() {
     auto disk = disk_;
-    meta_->Start([disk](sim::SimLoop& loop) { return std::make_unique<MetaProcess>(loop, disk); });
+    const Duration ttl = session_ttl;
+    meta_->Start(
+        [disk, ttl](sim::SimLoop& loop) { return std::make_unique<MetaProcess>(loop, disk, ttl); });
   }
 
   sim::World world_;

@@ -236,6 +236,16 @@ TEST_F(MetaserverTest, ASessionThatEndsLeavesItsFilesWhole) {
   world().Find("carol")->Kill();
 }
 
+TEST_F(MetaserverTest, ASessionOfAShortLifeIsAskedForInTime) {
+  cluster_.session_ttl = 500ms;
+  cluster_.RestartMeta();
+  TestClient carol(world(), world().AddMachine("carol"));
+  carol.StartSession("carol");
+  // One renewal follows the other at once, as a client's do.
+  for (int i = 0; i < 20; ++i) ASSERT_TRUE(carol.Renew().ok()) << i;
+  world().Find("carol")->Kill();
+}
+
 TEST_F(MetaserverTest, ARecoverySurvivesKillsOfTheMetaserver) {
   for (int round = 0; round < 8; ++round) {
     SCOPED_TRACE(round);

@@ -13,6 +13,9 @@ struct MetaserverOptions {
   StoreOptions store;
   Endpoint listen{"127.0.0.1", 7440};
   std::string cluster;  // not empty: refuse a directory of another
+  // Free space of its own disk below which nothing new is made; what frees space, or ends what was
+  // begun, may take the rest.
+  uint64_t reserve_bytes = 256 << 20;
   Duration session_ttl = std::chrono::seconds(10);
   // A renewal is answered when there is news, or after this long.
   Duration renewal_hold = std::chrono::seconds(1);

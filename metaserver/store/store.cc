@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/encoding.h"
+#include "base/fault_point.h"
 #include "base/log.h"
 #include "base/mutex.h"
 #include "metaserver/store/transaction.h"
@@ -280,7 +281,10 @@ Status Store::MakeNew() {
   put(Family::kInodes, InodeKey(kRootInode), root.Encode());
   rocksdb::WriteOptions options;
   options.sync = true;
-  return Translate(db_->Write(options, &batch), "make a new metaserver directory");
+  MORAINE_RETURN_IF_ERROR(MORAINE_FAULT_STATUS("meta_store.make"));
+  const Status made = Translate(db_->Write(options, &batch), "make a new metaserver directory");
+  MORAINE_FAULT_POINT("meta_store.made");
+  return made;
 }
 
 Status Store::Reserve() {
@@ -298,10 +302,14 @@ Status Store::Reserve() {
 Status Store::WriteSynced(std::string_view key, const std::string& value) {
   rocksdb::WriteOptions options;
   options.sync = true;
-  const Status status = Translate(
-      db_->Put(options, handle(Family::kSystem), rocksdb::Slice(key.data(), key.size()), value),
-      "write a system record");
+  Status status = MORAINE_FAULT_STATUS("meta_store.write_ids");
+  if (status.ok()) {
+    status = Translate(
+        db_->Put(options, handle(Family::kSystem), rocksdb::Slice(key.data(), key.size()), value),
+        "write a system record");
+  }
   if (!status.ok()) Break(status);
+  MORAINE_FAULT_POINT("meta_store.wrote_ids");
   return status;
 }
 
@@ -336,8 +344,11 @@ Result<Ticket> Store::Commit(Transaction& transaction) {
     counters += transaction.counters();
     transaction.Put(Family::kSystem, kCountersKey, counters.Encode());
   }
-  const Status status =
-      Translate(db_->Write(rocksdb::WriteOptions(), transaction.batch()), "commit");
+  Status status = MORAINE_FAULT_STATUS("meta_store.commit");
+  if (status.ok()) {
+    status = Translate(db_->Write(rocksdb::WriteOptions(), transaction.batch()), "commit");
+  }
+  MORAINE_FAULT_POINT("meta_store.committed");
   if (!status.ok()) {
     Break(status);
     return status;
@@ -368,8 +379,12 @@ void Store::StartSync() {
 Task<void> Store::SyncOnce() {
   const Ticket target = written_;
   const Instant begun = loop_.Now();
-  rocksdb::Status result;
-  co_await loop_.RunBlocking([&result, db = db_.get()] { result = db->SyncWAL(); });
+  Status result;
+  co_await loop_.RunBlocking([&result, db = db_.get()] {
+    result = MORAINE_FAULT_STATUS("meta_store.sync");
+    if (result.ok()) result = Translate(db->SyncWAL(), "sync the write-ahead log");
+    MORAINE_FAULT_POINT("meta_store.synced");
+  });
   syncing_ = false;
   if (result.ok()) {
     syncs_.Add();
@@ -380,7 +395,7 @@ Task<void> Store::SyncOnce() {
       loop_.timers().Arm(*lazy_timer_, loop_.After(options_.lazy_sync));
     }
   } else {
-    Break(Translate(result, "sync the write-ahead log"));
+    Break(std::move(result));
   }
   sync_ended_.NotifyAll();
 }

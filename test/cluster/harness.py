@@ -39,6 +39,37 @@ def run(command, timeout=300, check=True, env=None, **kwargs):
     return done
 
 
+def is_running(pid):
+    try:
+        with open("/proc/%d/stat" % pid) as file:
+            return file.read().rsplit(")", 1)[1].split()[0] not in ("Z", "X")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def stop(pid):
+    """SIGSTOP; on return the process does nothing more."""
+
+    def stopped():
+        with open("/proc/%d/stat" % pid) as file:
+            return file.read().rsplit(")", 1)[1].split()[0] == "T"
+
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(stopped, 15, "process %d to stop" % pid)
+
+
+def acked(path):
+    """How many writes an oracle has noted as acknowledged."""
+    return os.path.getsize(path) // 16 if os.path.exists(path) else 0
+
+
+def synced(path):
+    """How many of them it had asked to be synced."""
+    with open(path, "rb") as file:
+        notes = file.read()
+    return sum(notes[at + 8] for at in range(0, len(notes) - 15, 16))
+
+
 def wait_until(condition, limit, what):
     """Until condition() is true; gives its value."""
     end = time.monotonic() + limit
@@ -51,8 +82,24 @@ def wait_until(condition, limit, what):
         time.sleep(0.05)
 
 
+# A dead chunkserver is known after --repair-grace; this must be several heartbeats.
+HEARTBEAT = {"heartbeat": "250ms"}
+
+
 class Cluster:
-    def __init__(self, chunkservers=5, mount=False, directory=None, options=()):
+    """`options` go to `moraine dev up`; `configs` are more options by kind of process, for example
+    {"chunkserver": {"scrub-pause": "1s"}}; `prepare` is called with the directory before anything
+    is started in it."""
+
+    def __init__(
+        self,
+        chunkservers=5,
+        mount=False,
+        directory=None,
+        options=(),
+        configs=None,
+        prepare=None,
+    ):
         self.own = directory is None
         self.dir = directory or tempfile.mkdtemp(prefix="moraine-test-")
         self.mount = os.path.join(self.dir, "mnt") if mount else None
@@ -69,11 +116,21 @@ class Cluster:
             command += ["--mount", self.mount]
         self.options = list(options)
         self.up_command = command + self.options
+        for kind, config in (configs or {}).items():
+            self.configure(kind, config)
+        if prepare:
+            prepare(self.dir)
         self.up()
 
     @staticmethod
     def program(name):
         return os.path.join(BIN, name)
+
+    def configure(self, kind, config):
+        """Options that processes of this kind take when they are started the next time."""
+        with open(os.path.join(self.dir, kind + ".toml"), "w") as file:
+            for name, value in config.items():
+                file.write("%s = %s\n" % (name, json.dumps(value)))
 
     def up(self):
         run(self.up_command, timeout=120)
@@ -112,14 +169,45 @@ class Cluster:
         self.reload()
         return next(p for p in self.info["processes"] if p["name"] == name)
 
-    def dev(self, verb, *names):
-        return run([self.program("moraine"), "dev", verb, "--dir", self.dir, *names], timeout=90)
+    def directory_of(self, name):
+        return self.process(name)["dir"]
+
+    def pid(self, name):
+        return self.process(name)["pid"]
+
+    def log(self, name):
+        with open(os.path.join(self.dir, name.replace(":", "-") + ".log"), errors="replace") as f:
+            return f.read()
+
+    def chunkservers(self):
+        self.reload()
+        return [
+            p["name"] for p in self.info["processes"] if p["name"].startswith("chunkserver:")
+        ]
+
+    def dev(self, verb, *names, env=None, check=True):
+        return run(
+            [self.program("moraine"), "dev", verb, "--dir", self.dir, *names],
+            timeout=90,
+            env=env,
+            check=check,
+        )
 
     def kill(self, *names):
         self.dev("kill", *names)
 
-    def start(self, *names):
-        self.dev("start", *names)
+    def kill_together(self, *names):
+        """SIGKILL to all of them before anything else happens."""
+        pids = [self.pid(name) for name in names]
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        for pid in pids:
+            wait_until(lambda: not is_running(pid), 15, "the end of process %d" % pid)
+
+    def start(self, *names, faults=None):
+        """`faults`: fault points that are armed in what is started (base/fault_point.h)."""
+        env = dict(os.environ, MORAINE_FAULTS=faults) if faults else None
+        self.dev("start", *names, env=env)
 
     def kill_everything_at_once(self):
         self.reload()
@@ -189,17 +277,73 @@ class Cluster:
             text=True,
         )
 
-    def wait_healthy(self, limit=120):
+    def wait_healthy(self, limit=120, all_servers=True):
+        """Every chunk has its replicas; with `all_servers`, every known server is there too."""
+
         def healthy():
             status = self.status()
             alive = sum(1 for server in status["servers"] if server["alive"])
             return (
-                alive == len(status["servers"])
+                (alive == len(status["servers"]) or not all_servers)
                 and status["under_replicated_chunks"] == 0
                 and status["lost_chunks"] == 0
             )
 
         wait_until(healthy, limit, "full redundancy")
+
+    def wait_settled(self, limit=120):
+        """No chunk is open and none is being deleted: what is on the disks stays as it is."""
+
+        def settled():
+            status = self.status()
+            return status["open_chunks"] == 0 and status["deleting_chunks"] == 0
+
+        wait_until(settled, limit, "the seals and deletions")
+
+
+class Mount:
+    """One more mount of a cluster, with nothing in its caches."""
+
+    def __init__(self, cluster, *options):
+        self.path = tempfile.mkdtemp(prefix="mnt-", dir=cluster.dir)
+        self.log_path = self.path + ".log"
+        self.log = open(self.log_path, "wb")
+        self.process = subprocess.Popen(
+            [
+                cluster.program("moraine-mount"),
+                cluster.metaserver,
+                self.path,
+                "--foreground",
+                *options,
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=self.log,
+        )
+        try:
+            wait_until(self.is_mounted, 30, "the mount at " + self.path)
+        except AssertionError:
+            self.process.kill()
+            raise AssertionError("the mount did not start: " + open(self.log_path).read())
+
+    def is_mounted(self):
+        assert self.process.poll() is None, open(self.log_path).read()
+        with open("/proc/self/mounts") as mounts:
+            return any(line.split()[1] == self.path for line in mounts)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, trace):
+        self.process.send_signal(signal.SIGCONT)
+        self.process.terminate()
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(10)
+        run(["umount", "-l", self.path], timeout=30, check=False)
+        self.log.close()
 
 
 def need(path, what):

@@ -6,13 +6,9 @@ import os
 import re
 import tempfile
 
-from harness import Cluster, run, say, wait_until
+from harness import Cluster, acked, run, say, wait_until
 
 KEYS = int(os.environ.get("MORAINE_OPEN_TEST_KEYS", "2000000"))  # about 1.1 GiB of values
-
-
-def acked(path):
-    return os.path.getsize(path) // 16 if os.path.exists(path) else 0
 
 
 def opened(words):

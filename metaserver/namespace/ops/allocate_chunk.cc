@@ -77,6 +77,14 @@ Result<ChunkRecord> NewChunk(const AllocateChunkArgs& args, const PolicyRecord& 
                                              random);
   if (chosen.size() < policy.floor) {
     const auto up = std::ranges::count(servers, true, &ServerView::placeable);
+    const auto full = std::ranges::count(servers, true, &ServerView::full);
+    // Waiting helps where servers are away, not where the disks of those that are up are full.
+    if (chosen.size() + static_cast<size_t>(full) >= policy.floor) {
+      return Status(Code::kNoSpace,
+                    fmt::format("policy '{}' needs at least {} chunkservers, {} can take a chunk "
+                                "and {} are full",
+                                policy.name, policy.floor, up, full));
+    }
     return Status(Code::kTooFewServers,
                   fmt::format("policy '{}' needs at least {} chunkservers, {} can take a chunk",
                               policy.name, policy.floor, up));

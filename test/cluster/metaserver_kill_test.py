@@ -1,0 +1,339 @@
+"""The metaserver dies at each of its write sites, and by SIGKILL under fio.
+
+Invariant (D3): a client that works through the mount sees no error, each change is done exactly
+once, and afterwards the tree, the attributes and the contents are what the acknowledged changes
+make of them, nothing half done; the chunks that nobody needs are gone. Every fault point of the
+metaserver gets its crash; a point that no load reaches fails the test.
+Invariant (A1): a fio job with verification goes through three kills without an error, and a file
+that was open before has its handle still.
+"""
+import os
+import random
+import subprocess
+import threading
+import time
+
+from harness import HEARTBEAT, Cluster, Mount, is_running, need, need_mount, run, say, wait_until
+
+LONG = bool(os.environ.get("MORAINE_TEST_LONG"))
+SEED = int(os.environ.get("MORAINE_SEED", str(random.SystemRandom().randrange(1 << 30))))
+# Hit at every start, before anything is served.
+AT_START = {"meta_store.write_ids", "meta_store.wrote_ids"}
+# Hit once in a metaserver's life.
+AT_FIRST_START = {"meta_store.make", "meta_store.made"}
+# Need a client to die with files open, or a chunkserver for good.
+AFTER_CLIENT = {
+    "session.ended",
+    "recovery.before_finish",
+    "recovery.finished",
+    "seal.fencing_recorded",
+}
+AFTER_SERVER = {
+    "repair.copied",
+    "repair.noted",
+    "server.declared_dead",
+    "server.replicas_marked",
+    "seal.before_noting_good",
+}
+RARE = AFTER_CLIENT | AFTER_SERVER | {"orphan.part_freed"}
+CONFIGS = {"metaserver": {"write-buffer-bytes": "1MiB"}, "chunkserver": HEARTBEAT}
+
+
+class Worker:
+    """Changes in a directory of its own, and what they must come to."""
+
+    def __init__(self, root, name, seed):
+        self.root = os.path.join(root, name)
+        self.name = name
+        self.rng = random.Random(seed)
+        self.number = 0
+        self.model = {}  # name -> (mode, content), ("link", target) or ("dir",)
+        self.error = None
+        self.stopping = threading.Event()
+        self.thread = None
+        os.mkdir(self.root)
+
+    def start(self):
+        self.stopping.clear()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def stop(self):
+        self.stopping.set()
+        self.thread.join(90)
+        assert not self.thread.is_alive(), self.name + " hangs"
+        assert self.error is None, "seed %d, %s: %r" % (SEED, self.name, self.error)
+
+    def _run(self):
+        operations = (
+            self.create,
+            self.create,
+            self.append,
+            self.rename,
+            self.rename,
+            self.remove,
+            self.attributes,
+            self.truncate,
+            self.directory,
+            self.symlink,
+        )
+        try:
+            while not self.stopping.is_set():
+                self.rng.choice(operations)()
+                self.number += 1
+        except (OSError, AssertionError) as error:
+            self.error = error
+
+    def path(self, name):
+        return os.path.join(self.root, name)
+
+    def some(self, kind=int):
+        names = sorted(n for n, v in self.model.items() if isinstance(v[0], kind))
+        return self.rng.choice(names) if names else None
+
+    def create(self):
+        name = "f%d" % self.number
+        data = self.rng.randbytes(self.rng.choice([0, 100, 4096, 5000, 40000]))
+        handle = os.open(self.path(name), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o640)
+        assert os.write(handle, data) == len(data)
+        if self.rng.random() < 0.5:
+            os.fsync(handle)
+        os.close(handle)
+        self.model[name] = (0o640, data)
+
+    def append(self):
+        name = self.some()
+        if name is None:
+            return
+        data = self.rng.randbytes(self.rng.choice([10, 3000, 9000]))
+        handle = os.open(self.path(name), os.O_WRONLY | os.O_APPEND)
+        assert os.write(handle, data) == len(data)
+        os.fsync(handle)
+        os.close(handle)
+        mode, content = self.model[name]
+        self.model[name] = (mode, content + data)
+
+    def rename(self):
+        name = self.some()
+        if name is None:
+            return
+        # Half of the time over another file.
+        target = self.some() if self.rng.random() < 0.5 else "r%d" % self.number
+        os.rename(self.path(name), self.path(target))
+        if target != name:
+            self.model[target] = self.model.pop(name)
+
+    def remove(self):
+        name = self.some()
+        if name is None:
+            return
+        if self.rng.random() < 0.3:  # an orphan for a moment
+            with open(self.path(name), "rb") as file:
+                os.unlink(self.path(name))
+                assert file.read() == self.model[name][1], "a file that is open is not its bytes"
+        else:
+            os.unlink(self.path(name))
+        del self.model[name]
+
+    def attributes(self):
+        name = self.some()
+        if name is None:
+            return
+        mode = self.rng.choice([0o600, 0o644, 0o755, 0o444])
+        os.chmod(self.path(name), mode)
+        os.setxattr(self.path(name), "user.n", b"%d" % self.number)
+        self.model[name] = (mode, self.model[name][1])
+
+    def truncate(self):
+        name = self.some()
+        if name is None:
+            return
+        size = self.rng.randrange(0, 12000)
+        os.truncate(self.path(name), size)
+        mode, content = self.model[name]
+        self.model[name] = (mode, content[:size] + bytes(max(0, size - len(content))))
+
+    def directory(self):
+        name = "d%d" % self.number
+        os.mkdir(self.path(name), 0o755)
+        self.model[name] = ("dir", b"")
+        old = self.some(str)
+        if old != name and self.model[old][0] == "dir":
+            os.rmdir(self.path(old))
+            del self.model[old]
+
+    def symlink(self):
+        name = "s%d" % self.number
+        os.symlink("target %d" % self.number, self.path(name))
+        self.model[name] = ("link", b"target %d" % self.number)
+
+    def verify(self, root):
+        root = os.path.join(root, self.name)
+        assert sorted(os.listdir(root)) == sorted(self.model), (
+            "seed %d, %s: names differ: %s"
+            % (SEED, self.name, sorted(set(os.listdir(root)) ^ set(self.model)))
+        )
+        for name, (mode, content) in self.model.items():
+            path = os.path.join(root, name)
+            if mode == "dir":
+                assert os.path.isdir(path), path
+            elif mode == "link":
+                assert os.fsencode(os.readlink(path)) == content, path
+            else:
+                assert os.stat(path).st_mode & 0o7777 == mode, path
+                with open(path, "rb") as file:
+                    assert file.read() == content, "seed %d: %s differs" % (SEED, path)
+
+
+def fault_points(cluster):
+    env = dict(os.environ, MORAINE_FAULTS="list")
+    return run([cluster.program("moraine-metaserver")], env=env).stdout.split()
+
+
+class Client:
+    """A mount that dies with a file open for writing."""
+
+    def __init__(self, cluster):
+        self.mount = Mount(cluster)
+        self.handle = os.open(
+            os.path.join(self.mount.path, "left-%d.log" % self.mount.process.pid),
+            os.O_CREAT | os.O_WRONLY,
+        )
+        for _ in range(3):
+            os.write(self.handle, b"left behind " * 1000)
+            os.fsync(self.handle)
+
+    def die(self):
+        self.mount.process.kill()
+        self.mount.process.wait(15)
+        try:
+            os.close(self.handle)
+        except OSError:
+            pass  # there is nobody left to answer
+        self.mount.__exit__(None, None, None)
+
+
+def crash_at(cluster, workers, point, rng):
+    """One life of the metaserver that ends at the fault point, and the next one."""
+    hit = 1 if point in RARE or point in AT_START else rng.randrange(1, 40)
+    client = Client(cluster) if point in AFTER_CLIENT else None
+    victim = rng.choice(cluster.chunkservers()) if point in AFTER_SERVER else None
+    cluster.kill_together("metaserver")
+    env = dict(os.environ, MORAINE_FAULTS="%s=crash@%d" % (point, hit))
+    started = cluster.dev("start", "metaserver", env=env, check=False)
+    pid = cluster.pid("metaserver")
+    for worker in workers:
+        worker.start()
+    if client is not None:
+        client.die()
+    if victim is not None:
+        cluster.kill_together(victim)
+        if point == "seal.before_noting_good":
+            cluster.start(victim)
+    try:
+        wait_until(lambda: not is_running(pid), 40, "the crash at %s@%d" % (point, hit))
+        assert started.returncode == 0 or point in AT_START | {"meta_store.commit"}, started.stdout
+    finally:
+        cluster.kill("metaserver")
+        cluster.start("metaserver")
+    before = [worker.number for worker in workers]
+    wait_until(
+        lambda: all(w.error or w.number > n + 2 for w, n in zip(workers, before)),
+        60,
+        "changes after the restart",
+    )
+    for worker in workers:
+        worker.stop()
+    if victim is not None:
+        cluster.start(victim)
+    with Mount(cluster) as cold:
+        for worker in workers:
+            worker.verify(cold.path)
+
+
+def crash_at_every_point(cluster, rng):
+    workers = [Worker(cluster.mount, "w%d" % i, SEED + i) for i in range(3)]
+    points = [p for p in fault_points(cluster) if p not in AT_FIRST_START]
+    assert len(points) >= 15, points
+    for point in points:
+        begin = time.monotonic()
+        crash_at(cluster, workers, point, rng)
+        say("%s: crashed and went on (%.1f s)" % (point, time.monotonic() - begin))
+    cluster.wait_healthy()
+    files = 0
+    for worker in workers:
+        files += len(worker.model)
+        for name, value in worker.model.items():
+            (os.rmdir if value[0] == "dir" else os.unlink)(worker.path(name))
+        os.rmdir(worker.root)
+    for name in os.listdir(cluster.mount):
+        os.unlink(os.path.join(cluster.mount, name))
+    # Nothing is left of what was removed: neither inodes but the root, nor chunks.
+    wait_until(
+        lambda: [cluster.status()[k] for k in ("inodes", "chunks", "deleting_chunks")] == [1, 0, 0],
+        60,
+        "the last of the removed files to go: %s" % cluster.status(),
+    )
+    changes = sum(worker.number for worker in workers)
+    say("%d points; %d changes agree with the model" % (len(points), changes))
+
+
+def kill_under_fio(cluster):
+    path = os.path.join(cluster.mount, "held")
+    held = open(path, "w+b", buffering=0)
+    held.write(b"before ")
+    job = subprocess.Popen(
+        [
+            "fio",
+            "--name=verified",
+            "--filename=" + os.path.join(cluster.mount, "verified"),
+            "--size=48M",
+            "--rw=randwrite",
+            "--bs=16k",
+            "--fdatasync=16",
+            "--verify=xxhash",
+            "--verify_fatal=1",
+            "--verify_state_save=0",
+            "--fallocate=none",
+            "--ioengine=psync",
+        ],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    under_way = 0
+    for _ in range(3):
+        calls = cluster.metadata_calls()
+        wait_until(
+            lambda: cluster.metadata_calls() > calls + 5 or job.poll() is not None, 60, "fio"
+        )
+        under_way += job.poll() is None
+        cluster.kill_together("metaserver")
+        cluster.start("metaserver")
+        held.write(b"and after ")
+        os.fsync(held.fileno())
+    output, _ = job.communicate(timeout=240)
+    assert job.returncode == 0 and "err= 0" in output, output[-3000:]
+    assert under_way == 3, "fio was over after %d kills" % under_way
+    held.seek(0)
+    assert held.read() == b"before " + b"and after " * 3
+    held.close()
+    os.unlink(path)
+    say("fio --verify and an open file went through 3 kills of the metaserver")
+
+
+def main():
+    need_mount()
+    need("/usr/bin/fio", "fio")
+    say("seed %d" % SEED)
+    rng = random.Random(SEED)
+    options = ["--repair-grace", "2s", "--session-ttl", "3s"]
+    with Cluster(mount=True, options=options, configs=CONFIGS) as cluster:
+        kill_under_fio(cluster)
+        os.unlink(os.path.join(cluster.mount, "verified"))
+        for _ in range(5 if LONG else 1):
+            crash_at_every_point(cluster, rng)
+
+
+main()

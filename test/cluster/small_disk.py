@@ -1,0 +1,52 @@
+"""Small file systems below a cluster's directory, and ways to fill them. Needs root."""
+import os
+import shutil
+
+from harness import run
+
+
+class SmallDisks:
+    """tmpfs of a fixed size at DIR/NAME for each name; `prepare` fits Cluster(prepare=)."""
+
+    def __init__(self, sizes):
+        self.sizes = sizes
+        self.mounted = {}
+
+    def prepare(self, directory):
+        for name, size in self.sizes.items():
+            path = os.path.join(directory, name)
+            os.makedirs(path, exist_ok=True)
+            run(["mount", "-t", "tmpfs", "-o", "size=%d" % size, "moraine-test", path], timeout=30)
+            self.mounted[name] = path
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, trace):
+        for path in self.mounted.values():
+            run(["umount", "-l", path], timeout=30, check=False)
+            shutil.rmtree(os.path.dirname(path), ignore_errors=True)
+
+    def free(self, name):
+        stat = os.statvfs(self.mounted[name])
+        return stat.f_bavail * stat.f_frsize
+
+    def ballast(self, name):
+        return os.path.join(self.mounted[name], "lost+found")
+
+    def fill(self, name, leave=0):
+        """Another program takes all but `leave` bytes."""
+        handle = os.open(self.ballast(name), os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+        try:
+            while self.free(name) > leave:
+                piece = min(1 << 20, self.free(name) - leave)
+                try:
+                    if os.write(handle, bytes(piece)) == 0:
+                        break
+                except OSError:
+                    break
+        finally:
+            os.close(handle)
+
+    def empty(self, name):
+        os.unlink(self.ballast(name))
