@@ -103,8 +103,10 @@ void Cluster::Restart(sim::Machine& machine) {
 }
 
 void Cluster::CutAllPower() {
-  for (size_t i = 0; i < world_.machine_count(); ++i) world_.machine(i).PowerCut();
-  for (size_t i = 0; i < world_.machine_count(); ++i) world_.machine(i).Restart();
+  std::vector<sim::Machine*> servers = chunkservers_;
+  servers.push_back(meta_);
+  for (sim::Machine* machine : servers) machine->PowerCut();
+  for (sim::Machine* machine : servers) machine->Restart();
 }
 
 metaserver::Metaserver* Cluster::metaserver() {

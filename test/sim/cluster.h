@@ -15,7 +15,7 @@ namespace moraine::simulation {
 struct ClusterOptions {
   size_t chunkservers = 5;
   Duration client_timeout = 5s;
-  uint64_t journal_bytes = 1 << 20;
+  uint64_t journal_bytes = 4 << 20;
   bool chunkservers_verify_reads = true;
 };
 
@@ -34,7 +34,7 @@ class Cluster {
   sim::Machine& AddClient(const std::string& name, std::vector<Workload*> workloads);
   // Brings a machine back with the program that it ran before.
   void Restart(sim::Machine& machine);
-  // Stops whatever runs: every machine runs its program anew afterwards.
+  // Of all servers at once; each runs its program anew afterwards.
   void CutAllPower();
 
   sim::Machine& meta() { return *meta_; }

@@ -7,16 +7,18 @@
 #include <string>
 
 #include "base/loop/time.h"
+#include "test/sim/storm.h"
 
 namespace moraine::simulation {
-
-class Cluster;
 
 struct ScheduleOptions {
   uint64_t seed = 0;
   // Called when the cluster is up, before the workloads: a mutant breaks something here.
   std::function<void(Cluster&)> at_start = nullptr;
   bool verify_reads = true;
+  Weather weather;
+  bool random_resets = true;
+  size_t trace_events_max = 400;
   bool print_notes = false;  // as they come, to standard error
 };
 

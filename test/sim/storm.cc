@@ -2,8 +2,11 @@
 
 namespace moraine::simulation {
 
-Storm::Storm(Cluster& cluster, Random random)
-    : cluster_(cluster), random_(std::move(random)), life_(std::make_shared<int>(0)) {
+Storm::Storm(Cluster& cluster, Weather weather, Random random)
+    : cluster_(cluster),
+      weather_(weather),
+      random_(std::move(random)),
+      life_(std::make_shared<int>(0)) {
   std::vector<sim::Machine*> servers = cluster.chunkservers();
   random_.Shuffle(servers);
   // With two victims no set of w - 1 failures is passed, so nothing acknowledged may be lost. With
@@ -16,10 +19,11 @@ Storm::Storm(Cluster& cluster, Random random)
 
 void Storm::Start() {
   PlanServers();
-  if (random_.OneIn(2)) PlanMeta();
   PlanClients();
-  PlanDisk();
-  if (!cluster_.stage().keeps_unsynced && random_.OneIn(3)) {
+  const bool meta = random_.OneIn(2);
+  if (meta && weather_.metaserver) PlanMeta();
+  if (weather_.disks) PlanDisk();
+  if (weather_.metaserver && !cluster_.stage().keeps_unsynced && random_.OneIn(3)) {
     Later(3s, [this] {
       cluster_.world().Note("fault: all power");
       cluster_.CutAllPower();
@@ -57,8 +61,7 @@ void Storm::PlanClients() {
   options.quiet_min = 100ms;
   options.quiet_max = 1500ms;
   options.hurt_time_max = 3s;
-  options.kill = 1;
-  options.power_cut = 1;
+  options.kill = options.power_cut = 0;  // a client's coroutines cannot be dropped at any event
   options.pause = 5;
   options.slow_disk = 0;
   options.restart = [this](sim::Machine& machine) { cluster_.Restart(machine); };

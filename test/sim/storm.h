@@ -11,9 +11,15 @@
 
 namespace moraine::simulation {
 
+// What may be hurt besides chunkservers, clients and the network.
+struct Weather {
+  bool metaserver = true;
+  bool disks = true;
+};
+
 class Storm {
  public:
-  Storm(Cluster& cluster, Random random);
+  Storm(Cluster& cluster, Weather weather, Random random);
   // Says in the stage what may be lost.
   void Start();
   // Everything is mended and runs again; what bad disks have damaged stays damaged.
@@ -29,6 +35,7 @@ class Storm {
   void FillDisk();
 
   Cluster& cluster_;
+  const Weather weather_;
   Random random_;
   std::vector<sim::Machine*> victims_;
   std::vector<std::unique_ptr<sim::FaultPlan>> plans_;

@@ -58,14 +58,15 @@ Task<std::shared_ptr<fs::File>> StreamWorkload::BeginNew(fs::Client& client) {
   fs::NewEntry entry;
   entry.expect_stream = random_.OneIn(2);
   FileModel* const file = model.get();
+  file->doubtful = true;  // until it is answered
   stage_.files.push_back(std::move(model));
   const uint64_t cuts = stage_.meta_cuts;
   auto created = co_await client.Create(file->parent, file->name, entry, true);
   if (!created.ok()) {
     Note(file->path + " is not made: " + created.status().ToString());
-    file->doubtful = true;
     co_return nullptr;
   }
+  file->doubtful = false;
   file->inode = created->attributes.inode;
   file->acknowledged_cuts = cuts;
   current_ = file;

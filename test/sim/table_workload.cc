@@ -24,12 +24,13 @@ Task<void> TableWorkload::Run(fs::Client& client) {
 Task<void> TableWorkload::WriteOne(fs::Client& client, FileModel& model) {
   fs::NewEntry entry;
   entry.expect_stream = random_.OneIn(2);
+  model.doubtful = true;  // until it is answered
   auto created = co_await client.Create(model.parent, model.name, entry, true);
   if (!created.ok()) {
     Note(model.path + " is not made: " + created.status().ToString());
-    model.doubtful = true;
     co_return;
   }
+  model.doubtful = false;
   model.inode = created->attributes.inode;
   const uint64_t cuts = stage_.meta_cuts;
   const Status written = co_await WriteAll(model, *created->file);
