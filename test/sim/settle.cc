@@ -38,6 +38,14 @@ size_t Wanted(const Cluster& cluster, const ChunkRecord& record) {
   return std::min<size_t>(record.policy.replicas, cluster.options().chunkservers);
 }
 
+size_t IndexOf(Cluster& cluster, ServerId server) {
+  for (size_t i = 0; i < cluster.chunkservers().size(); ++i) {
+    chunkserver::Store* store = cluster.store(i);
+    if (store != nullptr && store->superblock().server == server) return i;
+  }
+  return cluster.chunkservers().size();
+}
+
 // Empty when nothing is left to do; otherwise the first thing.
 std::string Unsettled(Cluster& cluster) {
   if (cluster.metaserver() == nullptr) return "no metaserver";
@@ -51,16 +59,17 @@ std::string Unsettled(Cluster& cluster) {
       return fmt::format("chunk {} has {} good replicas of {}", id.value(), record.GoodReplicas(),
                          record.replicas.size());
     }
+    for (const metaserver::ReplicaRecord& replica : record.replicas) {
+      const size_t server = IndexOf(cluster, replica.server);
+      if (server == cluster.chunkservers().size()) return "a replica on an unknown server";
+      const auto info = cluster.store(server)->Stat(id);
+      if (info.ok() && info->damaged) {
+        return fmt::format("chunk {} is damaged at {}", id.value(),
+                           cluster.chunkservers()[server]->name());
+      }
+    }
   }
   return {};
-}
-
-size_t IndexOf(Cluster& cluster, ServerId server) {
-  for (size_t i = 0; i < cluster.chunkservers().size(); ++i) {
-    chunkserver::Store* store = cluster.store(i);
-    if (store != nullptr && store->superblock().server == server) return i;
-  }
-  return cluster.chunkservers().size();
 }
 
 Result<std::string> ReadReplica(Cluster& cluster, size_t server, ChunkId chunk, uint64_t length) {
