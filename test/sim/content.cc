@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/random.h"
+#include "test/sim/stage.h"
 
 namespace moraine::simulation {
 namespace {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "test/sim/content.h"
+#include "test/sim/ownership.h"
 
 namespace moraine::simulation {
 namespace {
