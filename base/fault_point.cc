@@ -151,6 +151,12 @@ Status ArmFaults(std::string_view text) {
                       "io, nospace or none",
                       one)};
     }
+    if (spec.name.starts_with(kMutantPrefix)) {
+      return {Code::kInvalidArgument,
+              fmt::format("MORAINE_FAULTS: '{}' leaves out a check; only a test may arm it, in its "
+                          "own process",
+                          spec.name)};
+    }
     specs.push_back(std::move(spec));
   }
   for (FaultSpec& spec : specs) ArmFault(std::move(spec));

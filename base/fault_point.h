@@ -11,6 +11,8 @@
 // x* for ever). Actions: crash (_exit(85)), stop (SIGSTOP), io (kIo), nospace (kNoSpace),
 // none (only counts). The crash loses nothing that write() was given; losing unsynced bytes is the
 // business of the simulated disk. Names are area.place; the same name may stand at several places.
+// A point whose name begins with "mutant." leaves out a check or a promise when an error is armed
+// there, so that a test can show that it would notice. Only a test can arm it, not the environment.
 // Any thread.
 #pragma once
 
@@ -26,6 +28,7 @@
 namespace moraine {
 
 inline constexpr int kFaultCrashExitCode = 85;
+inline constexpr std::string_view kMutantPrefix = "mutant.";
 
 namespace fault_internal {
 

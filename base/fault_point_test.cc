@@ -55,6 +55,11 @@ TEST_F(FaultPointTest, CountsAllPlacesOfOneName) {
   EXPECT_THAT(Counts(), ElementsAre("test.before_sync:0", "test.template:0", "test.write:0"));
 }
 
+TEST_F(FaultPointTest, MutantsAreNotForTheEnvironment) {
+  EXPECT_EQ(ArmFaults("test.write=io,mutant.test=io").code(), Code::kInvalidArgument);
+  EXPECT_TRUE(Write().ok()) << "nothing is armed";
+}
+
 TEST_F(FaultPointTest, ErrorsFromTheNthHitForNTimes) {
   ASSERT_TRUE(ArmFaults("test.write=io@2x2,test.other=crash").ok());
   EXPECT_EQ(Write().code(), Code::kOk);

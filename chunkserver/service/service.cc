@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/fault_point.h"
 #include "base/limits.h"
 #include "chunkserver/service/convert.h"
 #include "idl/methods.h"
@@ -23,11 +24,13 @@ Task<Result<idl::AppendResponse>> Service::Append(rpc::CallContext& context,
   Result<AppendCall> call = FromWire(request, std::move(context.bulk_in));
   if (!call.ok()) co_return call.status();
   call->deadline = context.deadline;
+  const bool early = !MORAINE_FAULT_STATUS("mutant.chunkserver_answers_early").ok();
+  if (early) call->sync = false;
   auto appended = co_await store_.Append(std::move(*call));
   if (!appended.ok()) co_return appended.status();
   idl::AppendResponse response;
   response.held = static_cast<int64_t>(appended->held);
-  response.synced = static_cast<int64_t>(appended->synced);
+  response.synced = static_cast<int64_t>(early ? appended->held : appended->synced);
   co_return response;
 }
 
@@ -51,6 +54,9 @@ Task<Result<idl::ReadResponse>> Service::Read(rpc::CallContext& context, idl::Re
 Task<Result<idl::ReplicaInfo>> Service::Fence(Instant deadline, idl::FenceRequest request) {
   MORAINE_CO_ASSIGN_OR_RETURN(const uint64_t chunk, Unsigned(request.chunk, "chunk"));
   MORAINE_CO_ASSIGN_OR_RETURN(const uint64_t epoch, Unsigned(request.epoch, "epoch"));
+  if (!MORAINE_FAULT_STATUS("mutant.chunkserver_ignores_fences").ok()) {
+    co_return Answer(store_.Stat(ChunkId(chunk)));
+  }
   co_return Answer(co_await store_.Fence(ChunkId(chunk), Epoch(epoch), deadline));
 }
 

@@ -1,6 +1,7 @@
 #include "fs/chunkio/chunk_writer.h"
 
 #include "base/check.h"
+#include "base/fault_point.h"
 #include "base/log.h"
 #include "fs/chunkio/checksums.h"
 #include "idl/methods.h"
@@ -82,6 +83,12 @@ Task<void> ChunkWriter::Send(size_t index, idl::AppendRequest request, OwnedByte
   }
   rules_.OnAck(static_cast<int>(index), static_cast<uint64_t>(answer->held),
                static_cast<uint64_t>(answer->synced));
+  if (!MORAINE_FAULT_STATUS("mutant.writer_counts_one_as_all").ok()) {
+    for (size_t i = 0; i < replicas_.size(); ++i) {
+      rules_.OnAck(static_cast<int>(i), static_cast<uint64_t>(answer->held),
+                   static_cast<uint64_t>(answer->synced));
+    }
+  }
   changed_.NotifyAll();
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/encoding.h"
+#include "base/fault_point.h"
 #include "base/limits.h"
 
 namespace moraine::metaserver {
@@ -56,6 +57,9 @@ Status Answers::CheckCurrent(SessionId session, uint64_t sequence, uint64_t ackn
 
 Result<std::optional<std::string>> Answers::Find(Transaction& transaction, SessionId session,
                                                  uint64_t sequence, std::string_view method) {
+  if (!MORAINE_FAULT_STATUS("mutant.metaserver_forgets_answers").ok()) {
+    return std::optional<std::string>();
+  }
   const auto of_session = sessions_.find(session);
   if (of_session == sessions_.end() || !of_session->second.stored.contains(sequence)) {
     return std::optional<std::string>();

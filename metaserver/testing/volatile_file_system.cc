@@ -85,6 +85,7 @@ class VolatileFileSystem::Writable : public rocksdb::FSWritableFile {
   IOStatus Flush(const Options&, Debug*) override { return IOStatus::OK(); }
   IOStatus Sync(const Options&, Debug*) override {
     if (owner_.fail_syncs_.load()) return IOStatus::IOError("simulated sync error");
+    if (owner_.ignore_syncs_.load()) return IOStatus::OK();
     MutexLock lock(file_->mutex);
     file_->synced = file_->bytes.size();
     owner_.syncs_.fetch_add(1);
@@ -107,6 +108,7 @@ class VolatileFileSystem::Directory : public rocksdb::FSDirectory {
   explicit Directory(VolatileFileSystem& owner) : owner_(owner) {}
   IOStatus Fsync(const Options&, Debug*) override {
     if (owner_.fail_syncs_.load()) return IOStatus::IOError("simulated sync error");
+    if (owner_.ignore_syncs_.load()) return IOStatus::OK();
     owner_.SyncNames();
     return IOStatus::OK();
   }
@@ -137,6 +139,7 @@ void VolatileFileSystem::Apply(const Change& change, Names& names) {
 
 std::shared_ptr<VolatileFileSystem> VolatileFileSystem::AfterPowerCut(Random& random) {
   auto after = std::make_shared<VolatileFileSystem>();
+  after->ignore_syncs_.store(ignore_syncs_.load());
   MutexLock lock(mutex_);
   Names names = durable_;
   const size_t kept = random.Uniform(unsynced_.size() + 1);

@@ -32,6 +32,8 @@ class VolatileFileSystem : public rocksdb::FileSystem {
   // From now on every sync, or every write, fails.
   void FailSyncs() { fail_syncs_.store(true); }
   void FailWrites() { fail_writes_.store(true); }
+  // From now on a sync does nothing and says that it has. Kept over AfterPowerCut. For mutants.
+  void IgnoreSyncs() { ignore_syncs_.store(true); }
   uint64_t syncs() const { return syncs_.load(); }
 
   // An Env over this file system; it must not outlive it.
@@ -113,6 +115,7 @@ class VolatileFileSystem : public rocksdb::FileSystem {
   std::map<std::string, bool> locks_ MORAINE_GUARDED_BY(mutex_);
   std::atomic<bool> fail_syncs_{false};
   std::atomic<bool> fail_writes_{false};
+  std::atomic<bool> ignore_syncs_{false};
   std::atomic<uint64_t> syncs_{0};
 };
 

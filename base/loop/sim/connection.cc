@@ -198,7 +198,8 @@ void Connection::BreakSide(int side) {
     arrived.unread.pop_back();
   }
   if (arrived.unread.empty()) arrived.front_read = 0;
-  pipes_[side].flying.clear();
+  // What it had sent is gone with it, but not the news that the connection is broken.
+  std::erase_if(pipes_[side].flying, [](const Flying& f) { return f.kind != Kind::kReset; });
   Wake(side);
   ForgetIfOver();
 }

@@ -44,6 +44,10 @@ struct DiskOptions {
   double bit_flip_chance = 0;      // per write: one bit of what it wrote rots
   double misdirected_write_chance = 0;  // the bytes land elsewhere in the file
   double lost_write_chance = 0;         // acknowledged, never done
+  // A disk, or the program above it, that breaks its word; for mutants.
+  bool ignores_syncs = false;       // of files, durable_writes too: acknowledged, nothing is kept
+  bool ignores_name_syncs = false;  // of directories
+  bool ignores_no_space = false;    // a write that does not fit is acknowledged
   // At a power cut: an unsynced sector is left half old, half new. Zero by default, because
   // base/loop/disk.h promises whole sectors; writes of many sectors are always torn between them.
   double torn_sector_chance = 0;

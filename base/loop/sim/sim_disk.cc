@@ -86,8 +86,10 @@ Task<Status> SimDisk::Rename(std::string from, std::string to) {
 }
 
 Task<Status> SimDisk::SyncDirectory(std::string path) {
-  return Change(DiskOp::kSyncDirectory, path,
-                [image = &image_, path] { return image->names().Sync(path); });
+  return Change(DiskOp::kSyncDirectory, path, [image = &image_, path]() -> Status {
+    if (image->options().ignores_name_syncs) return {};
+    return image->names().Sync(path);
+  });
 }
 
 Task<Result<std::vector<DirectoryEntry>>> SimDisk::List(std::string path) {

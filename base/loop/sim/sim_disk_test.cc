@@ -276,6 +276,25 @@ TEST_F(SimDiskTest, ALockDiesWithItsProcess) {
   EXPECT_TRUE(disk().Lock("LOCK").ok());
 }
 
+TEST_F(SimDiskTest, ADiskThatBreaksItsWordLosesWhatWasSynced) {
+  const std::string text(64 << 10, 'x');
+  Make("kept", text);
+  machine_.disk().options().ignores_syncs = true;
+  Make("lost", text);
+  machine_.PowerCut();
+  EXPECT_EQ(Contents("kept"), text);
+  EXPECT_NE(Contents("lost"), text);
+  EXPECT_NE(Contents("lost"), "<none>") << "the directory was synced";
+}
+
+TEST_F(SimDiskTest, ADiskMayHideThatItIsFull) {
+  machine_.disk().SetCapacity(16 << 10);
+  machine_.disk().options().ignores_no_space = true;
+  const std::string text(64 << 10, 'x');
+  Make("f", text);  // expects that every write succeeds
+  EXPECT_NE(Contents("f"), text);
+}
+
 TEST_F(SimDiskTest, ASlowDiskIsSlow) {
   auto time_of_sync = [&] {
     const Duration before = world_.now();

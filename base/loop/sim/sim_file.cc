@@ -65,10 +65,11 @@ struct Writing {
       Store(image, SomePrefix(random), false).Ignore();
       return fault;
     }
-    Status stored = Store(image, bytes.size(), durable);
+    Status stored = Store(image, bytes.size(), durable && !image.options().ignores_syncs);
     if (stored.ok()) return stored;
     const uint64_t room = image.RoomFor(*node, path);
     if (room > offset && random.OneIn(2)) Store(image, room - offset, false).Ignore();
+    if (image.options().ignores_no_space && stored.code() == Code::kNoSpace) return {};
     return stored;
   }
 };
@@ -161,7 +162,7 @@ Task<Status> SimFile::Sync() {
   auto finish = [image = &image_, node = node_, path = path_, pending, point] {
     const Status fault = image->Fault(DiskOp::kSync, path);
     if (fault.ok()) {
-      node->file.FinishSync(*point);
+      if (!image->options().ignores_syncs) node->file.FinishSync(*point);
     } else {
       node->file.FailSync(*point, image->random());
     }

@@ -266,6 +266,17 @@ TEST_F(SimNetTest, AResetLeavesSomeFirstPartOfWhatWasSent) {
   EXPECT_EQ(world_.net().connection_count(), 0u) << "all were forgotten";
 }
 
+TEST_F(SimNetTest, AResetIsNoticedAlsoByWhoOnlyListens) {
+  for (int i = 0; i < 60; ++i) {
+    auto stream = Connected();
+    world_.At(1ms, [&] { world_.net().ResetConnections(client_, server_); });
+    Run([&]() -> Task<void> {
+      std::string byte(1, '?');
+      EXPECT_EQ((co_await stream->Read(Writable(byte))).code(), Code::kUnavailable);
+    });
+  }
+}
+
 TEST_F(SimNetTest, DifferentConnectionsOvertakeEachOther) {
   auto first = Connected();
   auto second = Connected();

@@ -153,6 +153,7 @@ void World::Remember(TraceEntry entry) {
 }
 
 void World::Note(std::string text) {
+  if (note_sink_) note_sink_(fmt::format("{:>14.9f} {}", Seconds(now_), text));
   Remember({now_, EventKind::kNote, kNoMachine, 0, std::move(text)});
 }
 

@@ -79,6 +79,8 @@ class World {
   // The last events and notes as text, for failures.
   std::string Trace() const;
   void Note(std::string text);
+  // Is given every note as a line, at once; an empty function ends that.
+  void OnNote(std::function<void(const std::string&)> sink) { note_sink_ = std::move(sink); }
   // "seed 7, at 12.000345 s, 8123 events, hash 0x…".
   std::string Describe() const;
 
@@ -126,6 +128,7 @@ class World {
   const Machine* running_ = nullptr;
   std::priority_queue<Event> queue_;
   std::deque<TraceEntry> trace_;
+  std::function<void(const std::string&)> note_sink_;
   std::unique_ptr<Network> net_;
   std::vector<std::unique_ptr<Machine>> machines_;
 

@@ -1,0 +1,111 @@
+// Seeds of the whole cluster. MORAINE_SEED=n runs seed n alone and prints what happens,
+// MORAINE_SEEDS=n runs n seeds, MORAINE_FIRST_SEED and those behind it.
+// MORAINE_TRACE_EVENTS=n shows the last n events of a failure.
+#include "test/sim/schedule.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+
+namespace moraine::simulation {
+namespace {
+
+uint64_t NumberOr(const char* variable, uint64_t otherwise) {
+  const char* text = std::getenv(variable);
+  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
+}
+
+// Says which seed it was when a check aborts the process.
+void RememberSeed(uint64_t seed) {
+  static uint64_t current;
+  current = seed;
+  std::signal(SIGABRT, [](int) {
+    char text[64];
+    const int size = std::snprintf(text, sizeof text, "MORAINE_SEED=%llu\n",
+                                   static_cast<unsigned long long>(current));
+    if (write(STDERR_FILENO, text, static_cast<size_t>(size)) < 0) std::_Exit(1);
+    std::signal(SIGABRT, SIG_DFL);
+  });
+}
+
+Outcome RunSeed(uint64_t seed, Weather weather, bool random_resets) {
+  RememberSeed(seed);
+  ScheduleOptions options;
+  options.seed = seed;
+  options.weather = weather;
+  options.random_resets = random_resets;
+  options.trace_events_max = NumberOr("MORAINE_TRACE_EVENTS", 400);
+  options.print_notes = std::getenv("MORAINE_SEED") != nullptr;
+  return RunSchedule(options);
+}
+
+// The shards are tests of their own, so that they run side by side.
+constexpr uint64_t kShards = 4;
+class ScheduleShard : public ::testing::TestWithParam<uint64_t> {
+ protected:
+  void RunSeeds(Weather weather, bool random_resets, uint64_t count) {
+    const uint64_t one = NumberOr("MORAINE_SEED", 0);
+    count = NumberOr("MORAINE_SEEDS", count);
+    const uint64_t first = one > 0 ? one : NumberOr("MORAINE_FIRST_SEED", 1);
+    Sum sum;
+    for (uint64_t seed = first; seed < first + (one > 0 ? 1 : count); ++seed) {
+      if (seed % kShards != GetParam()) continue;
+      const Outcome outcome = RunSeed(seed, weather, random_resets);
+      EXPECT_EQ(outcome.failure, "") << "MORAINE_SEED=" << seed << "\n" << outcome.trace;
+      sum.Add(outcome);
+    }
+    sum.Print();
+  }
+
+ private:
+  struct Sum {
+    unsigned long long seeds = 0, events = 0, faults = 0, operations = 0, compared = 0;
+    Duration simulated{0};
+    void Add(const Outcome& outcome) {
+      ++seeds;
+      events += outcome.events;
+      faults += outcome.faults;
+      operations += outcome.operations;
+      compared += outcome.bytes_checked;
+      simulated += outcome.simulated;
+    }
+    void Print() const {
+      std::printf(
+          "%llu seeds, %llu events, %llu faults, %llu operations, %llu bytes of replicas "
+          "compared, %.0f simulated seconds\n",
+          seeds, events, faults, operations, compared,
+          static_cast<double>(simulated.count()) / 1e9);
+    }
+  };
+};
+INSTANTIATE_TEST_SUITE_P(Shard, ScheduleShard, ::testing::Range<uint64_t>(0, kShards));
+
+// Chunkservers, clients and the network.
+TEST_P(ScheduleShard, ServersComeAndGo) {
+  RunSeeds({.metaserver = false, .disks = false}, /*random_resets=*/false, 100);
+}
+
+// Everything, also the metaserver, all power, bad and full disks, and connections that break at any
+// message. Long: see README.md for what it has found.
+TEST_P(ScheduleShard, Everything) {
+  if (std::getenv("MORAINE_TEST_LONG") == nullptr) GTEST_SKIP() << "set MORAINE_TEST_LONG";
+  RunSeeds({}, /*random_resets=*/true, 1000);
+}
+
+TEST(ScheduleDeterminism, TheSameSeedGivesTheSameTrace) {
+  const uint64_t one = NumberOr("MORAINE_SEED", 0);
+  for (uint64_t i = 0; i < (one > 0 ? 1 : 20); ++i) {
+    const uint64_t seed = one > 0 ? one : i * 37 + 5;
+    const Outcome first = RunSeed(seed, {}, true);
+    const Outcome second = RunSeed(seed, {}, true);
+    ASSERT_EQ(first.failure, second.failure);
+    ASSERT_EQ(first.trace_hash, second.trace_hash) << "MORAINE_SEED=" << seed;
+    ASSERT_EQ(first.events, second.events) << "MORAINE_SEED=" << seed;
+  }
+}
+
+}  // namespace
+}  // namespace moraine::simulation
