@@ -122,6 +122,9 @@ std::unique_ptr<OptionTable> MakeChunkserverOptionTable(ChunkserverOptions* o) {
                   "How fast sealed replicas are checked in the background; 0: not at all.");
   table->AddDuration("scrub-pause", &o->store.scrub_pause, 1s, 8760h,
                      "Pause between two checks of all replicas.");
+  table->AddDuration("tombstone-grace", &o->store.tombstone_grace, 1min, 8760h,
+                     "How long a deleted chunk that was fenced before it was made here keeps late "
+                     "writers out.");
   table->AddDuration("trash-grace", &o->store.trash_grace, 0s, 8760h,
                      "How long deleted replicas stay in the trash.");
   table->AddDuration("heartbeat", &o->heartbeat, 50ms, 1min,

@@ -13,6 +13,7 @@ namespace {
 // What one idle open replica costs in the journal when it is restated, with room to spare.
 constexpr uint64_t kJournalBytesPerReplica = 2 * kPageBytes;
 constexpr uint64_t kJournalShareForRestating = 4;  // one over
+constexpr uint64_t kTombstonesPerReplica = 32;     // that take no more room there
 
 Status Unknown(ChunkId chunk) {
   return {Code::kUnknownChunk, fmt::format("no replica of chunk {} here", chunk.value())};
@@ -64,7 +65,7 @@ Status Store::CheckRoomForReplica() const {
 Status Store::CheckRoomInJournal() const {
   const uint64_t open_max =
       context_->journal->region_bytes() / kJournalShareForRestating / kJournalBytesPerReplica;
-  if (open_count_ + tombstones_.size() >= open_max) {
+  if (open_count_ + tombstones_.size() / kTombstonesPerReplica >= open_max) {
     return {Code::kOverloaded, fmt::format("{} replicas are open, the journal has room for {}",
                                            open_count_, open_max)};
   }
@@ -355,14 +356,11 @@ Task<Status> Store::Delete(ChunkId chunk, Epoch epoch, Instant deadline) {
     SpawnDiscard(chunk, incarnation, open, ChunkPath(chunk), frame);
     co_return context_->NoteWrite(co_await context_->journal->Committed(frame));
   }
-  const uint64_t frame = context_->journal->Enqueue(
-      {RecordKind::kDone, chunk, stone->second.incarnation, epoch, 0, {}});
-  tombstones_.erase(stone);
-  changing_.insert(chunk);  // a second deletion must not answer before this is durable
-  const Status status = context_->NoteWrite(co_await context_->journal->Committed(frame));
-  changing_.erase(chunk);
-  changed_over_.NotifyAll();
-  co_return status;
+  // A writer whose first bytes are still on their way must not be acknowledged after the deletion
+  // either: the chunk would come back, and its file has gone on without it.
+  stone->second.epoch = epoch;
+  stone->second.until = std::min(stone->second.until, loop_.After(context_->options.tombstone_grace));
+  co_return Status::Ok();
 }
 
 void Store::SpawnDiscard(ChunkId chunk, uint64_t incarnation, std::shared_ptr<OpenReplica> open,
@@ -431,7 +429,7 @@ std::vector<ReplicaInfo> Store::List(ChunkId after, size_t count_max) const {
       ReplicaInfo info;
       info.chunk = stone->first;
       info.epoch = stone->second.epoch;
-      list.push_back(info);
+      if (stone->second.until == kNever) list.push_back(info);
       ++stone;
     }
   }

@@ -66,7 +66,8 @@ class Store {
   // Throws away what was written; also done by an Install that fails.
   Task<void> Abandon(std::unique_ptr<IncomingReplica> incoming);
 
-  // In order of chunk id, above `after`. Tombstones are listed as open and empty.
+  // In order of chunk id, above `after`. Tombstones are listed as open and empty,
+  // unless they are deleted.
   std::vector<ReplicaInfo> List(ChunkId after, size_t count_max) const;
   StoreStatus GetStatus() const;
   const Superblock& superblock() const { return superblock_; }
@@ -105,6 +106,7 @@ class Store {
     JournalNeeds::Need need;
     uint64_t incarnation;
     Epoch epoch;
+    Instant until = kNever;  // deleted, and kept as long for the sake of late writers
   };
   struct Recovery;
 
@@ -158,6 +160,7 @@ class Store {
   Task<void> RelieveMemory();
   Task<void> RelieveJournal();
   Task<void> RestateTombstones(uint64_t cutoff);
+  void DropTombstones();
   Task<void> RetryFinalizing();
   Task<void> EmptyTrash();
   Task<Status> ScrubReplica(SealedReplica replica);

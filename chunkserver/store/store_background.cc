@@ -36,6 +36,7 @@ Task<void> Store::RunKeeper() {
     RefreshSpace();
     co_await RetryFinalizing();
     co_await EmptyTrash();
+    DropTombstones();
     next_tick = loop_.After(kTick);
   }
 }
@@ -108,6 +109,18 @@ Task<void> Store::RestateTombstones(uint64_t cutoff) {
     if (stone != tombstones_.end() && stone->second.need.sequence() < frame) {
       stone->second.need.Set(frame);
     }
+  }
+}
+
+void Store::DropTombstones() {
+  for (auto stone = tombstones_.begin(); stone != tombstones_.end();) {
+    if (stone->second.until > loop_.Now()) {
+      ++stone;
+      continue;
+    }
+    context_->journal->Enqueue(
+        {RecordKind::kDone, stone->first, stone->second.incarnation, stone->second.epoch, 0, {}});
+    stone = tombstones_.erase(stone);
   }
 }
 

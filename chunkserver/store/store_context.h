@@ -30,6 +30,8 @@ struct StoreOptions {
   uint64_t scrub_bytes_per_second = 16_MiB;      // 0: off
   Duration scrub_pause = std::chrono::hours(1);  // between two passes
   Duration trash_grace = std::chrono::minutes(10);
+  // How long a deleted chunk that was fenced before it was made here keeps late writers out.
+  Duration tombstone_grace = std::chrono::hours(24);
   Duration retry_delay = std::chrono::seconds(1);  // of a deletion whose file cannot be moved
 };
 

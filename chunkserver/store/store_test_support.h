@@ -89,6 +89,7 @@ inline StoreOptions SmallOptions() {
   options.pending_flush_bytes = 256_KiB;
   options.scrub_bytes_per_second = 0;
   options.trash_grace = std::chrono::seconds(5);
+  options.tombstone_grace = std::chrono::seconds(60);
   return options;
 }
 

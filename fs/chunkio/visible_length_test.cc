@@ -73,22 +73,22 @@ TEST(VisibleFrom, NeverTellsLessThanWasAcknowledgedOrMoreThanIsSafe) {
   SCOPED_TRACE("MORAINE_SEED=" + std::to_string(seed));
   Random random(seed);
   for (int round = 0; round < 100000; ++round) {
-    const int n = 1 + static_cast<int>(random.Below(5));
-    const int w = n / 2 + 1 + static_cast<int>(random.Below(static_cast<uint64_t>(n - n / 2)));
+    const int n = 1 + static_cast<int>(random.Uniform(5));
+    const int w = n / 2 + 1 + static_cast<int>(random.Uniform(static_cast<uint64_t>(n - n / 2)));
     const protocol::MadePolicy policy = Policy(n, std::min(w, n));
     std::vector<uint64_t> held(static_cast<size_t>(n));
-    for (uint64_t& length : held) length = random.Below(8);
+    for (uint64_t& length : held) length = random.Uniform(8);
     std::vector<uint64_t> sorted = held;
     std::sort(sorted.begin(), sorted.end(), std::greater<>());
     const uint64_t held_by_w = sorted[static_cast<size_t>(policy.w) - 1];
-    const uint64_t acknowledged = held_by_w == 0 ? 0 : random.Below(held_by_w + 1);
+    const uint64_t acknowledged = held_by_w == 0 ? 0 : random.Uniform(held_by_w + 1);
     Answers answers;
     for (const uint64_t length : held) {
-      if (random.Below(4) == 0) continue;  // silent
-      const uint64_t told = std::min({length, acknowledged, random.Below(8)});
+      if (random.Uniform(4) == 0) continue;  // silent
+      const uint64_t told = std::min({length, acknowledged, random.Uniform(8)});
       answers.push_back(Held(length, told));
-      if (random.Below(8) == 0) {  // it had this much before
-        answers.back().held = random.Below(length + 1);
+      if (random.Uniform(8) == 0) {  // it had this much before
+        answers.back().held = random.Uniform(length + 1);
         answers.back().committed = std::min(answers.back().committed, answers.back().held);
         answers.back().restarted = true;
       }

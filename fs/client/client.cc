@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 #include "base/log.h"
@@ -49,7 +50,7 @@ ClientCore::ClientCore(Loop& loop, const ClientOptions& options, MetricRegistry&
 
 Token ClientCore::TokenOf(InodeId directory) const {
   const auto it = tokens.find(directory);
-  return it == tokens.end() ? Token() : it->second;
+  return it == tokens.end() ? Token() : it->second.token;
 }
 
 Token ClientCore::TokenOfFile(InodeId inode) const {
@@ -83,8 +84,7 @@ Client::Client(Loop& loop, ClientOptions options, MetricRegistry& metrics)
     state_->OnRenewed(response);
   };
   callbacks.session_lost = [&core] {
-    core.tokens.clear();
-    core.parents.clear();
+    for (auto& [directory, owned] : core.tokens) owned.lost = true;
     if (core.on_disowned) core.on_disowned(InodeId());
     for (const auto& [inode, file] : core.files) file->OnSessionLost();
   };
@@ -165,7 +165,11 @@ void Client::OnDisowned(std::function<void(InodeId)> callback) {
   state_->core.on_disowned = std::move(callback);
 }
 bool Client::SessionIsCertain() const { return state_->core.link.IsCertain(); }
-Token Client::TokenOf(InodeId directory) const { return state_->core.TokenOf(directory); }
+Token Client::TokenOf(InodeId directory) const {
+  const auto owned = state_->core.tokens.find(directory);
+  const bool owns = owned != state_->core.tokens.end() && !owned->second.lost;
+  return owns ? owned->second.token : Token();
+}
 
 // ---- In the background
 
@@ -210,7 +214,9 @@ void Client::State::OnRenewed(const idl::RenewSessionResponse& response) {
   }
   for (int64_t inode : response.lost) {
     const InodeId id(static_cast<uint64_t>(inode));
-    if (core.tokens.erase(id) > 0 && core.on_disowned) core.on_disowned(id);
+    if (const auto owned = core.tokens.find(id); owned != core.tokens.end()) {
+      if (!std::exchange(owned->second.lost, true) && core.on_disowned) core.on_disowned(id);
+    }
     if (auto file = file_of(inode); file != nullptr) file->OnSessionLost();
   }
   for (int64_t inode : response.stale) {
@@ -311,7 +317,7 @@ Task<Result<OwnedDirectory>> Client::AcquireDirectory(InodeId inode, std::string
   OwnedDirectory owned;
   owned.inode = inode;
   owned.token = Token(static_cast<uint64_t>(answer->token));
-  core.tokens[inode] = owned.token;
+  core.tokens[inode] = {owned.token, false};
   for (const idl::OwnedEntry& wire : answer->entries) {
     OwnedDirectory::Entry entry;
     entry.name = wire.name;

@@ -18,7 +18,7 @@ class FileImpl;
 struct ClientCore {
   ClientCore(Loop& loop, const ClientOptions& options, MetricRegistry& metrics);
 
-  // The token for changes of a file or name in a directory; none if we do not own it.
+  // The token for changes of a file or name in a directory; none if we never owned it.
   Token TokenOf(InodeId directory) const;
   // The directory that we own and that holds this file, as far as we know.
   Token TokenOfFile(InodeId inode) const;
@@ -32,7 +32,13 @@ struct ClientCore {
   rpc::Channels channels;
   ChunkReader reader;
   std::unordered_map<InodeId, std::shared_ptr<FileImpl>> files;
-  std::unordered_map<InodeId, Token> tokens;     // owned directories
+  // Directories that this client owns, or has owned and lost: then the token stays, so that the
+  // metaserver refuses every later change under it, also when the directory is free again.
+  struct Owned {
+    Token token;
+    bool lost = false;
+  };
+  std::unordered_map<InodeId, Owned> tokens;
   std::unordered_map<InodeId, InodeId> parents;  // of files in owned directories
   std::function<void(InodeId)> on_stale;
   std::function<void(InodeId)> on_disowned;

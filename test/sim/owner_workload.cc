@@ -132,9 +132,8 @@ Task<Status> OwnerWorkload::Work(fs::Client& client) {
   co_return Status::Ok();
 }
 
-void OwnerWorkload::Judge(fs::Client& client, const char* what, bool was_stale,
-                          const Status& status) {
-  if (status.ok() && was_stale && !IsFree(client)) {
+void OwnerWorkload::Judge(const char* what, bool was_stale, const Status& status) {
+  if (status.ok() && was_stale) {
     Fail(fmt::format("client {}: {} is acknowledged in term {}, but it had only term {}", number_,
                      what, shared_.term, term_));
   }
@@ -165,7 +164,7 @@ Task<Status> OwnerWorkload::WriteLog(fs::Client& client) {
   Doubt(name);
   const uint64_t cuts = stage_.meta_cuts;
   auto created = co_await client.Create(stage_.owned, name, entry, true);
-  Judge(client, "a create", was_stale, created.status());
+  Judge("a create", was_stale, created.status());
   if (!created.ok()) co_return created.status();
   model.inode = created->attributes.inode;
   if (IsStale()) {
@@ -183,14 +182,14 @@ Task<Status> OwnerWorkload::WriteLog(fs::Client& client) {
   Certain(name);
   Status status;
   for (uint64_t i = random_.Between(1, 6); i > 0 && status.ok(); --i) {
-    status = co_await AppendAndSync(client, *created->file, model);
+    status = co_await AppendAndSync(*created->file, model);
     co_await Pause(client, 30ms);
   }
   const Status closed = co_await client.Close(created->file);
   co_return status.ok() ? closed : status;
 }
 
-Task<Status> OwnerWorkload::AppendAndSync(fs::Client& client, fs::File& file, FileModel& model) {
+Task<Status> OwnerWorkload::AppendAndSync(fs::File& file, FileModel& model) {
   const bool was_stale = IsStale();
   const uint64_t size = random_.OneIn(5) ? random_.Uniform(30'000) : random_.Between(1, 3'000);
   const uint64_t offset = file.size();
@@ -203,11 +202,8 @@ Task<Status> OwnerWorkload::AppendAndSync(fs::Client& client, fs::File& file, Fi
   const Status synced = co_await file.Sync();
   Note(fmt::format("{} syncs {} to {} in term {}{}: {}", number_, model.path, end, term_,
                    was_stale ? " (stale)" : "", synced.ToString()));
-  Judge(client, "a sync", was_stale, synced);
+  Judge("a sync", was_stale, synced);
   if (!synced.ok()) co_return synced;
-  if (end > model.submitted && IsFree(client)) {
-    model.submitted = model.acknowledged = end;
-  }
   if (end > model.submitted) {
     Fail(fmt::format("{}: a sync of {} bytes is acknowledged, but the next owner was given {}",
                      model.path, end, model.submitted));
@@ -229,7 +225,7 @@ Task<Status> OwnerWorkload::ReplaceCurrent(fs::Client& client) {
   bool was_stale = IsStale();
   Doubt(temporary);
   auto created = co_await client.Create(stage_.owned, temporary, {}, true);
-  Judge(client, "a create", was_stale, created.status());
+  Judge("a create", was_stale, created.status());
   if (!created.ok()) co_return created.status();
   model.inode = created->attributes.inode;
   if (!IsStale()) {
@@ -237,7 +233,7 @@ Task<Status> OwnerWorkload::ReplaceCurrent(fs::Client& client) {
     Bind(temporary, model.inode, false);
     Certain(temporary);
   }
-  const Status written = co_await AppendAndSync(client, *created->file, model);
+  const Status written = co_await AppendAndSync(*created->file, model);
   const Status closed = co_await client.Close(created->file);
   if (!written.ok()) co_return written;
   if (!closed.ok()) co_return closed;
@@ -248,7 +244,7 @@ Task<Status> OwnerWorkload::ReplaceCurrent(fs::Client& client) {
   Doubt(temporary);
   const Status renamed = co_await client.Rename(stage_.owned, temporary, stage_.owned, kCurrent,
                                                 fs::RenameMode::kReplace);
-  Judge(client, "a rename", was_stale, renamed);
+  Judge("a rename", was_stale, renamed);
   if (!renamed.ok()) co_return renamed;
   if (IsStale()) {
     const auto it = shared_.given.find(kCurrent);
@@ -275,7 +271,7 @@ Task<Status> OwnerWorkload::RemoveOne(fs::Client& client) {
   const bool was_stale = IsStale();
   Doubt(name);
   const Status removed = co_await client.RemoveFile(stage_.owned, name);
-  Judge(client, "a removal", was_stale, removed);
+  Judge("a removal", was_stale, removed);
   if (!removed.ok()) co_return removed;
   if (IsStale()) co_return Lost();
   shared_.names.erase(name);

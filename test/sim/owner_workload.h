@@ -27,20 +27,17 @@ class OwnerWorkload : public Workload {
   // Works until an operation fails.
   Task<Status> Work(fs::Client& client);
   Task<Status> WriteLog(fs::Client& client);
-  Task<Status> AppendAndSync(fs::Client& client, fs::File& file, FileModel& model);
+  Task<Status> AppendAndSync(fs::File& file, FileModel& model);
   Task<Status> ReplaceCurrent(fs::Client& client);
   Task<Status> RemoveOne(fs::Client& client);
   FileModel& NewFile(const std::string& name);
 
-  // Then an owner does not go on: a change without a token is for directories that nobody owns.
+  // Then an owner does not go on.
   bool KnowsThatItIsLost(fs::Client& client) const { return client.TokenOf(stage_.owned).IsNone(); }
   bool IsStale() const { return shared_.term != term_; }
   // After an operation on these names that began under `was_stale`: an acknowledged one must not be
   // that of a former owner.
-  void Judge(fs::Client& client, const char* what, bool was_stale, const Status& status);
-  // A client that was told to have lost the directory sends no token; what it had open it may go on
-  // writing while nobody owns the directory.
-  bool IsFree(fs::Client& client) const { return KnowsThatItIsLost(client) && !stage_.is_owned(); }
+  void Judge(const char* what, bool was_stale, const Status& status);
   void Bind(const std::string& name, InodeId inode, bool durable);
   // Names whose operation is under way; certain again when it is acknowledged.
   void Doubt(const std::string& name) {

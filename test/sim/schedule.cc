@@ -3,7 +3,6 @@
 #include <cstdio>
 
 #include "base/log.h"
-#include "metaserver/store/transaction.h"
 #include "test/sim/cluster.h"
 #include "test/sim/names_workload.h"
 #include "test/sim/owner_workload.h"
@@ -77,7 +76,6 @@ class Schedule {
   Stage& stage() { return cluster_.stage(); }
 
   void Play() {
-    stage().is_owned = [this] { return IsOwned(); };
     cluster_.Start();
     if (!Failed()) MakeDirectories();
     if (Failed()) return;
@@ -128,14 +126,6 @@ class Schedule {
     cluster_.AddClient("c4", {Add<ReadWorkload>()});
   }
 
-  bool IsOwned() {
-    metaserver::Metaserver* meta = cluster_.metaserver();
-    if (meta == nullptr) return true;
-    metaserver::Transaction transaction(meta->store());
-    const auto record = transaction.Find<metaserver::TokenRecord>(
-        metaserver::Family::kTokens, metaserver::HoldingKey(stage().owned));
-    return record.ok() && record->has_value() && !(*record)->owner.IsNone();
-  }
   void RunFor(Duration duration) {
     cluster_.world().RunUntil([this] { return Failed(); }, duration);
   }

@@ -58,7 +58,6 @@ struct Stage {
   bool stopping = false;        // workloads end their rounds
   uint64_t meta_cuts = 0;       // power cuts of the metaserver
   bool keeps_unsynced = false;  // the faults are few enough that no acknowledged byte may be lost
-  std::function<bool()> is_owned;  // whether `owned` has an owner now, by the metaserver's store
   InodeId streams, tables, names, owned;  // directories
 
   void Fail(const std::string& what) {
