@@ -41,11 +41,14 @@ Loop::~Loop() { DestroySpawned(); }
 void Loop::Spawn(Task<void> task) { RunDetached(this, std::move(task)); }
 
 void Loop::DestroySpawned() {
-  // Destroying one coroutine may end or spawn others; take them one at a time.
+  // Destroying one coroutine may end or spawn others; take them one at a time. The youngest first:
+  // most of them work for an older one that owns what they use.
+  dropping_ = true;
   while (!detached_.empty()) {
-    auto& promise = static_cast<Detached::promise_type&>(detached_.front());
+    auto& promise = static_cast<Detached::promise_type&>(detached_.back());
     std::coroutine_handle<Detached::promise_type>::from_promise(promise).destroy();
   }
+  dropping_ = false;
 }
 
 bool Loop::RunReady() {

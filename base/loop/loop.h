@@ -70,6 +70,9 @@ class Loop {
   // co_await loop.Yield(): lets everything else that is ready run first.
   loop_internal::YieldAwaiter Yield();
 
+  // Its coroutines are being destroyed where they stand.
+  bool dropping() const { return dropping_; }
+
  protected:
   // Resumes what is ready, including what becomes ready meanwhile, up to a bound; returns whether
   // more is left.
@@ -88,6 +91,7 @@ class Loop {
   TimerQueue timers_;
   List<ListNode> detached_;
   size_t spawned_ = 0;
+  bool dropping_ = false;
 };
 
 namespace loop_internal {

@@ -9,21 +9,34 @@ namespace moraine {
 class TaskGroup {
  public:
   explicit TaskGroup(Loop& loop) : loop_(loop), empty_(loop) {}
-  // The owner drains first; only a killed simulated process may drop a group with work inside,
-  // after its loop has destroyed the coroutines.
-  ~TaskGroup() { MORAINE_CHECK(inside_ == 0, "a TaskGroup is drained before it is destroyed"); }
+  // The owner drains first; only while its loop drops its coroutines (a killed simulated process, a
+  // process that ends in a hurry) may a group go with work inside, which then goes too.
+  ~TaskGroup() {
+    MORAINE_CHECK(inside_ == 0 || loop_.dropping(),
+                  "a TaskGroup is drained before it is destroyed");
+    while (Pass* pass = passes_.PopFront()) pass->group_ = nullptr;
+  }
 
   // Held by everyone inside.
-  class [[nodiscard]] Pass {
+  class [[nodiscard]] Pass : public ListNode {
    public:
-    explicit Pass(TaskGroup* group) : group_(group) { ++group_->inside_; }
-    Pass(Pass&& other) noexcept : group_(std::exchange(other.group_, nullptr)) {}
+    explicit Pass(TaskGroup* group) : group_(group) {
+      group_->passes_.PushBack(*this);
+      ++group_->inside_;
+    }
+    Pass(Pass&& other) noexcept : group_(std::exchange(other.group_, nullptr)) {
+      if (group_ != nullptr) group_->passes_.PushBack(*this);
+      other.Unlink();
+    }
     Pass& operator=(Pass&&) = delete;
     ~Pass() {
-      if (group_ != nullptr) group_->Leave();
+      if (group_ == nullptr) return;
+      Unlink();
+      group_->Leave();
     }
 
    private:
+    friend class TaskGroup;
     TaskGroup* group_;
   };
 
@@ -60,6 +73,7 @@ class TaskGroup {
 
   Loop& loop_;
   Condition empty_;
+  List<Pass> passes_;
   size_t inside_ = 0;
   bool closed_ = false;
 };

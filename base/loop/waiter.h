@@ -44,6 +44,7 @@ class List {
   }
   bool empty() const { return head_.next_ == &head_; }
   Node& front() { return static_cast<Node&>(*head_.next_); }
+  Node& back() { return static_cast<Node&>(*head_.previous_); }
   void PushBack(Node& node) {
     ListNode& n = node;
     n.Unlink();

@@ -359,7 +359,8 @@ Task<Status> Store::Delete(ChunkId chunk, Epoch epoch, Instant deadline) {
   // A writer whose first bytes are still on their way must not be acknowledged after the deletion
   // either: the chunk would come back, and its file has gone on without it.
   stone->second.epoch = epoch;
-  stone->second.until = std::min(stone->second.until, loop_.After(context_->options.tombstone_grace));
+  stone->second.until =
+      std::min(stone->second.until, loop_.After(context_->options.tombstone_grace));
   co_return Status::Ok();
 }
 

@@ -46,7 +46,8 @@ ClientCore::ClientCore(Loop& loop, const ClientOptions& options, MetricRegistry&
                request.detail = why.message();
                tasks.Spawn(report(this, std::move(request)));
              }),
-      tasks(loop) {}
+      tasks(loop),
+      stopping(loop) {}
 
 Token ClientCore::TokenOf(InodeId directory) const {
   const auto it = tokens.find(directory);
@@ -102,7 +103,7 @@ Task<Status> Client::Start() {
 
 Task<Status> Client::Stop() {
   ClientCore& core = state_->core;
-  core.stopping = true;
+  core.stopping.Set();
   const Status status = co_await state_->GiveBackAll(core.link.Deadline());
   core.tasks.Close();
   co_await core.link.Stop();
@@ -174,8 +175,9 @@ Token Client::TokenOf(InodeId directory) const {
 // ---- In the background
 
 Task<void> Client::State::Tick() {
-  while (!core.tasks.closed() && !core.stopping) {
-    co_await core.loop.Sleep(kTick);
+  while (!core.stopping.is_set()) {
+    const bool stopping = co_await core.stopping.Wait(core.loop.After(kTick));
+    if (stopping) co_return;
     std::vector<std::shared_ptr<FileImpl>> old;
     for (const auto& [inode, file] : core.files) {
       if (file->dirty_since() != kNever && core.loop.Now() - file->dirty_since() >= kDirtyAgeMax) {

@@ -6,6 +6,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "base/loop/sync.h"
 #include "fs/chunkio/chunk_reader.h"
 #include "fs/client/client.h"
 #include "fs/client/meta_link.h"
@@ -43,7 +44,7 @@ struct ClientCore {
   std::function<void(InodeId)> on_stale;
   std::function<void(InodeId)> on_disowned;
   TaskGroup tasks;
-  bool stopping = false;
+  Event stopping;
 };
 
 }  // namespace moraine::fs

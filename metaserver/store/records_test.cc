@@ -27,7 +27,7 @@ void ExpectRoundTrip(const Record& record) {
   }
   EXPECT_EQ(Record::Decode(bytes + "x").code(), Code::kCorruption);
   std::string newer = bytes;
-  newer[0] = static_cast<char>(kRecordVersion + 1);
+  newer[0] = 100;  // of a distant future
   EXPECT_EQ(Record::Decode(newer).code(), Code::kCorruption);
 }
 

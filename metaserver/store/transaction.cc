@@ -19,12 +19,34 @@ Status Translate(const rocksdb::Status& status, std::string_view what) {
 
 }  // namespace
 
-Cursor::Cursor(std::unique_ptr<rocksdb::Iterator> iterator, std::string prefix)
-    : iterator_(std::move(iterator)), prefix_(std::move(prefix)) {}
+// RocksDB looks at them for as long as the iterator lives. Without them a walk that comes to the end
+// of its prefix goes on over everything that was ever deleted next to it.
+struct Cursor::Bounds {
+  explicit Bounds(std::string_view first) : prefix(first), end(first) {
+    while (!end.empty() && end.back() == '\xff') end.pop_back();
+    if (!end.empty()) ++end.back();
+    lower = prefix;
+    upper = end;
+  }
+  rocksdb::ReadOptions Options() const {
+    rocksdb::ReadOptions options;
+    if (!prefix.empty()) options.iterate_lower_bound = &lower;
+    if (!end.empty()) options.iterate_upper_bound = &upper;
+    return options;
+  }
+  const std::string prefix;
+  std::string end;  // the first key behind the prefix; empty: there is none
+  rocksdb::Slice lower;
+  rocksdb::Slice upper;
+};
+
+Cursor::Cursor(std::unique_ptr<Bounds> bounds) : bounds_(std::move(bounds)) {}
 Cursor::Cursor(Cursor&&) noexcept = default;
 Cursor::~Cursor() = default;
 
-bool Cursor::Valid() const { return iterator_->Valid() && iterator_->key().starts_with(prefix_); }
+bool Cursor::Valid() const {
+  return iterator_->Valid() && iterator_->key().starts_with(bounds_->prefix);
+}
 void Cursor::Next() { iterator_->Next(); }
 void Cursor::Previous() { iterator_->Prev(); }
 std::string_view Cursor::key() const { return {iterator_->key().data(), iterator_->key().size()}; }
@@ -71,21 +93,22 @@ void Transaction::Delete(Family family, std::string_view key) {
   MORAINE_CHECK(status.ok(), "a batch in memory takes every delete");
 }
 
-std::unique_ptr<rocksdb::Iterator> Transaction::NewIterator(Family family) {
+Cursor Transaction::NewCursor(Family family, std::string_view prefix) {
   rocksdb::ColumnFamilyHandle* handle = store_.handle(family);
-  rocksdb::Iterator* base = store_.db().NewIterator(rocksdb::ReadOptions(), handle);
-  if (batch_ == nullptr) return std::unique_ptr<rocksdb::Iterator>(base);
-  return std::unique_ptr<rocksdb::Iterator>(batch_->NewIteratorWithBase(handle, base));
+  Cursor cursor(std::make_unique<Cursor::Bounds>(prefix));
+  rocksdb::Iterator* base = store_.db().NewIterator(cursor.bounds_->Options(), handle);
+  cursor.iterator_.reset(batch_ == nullptr ? base : batch_->NewIteratorWithBase(handle, base));
+  return cursor;
 }
 
 Cursor Transaction::Scan(Family family, std::string_view prefix, std::string_view from) {
-  Cursor cursor(NewIterator(family), std::string(prefix));
+  Cursor cursor = NewCursor(family, prefix);
   cursor.iterator_->Seek(std::string(prefix).append(from));
   return cursor;
 }
 
 Cursor Transaction::ScanBack(Family family, std::string_view prefix, std::string_view from) {
-  Cursor cursor(NewIterator(family), std::string(prefix));
+  Cursor cursor = NewCursor(family, prefix);
   cursor.iterator_->SeekForPrev(std::string(prefix).append(from));
   return cursor;
 }

@@ -47,7 +47,6 @@ struct Effects {
 // cursor was made. Must not outlive the transaction.
 class Cursor {
  public:
-  Cursor(std::unique_ptr<rocksdb::Iterator> iterator, std::string prefix);
   Cursor(Cursor&&) noexcept;
   ~Cursor();
   // False at the end, and on an error: ask status() after the loop.
@@ -61,8 +60,11 @@ class Cursor {
 
  private:
   friend class Transaction;
+  struct Bounds;
+  explicit Cursor(std::unique_ptr<Bounds> bounds);
+
+  std::unique_ptr<Bounds> bounds_;  // declared first: the iterator looks at them
   std::unique_ptr<rocksdb::Iterator> iterator_;
-  std::string prefix_;
 };
 
 class Transaction {
@@ -104,7 +106,7 @@ class Transaction {
 
  private:
   rocksdb::WriteBatchWithIndex& writable();
-  std::unique_ptr<rocksdb::Iterator> NewIterator(Family family);
+  Cursor NewCursor(Family family, std::string_view prefix);
 
   Store& store_;
   const SessionId session_;

@@ -62,7 +62,8 @@ def main():
     with targets.Targets(options, wanted) as all_targets:
         for group in options.rows.split(','):
             if group not in rows.GROUPS:
-                sys.exit(f'file_system_bench: no rows {group!r}; there are {", ".join(rows.GROUPS)}')
+                known = ', '.join(rows.GROUPS)
+                sys.exit(f'file_system_bench: no rows {group!r}; there are {known}')
             rows.run_group(group, all_targets, options, results)
             results.print_group(group)
         results.print_memory(all_targets)

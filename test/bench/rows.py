@@ -326,7 +326,8 @@ GROUPS = {
 def run_group(group, all_targets, options, results):
     rows, needs_directory = GROUPS[group]
     for repetition in range(options.repetitions):
-        print(f'{group}, run {repetition + 1} of {options.repetitions}', file=sys.stderr, flush=True)
+        print(f'{group}, run {repetition + 1} of {options.repetitions}', file=sys.stderr,
+              flush=True)
         for target in all_targets:
             if needs_directory and target.three is None:
                 continue

@@ -198,8 +198,8 @@ struct ChunkGrant {
   bool tail = false;
   uint64_t tail_offset = 0;
 };
-// Below the policy's floor: kNoSpace if it would be met but for full disks, else kTooFewServers. kTooLarge:
-// the file's layout would not fit an answer.
+// Below the policy's floor: kNoSpace if it would be met but for full disks, else kTooFewServers.
+// kTooLarge: the file's layout would not fit an answer.
 Result<ChunkGrant> AllocateChunk(Transaction& transaction, const AllocateChunkArgs& args,
                                  std::span<const ServerView> servers, Random& random);
 
