@@ -36,7 +36,8 @@ Dispatcher::Dispatcher(Loop& loop, FileSystem& file_system, DispatcherOptions op
     : loop_(loop),
       file_system_(file_system),
       options_(options),
-      drop_cache_(std::move(drop_cache)) {
+      drop_cache_(std::move(drop_cache)),
+      directory_attributes_(loop, options.attr_timeout) {
   file_system_.OnStale([this](InodeId inode) { DropStale(inode); });
 }
 
@@ -45,6 +46,7 @@ Dispatcher::~Dispatcher() {
 }
 
 void Dispatcher::DropStale(InodeId inode) {
+  directory_attributes_.Forget(inode);
   // Not known: the kernel has nothing to drop.
   if (known_.erase(inode) > 0) drop_cache_(inode);
 }
@@ -75,7 +77,9 @@ Task<Result<Entry>> Dispatcher::Lookup(InodeId parent, std::string name) {
 void Dispatcher::Forget(InodeId inode) { known_.erase(inode); }
 
 Task<Result<Entry>> Dispatcher::GetAttributes(InodeId inode) {
+  if (const Attributes* known = directory_attributes_.Find(inode)) co_return Tell(*known);
   MORAINE_CO_ASSIGN_OR_RETURN(Attributes attributes, co_await file_system_.GetAttributes(inode));
+  directory_attributes_.Learn(attributes);
   co_return Tell(std::move(attributes));
 }
 
@@ -92,6 +96,7 @@ Task<Result<Entry>> Dispatcher::SetAttributes(InodeId inode, AttributeRequest re
     change.size.reset();
   }
   if (!ChangesAnything(change)) co_return co_await GetAttributes(inode);
+  directory_attributes_.Forget(inode);
   if (change.mtime_ns || change.atime_ns) {
     // Bytes that are still buffered would set the time anew when they go out: tar and cp -p set it
     // before they close.
@@ -118,31 +123,40 @@ Task<Result<Entry>> Dispatcher::MakeNode(InodeId parent, std::string name, NewEn
   MORAINE_CO_ASSIGN_OR_RETURN(
       Attributes attributes,
       co_await file_system_.Create(parent, std::move(name), std::move(entry)));
+  directory_attributes_.NoteCreated(parent, attributes);
   co_return Tell(std::move(attributes));
 }
 
 Task<Status> Dispatcher::Unlink(InodeId parent, std::string name) {
   MORAINE_CO_RETURN_IF_ERROR(CheckName(name));
-  co_return co_await file_system_.RemoveFile(parent, std::move(name));
+  const Status removed = co_await file_system_.RemoveFile(parent, std::move(name));
+  directory_attributes_.Forget(parent);
+  co_return removed;
 }
 
 Task<Status> Dispatcher::RemoveDirectory(InodeId parent, std::string name) {
   MORAINE_CO_RETURN_IF_ERROR(CheckName(name));
-  co_return co_await file_system_.RemoveDirectory(parent, std::move(name));
+  const Status removed = co_await file_system_.RemoveDirectory(parent, std::move(name));
+  directory_attributes_.Forget(parent);
+  co_return removed;
 }
 
 Task<Status> Dispatcher::Rename(InodeId parent, std::string name, InodeId new_parent,
                                 std::string new_name, RenameMode mode) {
   MORAINE_CO_RETURN_IF_ERROR(CheckName(name));
   MORAINE_CO_RETURN_IF_ERROR(CheckName(new_name));
-  co_return co_await file_system_.Rename(parent, std::move(name), new_parent, std::move(new_name),
-                                         mode);
+  const Status renamed =
+      co_await file_system_.Rename(parent, std::move(name), new_parent, std::move(new_name), mode);
+  directory_attributes_.Forget(parent);
+  directory_attributes_.Forget(new_parent);
+  co_return renamed;
 }
 
 Task<Result<Entry>> Dispatcher::Link(InodeId inode, InodeId new_parent, std::string new_name) {
   MORAINE_CO_RETURN_IF_ERROR(CheckName(new_name));
   MORAINE_CO_ASSIGN_OR_RETURN(Attributes attributes,
                               co_await file_system_.Link(inode, new_parent, std::move(new_name)));
+  directory_attributes_.Forget(new_parent);
   co_return Tell(std::move(attributes));
 }
 

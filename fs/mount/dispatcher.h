@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "base/loop/loop.h"
+#include "fs/mount/directory_attributes.h"
 #include "fs/mount/directory_cursor.h"
 #include "fs/mount/file_system.h"
 
@@ -179,6 +180,7 @@ class Dispatcher {
   std::unordered_map<HandleId, OpenFile> files_;
   std::unordered_map<HandleId, std::shared_ptr<DirectoryCursor>> directories_;
   std::unordered_map<InodeId, Known> known_;
+  DirectoryAttributes directory_attributes_;
 };
 
 }  // namespace moraine::fs::mount

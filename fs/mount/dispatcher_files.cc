@@ -43,6 +43,7 @@ Task<Result<CreatedEntry>> Dispatcher::Create(InodeId parent, std::string name, 
   entry.exclusive = true;
   MORAINE_CO_ASSIGN_OR_RETURN(CreatedFile created, co_await file_system_.CreateOpen(
                                                        parent, std::move(name), std::move(entry)));
+  directory_attributes_.NoteCreated(parent, created.attributes);
   CreatedEntry answer;
   answer.entry = Tell(std::move(created.attributes));
   RememberPages(*created.file);
