@@ -11,6 +11,24 @@
 
 namespace moraine::rpc {
 
+namespace {
+
+std::string_view KindOf(idl::Role::type role) {
+  switch (role) {
+    case idl::Role::kClient:
+      return "a client";
+    case idl::Role::kChunkserver:
+      return "a chunkserver";
+    case idl::Role::kMetaserver:
+      return "a metaserver";
+    case idl::Role::kTool:
+      return "a tool";
+  }
+  return "something of an unknown kind";
+}
+
+}  // namespace
+
 bool ClustersAgree(const std::string& a, const std::string& b) {
   return a.empty() || b.empty() || a == b;
 }
@@ -201,7 +219,8 @@ Status Channel::CheckServer(const idl::HandshakeResponse& response) const {
                         where, response.version, constants.kProtocolVersionOldest)};
   }
   if (response.role != expectation_.role) {
-    return {Code::kWrongRole, where + " is not the kind of server that is wanted here"};
+    return {Code::kWrongRole, fmt::format("{} is {}, not {}", where, KindOf(response.role),
+                                          KindOf(expectation_.role))};
   }
   if (!ClustersAgree(self_.cluster, response.cluster)) {
     return {Code::kWrongCluster, fmt::format("{} belongs to cluster {}, not to {}", where,

@@ -19,6 +19,7 @@ struct Server::Peer {
   const std::shared_ptr<Semaphore> bulk;
   Identity identity;
   bool handshaken = false;
+  uint64_t number = 0;  // in the order of arrival
 };
 
 // Room for the raw bytes of one call, both ways: of its connection, then of the server.
@@ -81,8 +82,8 @@ Endpoint Server::local() const {
 void Server::Close() {
   tasks_.Close();
   if (listener_ != nullptr) listener_->Close();
-  const std::set<std::shared_ptr<Peer>> peers = peers_;
-  for (const auto& peer : peers) {
+  const std::map<uint64_t, std::shared_ptr<Peer>> peers = peers_;
+  for (const auto& [number, peer] : peers) {
     peer->connection->Close(Status(Code::kCanceled, "the server is shutting down"));
   }
 }
@@ -108,7 +109,8 @@ Task<void> Server::RunAccept() {
     }
     auto peer = std::make_shared<Peer>(loop_, std::move(*stream), options_.frame_timeout);
     peer->connection->Start(tasks_);
-    peers_.insert(peer);
+    peer->number = next_peer_++;
+    peers_.emplace(peer->number, peer);
     connections_.Set(static_cast<int64_t>(peers_.size()));
     tasks_.Spawn(RunPeer(peer));
   }
@@ -135,7 +137,7 @@ Task<void> Server::RunPeer(std::shared_ptr<Peer> peer) {
   }
   // An error answer that says why must reach the peer first.
   co_await peer->connection->Finish(status);
-  peers_.erase(peer);
+  peers_.erase(peer->number);
   connections_.Set(static_cast<int64_t>(peers_.size()));
 }
 

@@ -146,7 +146,8 @@ class Server {
   Semaphore frames_;
   Semaphore bulk_;
   TaskGroup tasks_;
-  std::set<std::shared_ptr<Peer>> peers_;  // after what their queues give back to
+  uint64_t next_peer_ = 1;
+  std::map<uint64_t, std::shared_ptr<Peer>> peers_;  // after what their queues give back to
   Gauge& connections_;
   Counter& refused_;
   Counter& protocol_errors_;

@@ -19,8 +19,8 @@ Status Translate(const rocksdb::Status& status, std::string_view what) {
 
 }  // namespace
 
-// RocksDB looks at them for as long as the iterator lives. Without them a walk that comes to the end
-// of its prefix goes on over everything that was ever deleted next to it.
+// RocksDB looks at them for as long as the iterator lives. Without them a walk that comes to the
+// end of its prefix goes on over everything that was ever deleted next to it.
 struct Cursor::Bounds {
   explicit Bounds(std::string_view first) : prefix(first), end(first) {
     while (!end.empty() && end.back() == '\xff') end.pop_back();

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <span>
+
+#include "base/hash.h"
 
 namespace moraine::metaserver {
 namespace {
@@ -142,22 +145,25 @@ std::shared_ptr<VolatileFileSystem> VolatileFileSystem::AfterPowerCut(Random& ra
   after->ignore_syncs_.store(ignore_syncs_.load());
   MutexLock lock(mutex_);
   Names names = durable_;
-  const size_t kept = random.Uniform(unsynced_.size() + 1);
+  const uint64_t seed = random.Next();
+  const size_t kept = Random(seed).Uniform(unsynced_.size() + 1);
   for (size_t i = 0; i < kept; ++i) Apply(unsynced_[i], names);
   MutexLock after_lock(after->mutex_);
   after->directories_ = directories_;
   for (const auto& [name, file] : names) {
     MutexLock file_lock(file->mutex);
     const uint64_t unsynced = file->bytes.size() - file->synced;
-    const uint64_t length = file->synced + random.Uniform(unsynced + 1);
+    // By its name: which other files there are, and how large, differs with RocksDB's real times.
+    Random own(seed ^ BlockChecksum(std::as_bytes(std::span(name))));
+    const uint64_t length = file->synced + own.Uniform(unsynced + 1);
     auto copy = std::make_shared<FileState>();
     MutexLock copy_lock(copy->mutex);
     copy->bytes = file->bytes.substr(0, length);
-    if (length > file->synced && random.OneIn(4)) {
+    if (length > file->synced && own.OneIn(4)) {
       // The last sector that was under way is garbage, but not below what was synced.
       const uint64_t from = std::max<uint64_t>(file->synced, length / kSector * kSector);
       for (uint64_t i = from; i < length; ++i) {
-        copy->bytes[i] = static_cast<char>(random.Next());
+        copy->bytes[i] = static_cast<char>(own.Next());
       }
     }
     copy->synced = length;
