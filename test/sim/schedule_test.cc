@@ -95,8 +95,8 @@ TEST_P(ScheduleShard, Everything) {
   RunSeeds({}, /*random_resets=*/true, 1000);
 }
 
-// Without power cuts of the metaserver: what they leave depends on RocksDB's files, and RocksDB still
-// reads the real clock (README.md). With them, when it is run for long.
+// Without power cuts of the metaserver: what they leave depends on RocksDB's files, and RocksDB
+// still reads the real clock (README.md). With them, when it is run for long.
 TEST(ScheduleDeterminism, TheSameSeedGivesTheSameTrace) {
   const bool everything = std::getenv("MORAINE_TEST_LONG") != nullptr;
   const Weather weather{.metaserver = everything, .disks = everything};
