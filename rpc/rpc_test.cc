@@ -320,7 +320,7 @@ TEST(Rpc, AHandshakeThatIsRefusedNamesTheReason) {
       {{idl::Role::kClient, "", "c", ServerId()},
        {idl::Role::kMetaserver, ServerId()},
        Code::kWrongRole,
-       "not the kind of server"},
+       "a chunkserver, not a metaserver"},
       {{idl::Role::kClient, "", "c", ServerId()},
        {idl::Role::kChunkserver, ServerId(7)},
        Code::kOk,

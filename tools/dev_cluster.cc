@@ -93,7 +93,9 @@ Status DevCluster::CheckIsEmpty(const Plan& plan) const {
   std::error_code error;
   for (fs::directory_iterator at(dir_, error), end; !error && at != end; at.increment(error)) {
     const std::string name = at->path().filename();
-    const bool ours = name == "lock" || name == "cluster.json.next";
+    const bool more_options =
+        name == "metaserver.toml" || name == "chunkserver.toml" || name == "mount.toml";
+    const bool ours = name == "lock" || name == "cluster.json.next" || more_options;
     const std::string mount =
         plan.mount.empty() ? "" : fs::absolute(plan.mount).lexically_normal().string() + "/";
     if (ours || mount.starts_with(at->path().string() + "/")) continue;
