@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "base/buffer.h"
 #include "base/ids.h"
 #include "base/loop/net.h"
 #include "protocol/policy.h"
@@ -15,6 +17,12 @@ struct ReplicaPlace {
   ServerId server;
   Endpoint endpoint;
   bool operator==(const ReplicaPlace&) const = default;
+};
+
+// Bytes on their way, kept alive by `owner`.
+struct OwnedBytes {
+  std::shared_ptr<const Buffer> owner;
+  ConstBytes bytes;
 };
 
 // A chunk to write into, as the metaserver granted it.

@@ -41,6 +41,7 @@ ChunkReader::ChunkReader(Loop& loop, rpc::Channels& channels, const ChunkIoOptio
       channels_(channels),
       options_(options),
       bad_(std::move(bad)),
+      cache_(options.cache_bytes, metrics),
       hedges_(metrics.GetCounter("moraine_client_hedged_reads_total",
                                  "Reads that asked a second replica because the first was slow.")),
       mismatches_(metrics.GetCounter("moraine_client_checksum_mismatches_total",
@@ -49,6 +50,25 @@ ChunkReader::ChunkReader(Loop& loop, rpc::Channels& channels, const ChunkIoOptio
 
 Task<Result<OwnedBytes>> ChunkReader::Read(ChunkPlace place, uint64_t offset, uint64_t length,
                                            uint64_t committed, Instant deadline) {
+  const auto range = place.sealed ? cache_.Cover(offset, length, place.length) : std::nullopt;
+  if (range) {
+    if (auto found = cache_.Find(place.chunk, offset, length)) co_return *std::move(found);
+    auto around =
+        co_await ReadReplicas(place, range->begin, range->end - range->begin, committed, deadline);
+    if (around.ok()) {
+      cache_.Insert(place.chunk, *range, *around);
+      around->bytes = around->bytes.subspan(offset - range->begin, length);
+      co_return around;
+    }
+    // A damaged neighbour is not the reader's.
+    if (around.code() != Code::kCorruption && around.code() != Code::kIo) co_return around;
+  }
+  co_return co_await ReadReplicas(std::move(place), offset, length, committed, deadline);
+}
+
+Task<Result<OwnedBytes>> ChunkReader::ReadReplicas(ChunkPlace place, uint64_t offset,
+                                                   uint64_t length, uint64_t committed,
+                                                   Instant deadline) {
   MORAINE_CHECK(length > 0 && length <= limits::kReadBytesMax);
   auto attempt = std::make_shared<Attempt>(loop_);
   attempt->offset = offset;
@@ -91,6 +111,7 @@ Task<Result<OwnedBytes>> ChunkReader::Read(ChunkPlace place, uint64_t offset, ui
 
 Task<void> ChunkReader::AskReplica(std::shared_ptr<Attempt> attempt, ReplicaPlace replica) {
   const Instant begin = loop_.Now();
+  stats_.OnAsk(replica.server);
   Result<OwnedBytes> bytes = co_await AskOne(*attempt, replica);
   --attempt->under_way;
   if (bytes.ok()) {
@@ -98,7 +119,7 @@ Task<void> ChunkReader::AskReplica(std::shared_ptr<Attempt> attempt, ReplicaPlac
     if (!attempt->bytes) attempt->bytes = std::move(*bytes);
   } else {
     const Code code = bytes.code();
-    if (code == Code::kUnavailable || code == Code::kTimeout) stats_.OnFailure(replica.server);
+    stats_.OnFailure(replica.server, code == Code::kUnavailable || code == Code::kTimeout);
     if (code == Code::kCorruption || code == Code::kUnknownChunk || code == Code::kIo) {
       if (code == Code::kCorruption) mismatches_.Add();
       if (bad_) bad_(attempt->place.chunk, replica.server, bytes.status());

@@ -1,5 +1,6 @@
 // Reads ranges of chunks from whichever replica is likely to be quickest, asks another after a
-// while, checks every block, and goes on to the next replica when bytes do not match.
+// while, checks every block, and goes on to the next replica when bytes do not match. Small reads
+// of sealed chunks may be answered from memory (block_cache.h).
 //
 // Confined to one loop. Close and Drain before destruction.
 #pragma once
@@ -13,8 +14,8 @@
 #include "base/loop/sync.h"
 #include "base/loop/task_group.h"
 #include "base/metrics.h"
+#include "fs/chunkio/block_cache.h"
 #include "fs/chunkio/chunk.h"
-#include "fs/chunkio/chunk_writer.h"
 #include "fs/chunkio/options.h"
 #include "fs/chunkio/server_stats.h"
 #include "fs/chunkio/visible_length.h"
@@ -46,6 +47,9 @@ class ChunkReader {
   Task<void> Drain();
 
  private:
+  // The same, past the cache.
+  Task<Result<OwnedBytes>> ReadReplicas(ChunkPlace place, uint64_t offset, uint64_t length,
+                                        uint64_t committed, Instant deadline);
   struct Attempt;  // shared by the replicas asked for one read
   Task<void> AskReplica(std::shared_ptr<Attempt> attempt, ReplicaPlace replica);
   Task<Result<OwnedBytes>> AskOne(const Attempt& attempt, const ReplicaPlace& replica);
@@ -57,6 +61,7 @@ class ChunkReader {
   const ChunkIoOptions options_;
   const BadReplica bad_;
   ServerStats stats_;
+  BlockCache cache_;
   Counter& hedges_;
   Counter& mismatches_;
   TaskGroup tasks_;

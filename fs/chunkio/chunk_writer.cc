@@ -18,6 +18,7 @@ ChunkWriter::ChunkWriter(Loop& loop, rpc::Channels& channels, ChunkGrant grant,
       changed_(changed),
       rules_(grant_.chunk, grant_.epoch, policy),
       replicas_(grant_.replicas.size()),
+      abandoned_(loop),
       tasks_(loop) {
   MORAINE_CHECK(static_cast<size_t>(policy.made) == grant_.replicas.size());
 }
@@ -118,7 +119,7 @@ Task<void> ChunkWriter::WatchForStalls() {
       }
     }
     if (!busy) break;
-    co_await loop_.Sleep(options_.stall / 4);
+    (void)co_await abandoned_.Wait(loop_.After(options_.stall / 4));
   }
   watching_ = false;
 }
@@ -144,7 +145,10 @@ std::vector<ServerId> ChunkWriter::FailedServers() const {
   return failed;
 }
 
-void ChunkWriter::Abandon() { tasks_.Close(); }
+void ChunkWriter::Abandon() {
+  tasks_.Close();
+  abandoned_.Set();
+}
 
 Task<void> ChunkWriter::Drain() {
   const bool drained = co_await tasks_.Drain();

@@ -20,12 +20,6 @@
 
 namespace moraine::fs {
 
-// Bytes on their way, kept alive by `owner`.
-struct OwnedBytes {
-  std::shared_ptr<const Buffer> owner;
-  ConstBytes bytes;
-};
-
 class ChunkWriter {
  public:
   // `changed` is notified whenever rules() may say something new. It outlives the writer.
@@ -68,6 +62,7 @@ class ChunkWriter {
   std::vector<Replica> replicas_;
   Status last_failure_;
   bool watching_ = false;
+  Event abandoned_;
   TaskGroup tasks_;
 };
 

@@ -11,8 +11,11 @@ namespace moraine::fs {
 
 class ServerStats {
  public:
+  // Every read that is sent ends with one of the other two.
+  void OnAsk(ServerId server) { ++servers_[server].under_way; }
   void OnAnswer(ServerId server, Duration latency) {
     Entry& entry = servers_[server];
+    --entry.under_way;
     const double us = std::chrono::duration<double, std::micro>(latency).count();
     // Quick to learn at first, then the mean of about the last 16 answers; the deviation follows
     // likewise (Jacobson's estimator), so mean + 3 deviations is near the 95th percentile and
@@ -25,14 +28,21 @@ class ServerStats {
     ++entry.answers;
     entry.failures = 0;
   }
-  void OnFailure(ServerId server) { ++servers_[server].failures; }
-  // Smaller is better; servers that fail come last, unknown ones count as quick so that they get
-  // tried.
+  // `counts`: the server is to blame.
+  void OnFailure(ServerId server, bool counts) {
+    Entry& entry = servers_[server];
+    --entry.under_way;
+    if (counts) ++entry.failures;
+  }
+  // Smaller is better: how long an answer takes behind those that are under way. Servers that fail
+  // come last, unknown ones count as quick so that they get tried.
   double Rank(ServerId server) const {
     const auto it = servers_.find(server);
-    if (it == servers_.end()) return 0;
+    if (it == servers_.end()) return kQuickUs;
     constexpr double kFailurePenaltyUs = 1e6;
-    return it->second.mean_us + it->second.failures * kFailurePenaltyUs;
+    const Entry& entry = it->second;
+    return std::max(entry.mean_us, kQuickUs) * (1 + entry.under_way) +
+           entry.failures * kFailurePenaltyUs;
   }
   // After this long without an answer another replica is asked as well.
   Duration HedgeAfter(ServerId server, Duration at_least) const {
@@ -44,10 +54,12 @@ class ServerStats {
   }
 
  private:
+  static constexpr double kQuickUs = 20;
   struct Entry {
     double mean_us = 0;
     double deviation_us = 0;
     int64_t answers = 0;
+    int under_way = 0;
     int failures = 0;  // in a row
   };
   std::unordered_map<ServerId, Entry> servers_;

@@ -110,6 +110,16 @@ TEST_F(StalledTest, StopGivesAllFilesBackAtOnce) {
   EXPECT_LT(world().now() - begin, 2 * alice().options().timeout);
 }
 
+// It waited for the next look of the watch over silent servers.
+TEST_F(ClientTest, StopWaitsForNobody) {
+  const auto file = Create("f");
+  ASSERT_TRUE(ByAlice(file->Append(Bytes(Pattern(50'000)))).ok());
+  ASSERT_TRUE(ByAlice(file->Sync()).ok());
+  const Duration begin = world().now();
+  ASSERT_TRUE(ByAlice(alice().Stop()).ok());
+  EXPECT_LT(world().now() - begin, Duration(limits::kAppendStallMax) / 8);
+}
+
 TEST_F(ClientTest, AReadDuringStopEnds) {
   const std::string text = Pattern(12 << 20);
   const auto made = Create("f");

@@ -83,7 +83,7 @@ Database Open(const Arguments& arguments, bool create) {
   options.env = database.env;
   options.create_if_missing = create;
   options.write_buffer_size = 8 << 20;
-  options.target_file_size_base = 8 << 20;  // many tables: opening them is what is measured
+  options.target_file_size_base = 4 << 20;  // many tables: opening them is what is measured
   options.compression = rocksdb::kNoCompression;
   options.skip_stats_update_on_db_open = true;
   options.skip_checking_sst_file_sizes_on_db_open = true;
