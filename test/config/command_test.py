@@ -227,6 +227,7 @@ def check_wrong_directory():
             "a name that JSON cannot hold",
             ["not UTF-8"],
             ["dev", "up", "--dir", folder + "/" + os.fsdecode(b"odd\xff")],
+            code=2,
             folder=folder,
         )
         process = '{"processes": [{"name": "metaserver", "pid": %s}], "mount": %s}'
