@@ -11,6 +11,8 @@
 namespace moraine {
 namespace {
 
+constexpr std::string_view kHeadEnd = "\r\n\r\n";
+
 std::string_view Reason(int code) {
   switch (code) {
     case 200:
@@ -132,6 +134,7 @@ Task<void> HttpStatusServer::RunConnection(std::shared_ptr<Connection> connectio
         with_body ? answer.body : std::string());
     const std::array<ConstBytes, 1> pieces = {std::as_bytes(std::span(text))};
     (co_await connection->stream->Write(pieces)).Ignore();  // who asked is gone
+    if (!head.ok() || !head->ends_with(kHeadEnd)) co_await DropRest(connection);
   }
   connection->Cancel();
   connection->stream->Close();
@@ -142,7 +145,7 @@ Task<void> HttpStatusServer::RunConnection(std::shared_ptr<Connection> connectio
 Task<Result<std::string>> HttpStatusServer::ReadHead(std::shared_ptr<Connection> connection) {
   std::string head;
   std::array<std::byte, 1024> buffer;
-  while (head.find("\r\n\r\n") == std::string::npos) {
+  while (head.find(kHeadEnd) == std::string::npos) {
     MORAINE_CO_ASSIGN_OR_RETURN(const size_t got, co_await connection->stream->Read(buffer));
     if (got == 0) co_return Status(Code::kUnavailable, "closed before the end of the request");
     head.append(reinterpret_cast<const char*>(buffer.data()), got);
@@ -151,6 +154,17 @@ Task<Result<std::string>> HttpStatusServer::ReadHead(std::shared_ptr<Connection>
     }
   }
   co_return head;
+}
+
+// An end with bytes unread is a reset, which may cost the peer the answer that it has not yet read.
+// It has a moment to say everything and to leave by itself.
+Task<void> HttpStatusServer::DropRest(std::shared_ptr<Connection> connection) {
+  loop_.timers().Arm(*connection, loop_.After(limits::kFarewellTimeout));
+  std::array<std::byte, 1024> buffer;
+  while (true) {
+    const Result<size_t> got = co_await connection->stream->Read(buffer);
+    if (!got.ok() || *got == 0) co_return;
+  }
 }
 
 HttpAnswer HttpStatusServer::AnswerTo(std::string_view head, bool* with_body) const {

@@ -63,6 +63,7 @@ class HttpStatusServer {
   Task<void> RunAccept();
   Task<void> RunConnection(std::shared_ptr<Connection> connection, Semaphore::Units slot);
   Task<Result<std::string>> ReadHead(std::shared_ptr<Connection> connection);
+  Task<void> DropRest(std::shared_ptr<Connection> connection);
   HttpAnswer AnswerTo(std::string_view head, bool* with_body) const;
 
   // Constant after construction.

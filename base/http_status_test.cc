@@ -102,6 +102,18 @@ TEST_F(HttpStatusTest, ATooLongRequestIsRefusedBeforeItsEnd) {
               StartsWith("HTTP/1.1 431"));
 }
 
+// What is still on its way would make the end of the connection a reset, and the answer be lost.
+TEST_F(HttpStatusTest, WhoSaysTooMuchHearsTheAnswer) {
+  HttpStatusOptions options;
+  options.request_bytes_max = 4096;
+  Start(options);
+  const std::string much(100'000, 'x');
+  for (int i = 0; i < 10; ++i) {
+    EXPECT_THAT(Ask("GET /healthz HTTP/1.1\r\nX: " + much), StartsWith("HTTP/1.1 431"));
+    EXPECT_THAT(Ask("POST / HTTP/1.1\r\n\r\n" + much), StartsWith("HTTP/1.1 405"));
+  }
+}
+
 TEST_F(HttpStatusTest, SilentConnectionsEndAndLeaveTheirPlace) {
   HttpStatusOptions options;
   options.connections_max = 2;

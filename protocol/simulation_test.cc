@@ -10,10 +10,12 @@
 #include <cstdlib>
 #include <ostream>
 
+#include "base/sanitized.h"
+
 namespace moraine::protocol::sim {
 namespace {
 
-constexpr uint64_t kSchedules = 120000;  // over all policies
+constexpr uint64_t kSchedules = Rounds(120000, 24000);  // over all policies
 constexpr uint64_t kPolicies = 4;
 constexpr uint64_t kMutantSchedulesMax = 20000;
 

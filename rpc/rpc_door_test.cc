@@ -2,6 +2,7 @@
 #include <vector>
 
 #include "base/loop/task_group.h"
+#include "base/sanitized.h"
 #include "rpc/sim_test_support.h"
 
 namespace moraine::rpc {
@@ -268,7 +269,7 @@ TEST(RpcDoor, SmallAnswersThatNobodyReadsAreBounded) {
 // others hold while they wait.
 TEST(RpcDoor, RoomForBulkBothWaysDoesNotLock) {
   RpcWorld rig(12);
-  constexpr int kPeers = 160;
+  constexpr int kPeers = Rounds(160, 80);
   static_assert(kPeers * limits::kBulkBytesMax > limits::kServerBulkBytesMax);
   const std::string quarter(limits::kBulkBytesMax / 4, 'x');
   int done = 0;

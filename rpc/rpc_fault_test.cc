@@ -4,6 +4,7 @@
 
 #include "base/loop/sim/faults.h"
 #include "base/loop/task_group.h"
+#include "base/sanitized.h"
 #include "rpc/sim_test_support.h"
 
 namespace moraine::rpc {
@@ -195,7 +196,7 @@ class BusyClient : public sim::Process {
 
 // Frames of callers, readers, writers and handlers are destroyed wherever they stand.
 TEST(RpcFault, EitherSideMayBeKilledAtAnyEvent) {
-  for (uint64_t seed = 1; seed <= 60; ++seed) {
+  for (uint64_t seed = 1; seed <= Rounds(60, 15); ++seed) {
     RpcWorld rig(seed);
     SCOPED_TRACE(rig.world.Describe());
     rig.client.Kill();
@@ -259,7 +260,7 @@ uint64_t RunWithFaults(uint64_t seed, bool* progressed) {
 
 TEST(RpcFault, CallsGoOnWhenFaultsEnd) {
   const uint64_t first = AnnouncedSeed();
-  for (uint64_t i = 0; i < 8; ++i) {
+  for (uint64_t i = 0; i < Rounds(8, 2); ++i) {
     SCOPED_TRACE("MORAINE_SEED=" + std::to_string(first + i));
     bool progressed = false;
     RunWithFaults(first + i, &progressed);
@@ -268,7 +269,7 @@ TEST(RpcFault, CallsGoOnWhenFaultsEnd) {
 }
 
 TEST(RpcFault, TheSameSeedGivesTheSameRun) {
-  for (uint64_t seed = 1; seed <= 2; ++seed) {
+  for (uint64_t seed = 1; seed <= Rounds(2, 1); ++seed) {
     bool progressed = false;
     EXPECT_EQ(RunWithFaults(seed, &progressed), RunWithFaults(seed, &progressed));
   }

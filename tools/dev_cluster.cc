@@ -17,6 +17,7 @@
 
 #include "base/limits.h"
 #include "tools/cluster_choice.h"
+#include "tools/json_text.h"
 #include "tools/metaserver_link.h"
 
 namespace moraine::tools {
@@ -109,6 +110,10 @@ Status DevCluster::CheckIsEmpty(const Plan& plan) const {
 
 Result<DevCluster> DevCluster::Make(const std::string& dir, const Plan& plan) {
   DevCluster cluster(dir);
+  MORAINE_RETURN_IF_ERROR(CheckJsonHolds(dir, cluster.dir_));
+  if (!plan.mount.empty()) {
+    MORAINE_RETURN_IF_ERROR(CheckJsonHolds(plan.mount, fs::absolute(plan.mount).string()));
+  }
   std::error_code error;
   fs::create_directories(cluster.dir_, error);
   if (error) return StatusFromErrno(error.value(), "make " + dir);
@@ -167,19 +172,16 @@ Status DevCluster::AddProcesses() {
   return {};
 }
 
-Status DevCluster::Load() {
+// A value of another type than the one that Save wrote is thrown about by the library.
+Status DevCluster::Load() try {
   std::ifstream file(cluster_file());
-  const Json json = Json::parse(file, nullptr, false);
-  if (json.is_discarded() || !json.contains("processes")) {
-    return {Code::kCorruption,
-            cluster_file() + " is damaged; remove the directory and make the cluster anew"};
-  }
+  const Json json = Json::parse(file);
   plan_.mount = json.value("mount", "");
   plan_.journal_bytes = json.value("journal_bytes", plan_.journal_bytes);
   plan_.repair_grace = std::chrono::milliseconds(json.value("repair_grace_ms", int64_t{5000}));
   plan_.session_ttl = std::chrono::milliseconds(json.value("session_ttl_ms", int64_t{10000}));
   plan_.chunkservers = 0;
-  for (const Json& entry : json["processes"]) {
+  for (const Json& entry : json.at("processes")) {
     DevProcess process;
     process.name = entry.value("name", "");
     process.endpoint = entry.value("endpoint", "");
@@ -193,6 +195,9 @@ Status DevCluster::Load() {
     return {Code::kCorruption, cluster_file() + " names no metaserver"};
   }
   return {};
+} catch (const Json::exception&) {
+  return {Code::kCorruption,
+          cluster_file() + " is damaged; remove the directory and make the cluster anew"};
 }
 
 Status DevCluster::Save() const {
@@ -218,7 +223,7 @@ Status DevCluster::Save() const {
   const std::string next = cluster_file() + ".next";
   {
     std::ofstream file(next);
-    file << json.dump(2) << "\n";
+    file << JsonText(json) << "\n";
     if (!file.flush()) return {Code::kIo, "cannot write " + next};
   }
   if (rename(next.c_str(), cluster_file().c_str()) != 0)

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "base/sanitized.h"
 #include "chunkserver/store/store_test_support.h"
 
 namespace moraine::chunkserver {
@@ -311,7 +312,7 @@ class SeedTrace {
 
 TEST_P(StoreCrash, NothingAcknowledgedIsLost) {
   Lives::reached = {};
-  const std::vector<uint64_t> seeds = Seeds(500);
+  const std::vector<uint64_t> seeds = Seeds(Rounds(500, 100));
   for (const uint64_t seed : seeds) {
     const SeedTrace trace(seed);
     Lives lives(seed, {}, SmallOptions());
@@ -334,7 +335,7 @@ TEST_P(StoreCrash, NothingAcknowledgedIsLost) {
 
 TEST_P(StoreCrash, DiskErrorsLoseNothingAcknowledged) {
   Lives::reached = {};
-  const std::vector<uint64_t> seeds = Seeds(150);
+  const std::vector<uint64_t> seeds = Seeds(Rounds(150, 30));
   for (const uint64_t seed : seeds) {
     const SeedTrace trace(seed);
     StoreOptions options = SmallOptions();
@@ -361,7 +362,7 @@ TEST_P(StoreCrash, DiskErrorsLoseNothingAcknowledged) {
 }
 
 TEST_P(StoreCrash, LyingDisksShowNoWrongBytes) {
-  for (const uint64_t seed : Seeds(150)) {
+  for (const uint64_t seed : Seeds(Rounds(150, 30))) {
     const SeedTrace trace(seed);
     Lives lives(seed, {}, SmallOptions());
     sim::DiskImage& disk = lives.sim().machine.disk();

@@ -16,6 +16,10 @@ struct Superblock {
   uint64_t journal_id = 0;
 };
 
+// The page, without I/O. Texts longer than 256 bytes are cut. `path` is for the words of errors.
+void EncodeSuperblock(const Superblock& superblock, MutableBytes page);
+Result<Superblock> DecodeSuperblock(ConstBytes page, const std::string& path);
+
 // kNotFound; kCorruption; kWrongVersion (made by a newer program).
 Task<Result<Superblock>> ReadSuperblock(Loop& loop, std::string dir);
 // Durable on return.

@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "base/status.h"
+#include "rpc/codec.h"
 
 namespace moraine::metaserver {
 
@@ -28,8 +29,9 @@ Result<Value> DecodeAnswer(std::string_view bytes) {
   auto memory = std::make_shared<apache::thrift::transport::TMemoryBuffer>(
       reinterpret_cast<uint8_t*>(const_cast<char*>(bytes.data())),
       static_cast<uint32_t>(bytes.size()));
-  apache::thrift::protocol::TCompactProtocolT<apache::thrift::transport::TMemoryBuffer> protocol(
-      memory);
+  // Makes no room for more than the bytes can hold.
+  rpc::Protocol protocol(memory);
+  protocol.SetFrameBytes(bytes.size());
   Value value;
   // Thrift reports bad bytes by throwing; nothing else here does.
   try {

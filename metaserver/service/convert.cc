@@ -211,7 +211,8 @@ std::string ToJson(const idl::LocateResponse& located) {
                               {"sealed", chunk.state == idl::ChunkState::kSealed},
                               {"replicas", std::move(replicas)}});
   }
-  return json.dump();
+  // Names of policies and addresses may hold any bytes; JSON cannot, and dump() throws by default.
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 Result<CreateArgs> FromWire(const idl::CreateRequest& request) {

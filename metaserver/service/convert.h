@@ -33,6 +33,7 @@ idl::ChunkState::type ToWire(ChunkState state);
 // The policy that is in force for the file, and where its bytes are.
 Result<idl::LocateResponse> LocateAnswer(Transaction& transaction, InodeId inode,
                                          const Registry& registry);
+// Bytes that are not UTF-8 become U+FFFD.
 std::string ToJson(const idl::LocateResponse& located);
 
 // kInvalidArgument for what no client of ours sends.

@@ -51,14 +51,27 @@ class MetaProcess : public sim::Process {
   std::unique_ptr<Metaserver> metaserver;
 };
 
-// One client: a session and the numbers of its changes.
+// Its channel belongs to the process, so that a kill takes things apart in the right order.
+struct ClientProcess : sim::Process {
+  ClientProcess(sim::SimLoop& loop, std::string name)
+      : channel(loop, {"meta", 7440}, {idl::Role::kClient, {}, std::move(name), {}},
+                {idl::Role::kMetaserver, {}}) {}
+  rpc::Channel channel;
+};
+
+// One client: a session and the numbers of its changes. Its machine ends with it, or before.
 class TestClient {
  public:
   TestClient(sim::World& world, sim::Machine& machine)
       : world_(world),
-        loop_(machine.Start()),
-        channel_(loop_, {"meta", 7440}, {idl::Role::kClient, {}, machine.name(), {}},
-                 {idl::Role::kMetaserver, {}}) {}
+        machine_(machine),
+        loop_(machine.Start([name = machine.name()](sim::SimLoop& loop) {
+          return std::make_unique<ClientProcess>(loop, name);
+        })),
+        channel_(machine.process_as<ClientProcess>().channel) {}
+  ~TestClient() { machine_.Kill(); }
+  TestClient(const TestClient&) = delete;
+  TestClient& operator=(const TestClient&) = delete;
 
   // One call, sent again while the metaserver does not answer; a change keeps its number.
   template <class Request, class Response>
@@ -126,8 +139,9 @@ class TestClient {
 
  private:
   sim::World& world_;
+  sim::Machine& machine_;
   sim::SimLoop& loop_;
-  rpc::Channel channel_;
+  rpc::Channel& channel_;
 };
 
 class MetaCluster {
@@ -144,10 +158,6 @@ class MetaCluster {
     alice_ = std::make_unique<TestClient>(world_, world_.AddMachine("alice"));
     bob_ = std::make_unique<TestClient>(world_, world_.AddMachine("bob"));
     EXPECT_TRUE(world_.RunUntil([&] { return AliveServers() == servers; }, 20s));
-  }
-  ~MetaCluster() {
-    // Clients live on their machines' loops, so these go first.
-    for (const char* name : {"alice", "bob"}) world_.Find(name)->Kill();
   }
 
   Duration session_ttl = 3s;  // from the next start on

@@ -538,6 +538,27 @@ TEST_F(MetaserverTest, VirtualAttributesAndStatus) {
   EXPECT_EQ(status->open_chunks, 2);
 }
 
+// A name may hold any bytes, JSON may not: an exception here would end the metaserver.
+TEST_F(MetaserverTest, ALocationNamesAPolicyThatIsNotText) {
+  idl::SetPolicyRequest define;
+  define.policy.name = "odd\xff";
+  define.policy.replicas = define.policy.quorum = define.policy.floor = 1;
+  ASSERT_TRUE(alice().Change(idl::kSetPolicy, define).ok());
+  idl::SetXattrRequest set;
+  set.inode = 1;
+  set.name = "moraine.policy";
+  set.value = define.policy.name;
+  ASSERT_TRUE(alice().Change(idl::kSetXattr, set).ok());
+  const auto file = cluster_.CreateFile(alice(), "f");
+  idl::GetXattrRequest get;
+  get.inode = file.attributes.inode;
+  get.name = "moraine.locate";
+  const auto located = alice().Call(idl::kGetXattr, get);
+  ASSERT_TRUE(located.ok()) << located.status().ToString();
+  EXPECT_NE(located->value.find("\"policy\":\"odd\xEF\xBF\xBD\""), std::string::npos)
+      << located->value;
+}
+
 TEST_F(MetaserverTest, StopsInGoodOrder) {
   cluster_.CreateFile(alice(), "f");
   Metaserver& meta = cluster_.meta();

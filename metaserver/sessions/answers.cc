@@ -14,17 +14,22 @@ namespace {
 constexpr size_t kMethodBytesMax = 64;
 constexpr uint8_t kAnswerVersion = 2;
 
-struct Remembered {
-  uint64_t acknowledged_below = 0;
-  std::string_view method;
-  std::string_view bytes;
-};
+}  // namespace
 
-Result<Remembered> Decode(std::string_view value) {
+std::string RememberedAnswer::Encode() const {
+  std::string value(1, static_cast<char>(kAnswerVersion));
+  moraine::Writer writer(&value);
+  writer.Varint(acknowledged_below);
+  writer.String(method);
+  writer.Raw(bytes);
+  return value;
+}
+
+Result<RememberedAnswer> RememberedAnswer::Decode(std::string_view value) {
   Reader reader(value);
   const uint8_t version = reader.U8();
   if (version != kRecordVersion && version != kAnswerVersion) reader.Fail();
-  Remembered answer;
+  RememberedAnswer answer;
   if (version == kAnswerVersion) answer.acknowledged_below = reader.Varint();
   answer.method = reader.String(kMethodBytesMax);
   answer.bytes = reader.Rest();
@@ -32,13 +37,12 @@ Result<Remembered> Decode(std::string_view value) {
   return answer;
 }
 
-}  // namespace
-
 Status Answers::Load(Store& store) {
   Transaction transaction(store);
   Cursor cursor = transaction.Scan(Family::kAnswers, {});
   for (; cursor.Valid(); cursor.Next()) {
-    MORAINE_ASSIGN_OR_RETURN(const Remembered answer, Decode(cursor.value()));
+    MORAINE_ASSIGN_OR_RETURN(const RememberedAnswer answer,
+                             RememberedAnswer::Decode(cursor.value()));
     Session& session = sessions_[SessionId(NumberInKey(cursor.key(), 0))];
     session.stored.insert(NumberInKey(cursor.key(), sizeof(uint64_t)));
     session.acknowledged_below = std::max(session.acknowledged_below, answer.acknowledged_below);
@@ -67,7 +71,7 @@ Result<std::optional<std::string>> Answers::Find(Transaction& transaction, Sessi
   MORAINE_ASSIGN_OR_RETURN(const auto value,
                            transaction.Get(Family::kAnswers, AnswerKey(session, sequence)));
   if (!value.has_value()) return std::optional<std::string>();
-  MORAINE_ASSIGN_OR_RETURN(const Remembered answer, Decode(*value));
+  MORAINE_ASSIGN_OR_RETURN(const RememberedAnswer answer, RememberedAnswer::Decode(*value));
   if (answer.method != method) {
     return Status(Code::kInvalidArgument,
                   fmt::format("sequence number {} was used for {} and now for {}", sequence,
@@ -89,12 +93,8 @@ Status Answers::Remember(Transaction& transaction, SessionId session, uint64_t s
                   fmt::format("session {} has {} answers that it has not acknowledged",
                               session.value(), kept - 1));
   }
-  std::string value(1, static_cast<char>(kAnswerVersion));
-  moraine::Writer writer(&value);
-  writer.Varint(known.acknowledged_below);
-  writer.String(method);
-  writer.Raw(bytes);
-  transaction.Put(Family::kAnswers, AnswerKey(session, sequence), value);
+  transaction.Put(Family::kAnswers, AnswerKey(session, sequence),
+                  RememberedAnswer{known.acknowledged_below, method, bytes}.Encode());
   return Status::Ok();
 }
 

@@ -18,6 +18,16 @@
 
 namespace moraine::metaserver {
 
+// A stored answer (RECORDS.md); the views point into the value that it was read from.
+struct RememberedAnswer {
+  uint64_t acknowledged_below = 0;
+  std::string_view method;
+  std::string_view bytes;
+
+  std::string Encode() const;
+  static Result<RememberedAnswer> Decode(std::string_view value);
+};
+
 class Answers {
  public:
   // Which answers are stored, for the bound and the pruning.

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <set>
 
+#include "base/sanitized.h"
 #include "metaserver/testing/store_fixture.h"
 
 namespace moraine::metaserver {
@@ -154,7 +155,7 @@ TEST(StoreTest, RefusesANewerFormatAndASecondOpener) {
 // is a prefix of what was written. Ids never come back.
 TEST(StoreTest, PowerCutsLoseOnlyATail) {
   const uint64_t base = SeedFromEnvironment();
-  for (uint64_t round = 0; round < 25; ++round) {
+  for (uint64_t round = 0; round < Rounds(25, 6); ++round) {
     const uint64_t seed = MixBits(base + round);
     SCOPED_TRACE(fmt::format("MORAINE_SEED={} round {}", base, round));
     StoreFixture fixture(seed);

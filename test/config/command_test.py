@@ -140,6 +140,11 @@ def check_living(cluster):
         ["dev", "resume", "chunkserver:1"],
     ):
         prints_json(" ".join(command) + " --json", *command, *at, "--json")
+    # Names may hold any bytes, JSON may not.
+    odd = os.fsdecode(b"odd\xff")
+    define = ["policy", "define", odd, "--replicas=2", "--quorum=1"]
+    for command in (define, ["policy", "set", "/", odd, "--glob", "*.odd"], ["policy", "list"]):
+        prints_json(ascii(command), *command, *at, "--json")
     if os.geteuid() == 0:
         refuses("no right to look", ["ermission denied"], ["status", *at], user=NOBODY)
         refuses("no right to stop it", ["ermission denied"], ["dev", "down", *at], user=NOBODY)
@@ -218,14 +223,23 @@ def check_wrong_directory():
             folder=folder,
         )
         os.mkdir(folder + "/c")
-        with open(folder + "/c/cluster.json", "w") as file:
-            file.write("{")
         refuses(
-            "damaged cluster.json",
-            ["/c/cluster.json is damaged"],
-            ["dev", "status", "--dir", folder + "/c"],
+            "a name that JSON cannot hold",
+            ["not UTF-8"],
+            ["dev", "up", "--dir", folder + "/" + os.fsdecode(b"odd\xff")],
+            code=2,
             folder=folder,
         )
+        process = '{"processes": [{"name": "metaserver", "pid": %s}], "mount": %s}'
+        for text in ("{", "[]", "7", '{"processes": 7}', process % (1, 2), process % ('"1"', '""')):
+            with open(folder + "/c/cluster.json", "w") as file:
+                file.write(text)
+            refuses(
+                "damaged cluster.json: " + text,
+                ["/c/cluster.json is damaged"],
+                ["dev", "status", "--dir", folder + "/c"],
+                folder=folder,
+            )
 
 
 def examples_of(*words):

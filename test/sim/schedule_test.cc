@@ -10,6 +10,8 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "base/sanitized.h"
+
 namespace moraine::simulation {
 namespace {
 
@@ -85,7 +87,7 @@ INSTANTIATE_TEST_SUITE_P(Shard, ScheduleShard, ::testing::Range<uint64_t>(0, kSh
 
 // Chunkservers, clients and the network.
 TEST_P(ScheduleShard, ServersComeAndGo) {
-  RunSeeds({.metaserver = false, .disks = false}, /*random_resets=*/false, 100);
+  RunSeeds({.metaserver = false, .disks = false}, /*random_resets=*/false, Rounds(100, 16));
 }
 
 // Everything, also the metaserver, all power, bad and full disks, and connections that break at any
@@ -101,7 +103,7 @@ TEST(ScheduleDeterminism, TheSameSeedGivesTheSameTrace) {
   const bool everything = std::getenv("MORAINE_TEST_LONG") != nullptr;
   const Weather weather{.metaserver = everything, .disks = everything};
   const uint64_t one = NumberOr("MORAINE_SEED", 0);
-  for (uint64_t i = 0; i < (one > 0 ? 1 : 20); ++i) {
+  for (uint64_t i = 0; i < (one > 0 ? 1 : Rounds(20, 3)); ++i) {
     const uint64_t seed = one > 0 ? one : i * 37 + 5;
     const Outcome first = RunSeed(seed, weather, true);
     const Outcome second = RunSeed(seed, weather, true);

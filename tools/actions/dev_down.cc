@@ -7,6 +7,7 @@
 #include "tools/cluster_choice.h"
 #include "tools/command_manual.h"
 #include "tools/dev_cluster.h"
+#include "tools/json_text.h"
 
 namespace moraine::tools {
 
@@ -36,9 +37,7 @@ int DevDown(int argc, const char* const* argv) {
     if (!removed.ok()) return Complain(table, removed);
   }
   if (json) {
-    fmt::print(
-        "{}\n",
-        nlohmann::json({{"dir", cluster->dir()}, {"stopped", true}, {"removed", remove}}).dump(2));
+    fmt::print("{}\n", JsonText({{"dir", cluster->dir()}, {"stopped", true}, {"removed", remove}}));
     return 0;
   }
   fmt::print("The cluster in {} is stopped{}.\n", cluster->dir(),

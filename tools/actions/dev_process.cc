@@ -8,6 +8,7 @@
 #include "tools/cluster_choice.h"
 #include "tools/command_manual.h"
 #include "tools/dev_cluster.h"
+#include "tools/json_text.h"
 
 namespace moraine::tools {
 namespace {
@@ -50,7 +51,7 @@ int Apply(const Words& words, Verb verb, int argc, const char* const* argv) {
     if (!json) fmt::print("{} {}\n", process->name, words.done);
     list.push_back({{"name", process->name}, {"pid", process->process.pid}});
   }
-  if (json) fmt::print("{}\n", nlohmann::json({{"processes", list}}).dump(2));
+  if (json) fmt::print("{}\n", JsonText({{"processes", list}}));
   return 0;
 }
 

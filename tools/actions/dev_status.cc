@@ -7,6 +7,7 @@
 #include "tools/cluster_choice.h"
 #include "tools/command_manual.h"
 #include "tools/dev_cluster.h"
+#include "tools/json_text.h"
 #include "tools/terminal.h"
 
 namespace moraine::tools {
@@ -62,7 +63,7 @@ int DevStatus(int argc, const char* const* argv) {
                       {"http", process.http},
                       {"dir", process.dir}});
     }
-    fmt::print("{}\n", nlohmann::json({{"dir", cluster->dir()}, {"processes", list}}).dump(2));
+    fmt::print("{}\n", JsonText({{"dir", cluster->dir()}, {"processes", list}}));
     return 0;
   }
   fmt::print("{:<16} {:<8} {:>8}  {:<21} {}\n", "PROCESS", "STATE", "PID", "ENDPOINT", "DIRECTORY");

@@ -7,6 +7,7 @@
 #include "tools/action.h"
 #include "tools/cluster_choice.h"
 #include "tools/command_manual.h"
+#include "tools/json_text.h"
 #include "tools/terminal.h"
 
 namespace moraine::tools {
@@ -120,7 +121,7 @@ int Locate(int argc, const char* const* argv) {
   auto located = (*link)->Ask(idl::kLocate, request);
   if (!located.ok()) return Complain(table, located.status().Prefixed(path));
   if (choice.json) {
-    fmt::print("{}\n", ToJson(path, *located).dump(2));
+    fmt::print("{}\n", JsonText(ToJson(path, *located)));
   } else {
     PrintWords(path, *located);
   }

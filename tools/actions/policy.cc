@@ -8,6 +8,7 @@
 #include "tools/action.h"
 #include "tools/cluster_choice.h"
 #include "tools/command_manual.h"
+#include "tools/json_text.h"
 
 namespace moraine::tools {
 namespace {
@@ -94,7 +95,7 @@ int PolicyList(int argc, const char* const* argv) {
   if (choice.json) {
     Json json = Json::array();
     for (const idl::Policy& policy : list->policies) json.push_back(ToJson(policy));
-    fmt::print("{}\n", json.dump(2));
+    fmt::print("{}\n", JsonText(json));
     return 0;
   }
   for (const idl::Policy& policy : list->policies)
@@ -123,7 +124,7 @@ int PolicyGet(int argc, const char* const* argv) {
     auto located = found->link->Ask(idl::kLocate, request);
     if (!located.ok()) return Complain(table, located.status().Prefixed(path));
     if (choice.json) {
-      fmt::print("{}\n", Json({{"path", path}, {"policy", ToJson(located->policy)}}).dump(2));
+      fmt::print("{}\n", JsonText({{"path", path}, {"policy", ToJson(located->policy)}}));
     } else {
       fmt::print("{}: {} ({})\n", path, located->policy.name, Explain(located->policy));
     }
@@ -135,7 +136,7 @@ int PolicyGet(int argc, const char* const* argv) {
     Json list = Json::array();
     for (const idl::PolicyRule& rule : rules->rules)
       list.push_back({{"glob", rule.glob}, {"policy", rule.policy}});
-    fmt::print("{}\n", Json({{"path", path}, {"rules", list}, {"from", rules->from_path}}).dump(2));
+    fmt::print("{}\n", JsonText({{"path", path}, {"rules", list}, {"from", rules->from_path}}));
     return 0;
   }
   const bool own = rules->from_inode == found->attributes.inode;
@@ -202,7 +203,7 @@ int PolicySet(int argc, const char* const* argv) {
   if (choice.json) {
     Json json = {{"path", path}, {"glob", glob}, {"policy", policy}};
     if (inherit) json = {{"path", path}, {"inherit", true}};
-    fmt::print("{}\n", json.dump(2));
+    fmt::print("{}\n", JsonText(json));
   } else if (inherit) {
     fmt::print("{} inherits its rules again\n", path);
   } else {
@@ -252,7 +253,7 @@ int PolicyDefine(int argc, const char* const* argv) {
   auto answer = (*link)->Ask(idl::kSetPolicy, request);
   if (!answer.ok()) return Complain(table, answer.status());
   if (choice.json) {
-    fmt::print("{}\n", ToJson(policy).dump(2));
+    fmt::print("{}\n", JsonText(ToJson(policy)));
   } else {
     fmt::print("policy {}: {}\n", policy.name, Explain(policy));
   }

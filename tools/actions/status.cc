@@ -7,6 +7,7 @@
 #include "tools/action.h"
 #include "tools/cluster_choice.h"
 #include "tools/command_manual.h"
+#include "tools/json_text.h"
 #include "tools/terminal.h"
 
 namespace moraine::tools {
@@ -41,7 +42,7 @@ void PrintJson(const idl::ClusterStatus& status) {
                      {"user_bytes", status.user_bytes},
                      {"stored_bytes", status.stored_bytes},
                      {"servers", servers}};
-  fmt::print("{}\n", json.dump(2));
+  fmt::print("{}\n", JsonText(json));
 }
 
 void PrintWords(const idl::ClusterStatus& status) {
