@@ -27,16 +27,22 @@ SealedReader::SealedReader(StoreContext& context)
       files_(context.options.open_files_max),
       pages_(context.options.checksum_pages_max) {}
 
-Task<Result<std::shared_ptr<File>>> SealedReader::FileOf(SealedReplica replica) {
-  const FileKey key{replica.chunk, replica.incarnation};
-  if (auto cached = files_.Get(key)) co_return *cached;
-  const std::string path = context_.PathOf(ChunkPath(replica.chunk));
-  auto opened = co_await context_.loop.disk().Open(path, {});
+Task<Result<std::shared_ptr<File>>> SealedReader::OpenFile(SealedReplica replica, bool direct) {
+  OpenOptions options;
+  options.direct = direct;
+  auto opened =
+      co_await context_.loop.disk().Open(context_.PathOf(ChunkPath(replica.chunk)), options);
   if (!opened.ok() && opened.code() == Code::kNotFound) {
     co_return Status(Code::kCorruption, "the chunk's file is missing");
   }
   if (!opened.ok()) co_return opened.status();
-  std::shared_ptr<File> file = std::move(*opened);
+  co_return std::shared_ptr<File>(std::move(*opened));
+}
+
+Task<Result<std::shared_ptr<File>>> SealedReader::FileOf(SealedReplica replica) {
+  const FileKey key{replica.chunk, replica.incarnation};
+  if (auto cached = files_.Get(key)) co_return *cached;
+  MORAINE_CO_ASSIGN_OR_RETURN(std::shared_ptr<File> file, co_await OpenFile(replica, false));
   files_.Put(key, file);
   co_return file;
 }
@@ -96,15 +102,7 @@ Task<Result<ReadResult>> SealedReader::Read(SealedReplica replica, uint64_t offs
 Task<Status> SealedReader::Verify(SealedReplica replica, uint64_t offset, uint64_t bytes) {
   const uint64_t end = std::min(replica.length, offset + bytes);
   if (offset >= end) co_return Status::Ok();
-  OpenOptions options;
-  options.direct = true;
-  auto opened =
-      co_await context_.loop.disk().Open(context_.PathOf(ChunkPath(replica.chunk)), options);
-  if (!opened.ok() && opened.code() == Code::kNotFound) {
-    co_return Status(Code::kCorruption, "the chunk's file is missing");
-  }
-  if (!opened.ok()) co_return opened.status();
-  std::shared_ptr<File> file = std::move(*opened);
+  MORAINE_CO_ASSIGN_OR_RETURN(std::shared_ptr<File> file, co_await OpenFile(replica, true));
   // Its own look at the checksum page too, not the cache's.
   std::vector<uint64_t> checksums;
   Buffer page = Buffer::Allocate(kPageBytes);
@@ -125,12 +123,7 @@ Task<Status> SealedReader::Verify(SealedReplica replica, uint64_t offset, uint64
 }
 
 Task<Status> SealedReader::VerifyHeader(SealedReplica replica) {
-  OpenOptions options;
-  options.direct = true;
-  auto opened =
-      co_await context_.loop.disk().Open(context_.PathOf(ChunkPath(replica.chunk)), options);
-  if (!opened.ok()) co_return opened.status();
-  std::shared_ptr<File> file = std::move(*opened);
+  MORAINE_CO_ASSIGN_OR_RETURN(std::shared_ptr<File> file, co_await OpenFile(replica, true));
   Buffer page = Buffer::Allocate(kPageBytes);
   MORAINE_CO_ASSIGN_OR_RETURN(const size_t size, co_await file->ReadAt(0, page.bytes()));
   if (size < kPageBytes) co_return Status(Code::kCorruption, "the chunk's file is too short");

@@ -145,6 +145,18 @@ TEST_F(StoreTest, TheScrubberChecksHeaders) {
   }
 }
 
+// It took the open that found no file for an error that passes.
+TEST_F(StoreTest, TheScrubberFindsAMissingFile) {
+  FillAndSeal(kChunk, 30'000);
+  FillAndSeal(ChunkId(2), 10);
+  EXPECT_EQ(sim.store->TakeChanges(10).changed.size(), 2u);
+  ASSERT_TRUE(sim.Await(sim.loop->disk().Remove("store/" + ChunkPath(kChunk))).ok());
+  ASSERT_TRUE(sim.world.Await(*sim.loop, sim.store->ScrubOnce()));
+  EXPECT_TRUE(sim.store->Stat(kChunk)->damaged);
+  EXPECT_FALSE(sim.store->Stat(ChunkId(2))->damaged);
+  EXPECT_EQ(sim.store->TakeChanges(10).changed.size(), 1u);
+}
+
 TEST_F(StoreTest, MissingOrCutFilesAreFoundAtStart) {
   FillAndSeal(kChunk, 30'000);
   FillAndSeal(ChunkId(2), 30'000);
