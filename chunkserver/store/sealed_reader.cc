@@ -51,13 +51,28 @@ Task<Result<std::shared_ptr<const SealedReader::ChecksumPage>>> SealedReader::Pa
     SealedReplica replica, std::shared_ptr<File> file, uint64_t group) {
   const PageKey key{{replica.chunk, replica.incarnation}, group};
   if (auto cached = pages_.Get(key)) co_return *cached;
-  Buffer page = Buffer::Allocate(kPageBytes);
-  MORAINE_CO_ASSIGN_OR_RETURN(const size_t size,
-                              co_await file->ReadAt(ChecksumPageOffset(group), page.bytes()));
-  if (size < kPageBytes) co_return Status(Code::kCorruption, "the chunk's file is too short");
+  // The header first: in the file of another chunk the checksums match its bytes. Those of the
+  // first group lie behind it.
+  static_assert(ChecksumPageOffset(0) == kPageBytes);
+  Buffer pages = Buffer::Allocate(2 * kPageBytes);
+  const MutableBytes both = pages.bytes();
+  MORAINE_CO_ASSIGN_OR_RETURN(size_t size,
+                              co_await file->ReadAt(0, group == 0 ? both : both.first(kPageBytes)));
+  if (group != 0 && size == kPageBytes) {
+    MORAINE_CO_ASSIGN_OR_RETURN(const size_t more, co_await file->ReadAt(ChecksumPageOffset(group),
+                                                                         both.subspan(kPageBytes)));
+    size += more;
+  }
+  if (size < both.size()) co_return Status(Code::kCorruption, "the chunk's file is too short");
+  // A header that cannot be read says nothing; the scrubber reports it.
+  const auto header = DecodeChunkHeader(both.first(kPageBytes));
+  if (header.ok() && header->chunk != replica.chunk) {
+    co_return Status(Code::kCorruption,
+                     fmt::format("the file is that of chunk {}", header->chunk.value()));
+  }
   auto checksums = std::make_shared<ChecksumPage>();
   for (size_t i = 0; i < kGroupBlocks; ++i) {
-    (*checksums)[i] = LoadLittle64(page.data() + i * sizeof(uint64_t));
+    (*checksums)[i] = LoadLittle64(pages.data() + kPageBytes + i * sizeof(uint64_t));
   }
   pages_.Put(key, checksums);
   co_return std::shared_ptr<const ChecksumPage>(std::move(checksums));
