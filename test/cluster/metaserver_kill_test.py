@@ -51,9 +51,9 @@ CONFIGS = {"metaserver": {"write-buffer-bytes": "1MiB"}, "chunkserver": HEARTBEA
 
 
 class Worker:
-    """Changes in a directory of its own, and what they must come to. They are made by a process that
-    starts no others: a process that is started closes the files it inherits, and so would wait for
-    the very metaserver that it is to start."""
+    """Changes in a directory of its own, and what they must come to. They are made by a process
+    that starts no others: a process that is started closes the files it inherits, and so would wait
+    for the very metaserver that it is to start."""
 
     def __init__(self, root, name, seed):
         self.root = os.path.join(root, name)

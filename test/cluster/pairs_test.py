@@ -91,8 +91,8 @@ def one_pair(cluster, pair, kind, loads, ballast, rng):
 
 
 def await_agreement(cluster):
-    """The replicas of every chunk that has a record are alike. First bytes of a chunk that its writer
-    left empty may come after its deletion; what they make is kept for --unknown-grace."""
+    """The replicas of every chunk that has a record are alike. First bytes of a chunk that its
+    writer left empty may come after its deletion; what they make is kept for --unknown-grace."""
     cluster.wait_settled()
     left = []
 
