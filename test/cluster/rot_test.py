@@ -157,6 +157,13 @@ def damage_journal(path, rng, how):
                 os.pwrite(file.fileno(), bytes([byte[0] ^ (1 << rng.randrange(8))]), at)
 
 
+def newest_of(cluster, name):
+    """Those that had the endpoint before lost their disks."""
+    endpoint = cluster.process(name)["endpoint"]
+    known = [s for s in cluster.status()["servers"] if s["endpoint"] == endpoint]
+    return max(known, key=lambda server: server["server"])
+
+
 def hurt_journal(cluster, rng, how):
     """A chunkserver with a damaged journal refuses or says what it lost; the cluster heals."""
     name = rng.choice(cluster.chunkservers())
@@ -169,7 +176,6 @@ def hurt_journal(cluster, rng, how):
         damage_journal(os.path.join(cluster.directory_of(name), "journal"), rng, how)
         before = len(cluster.log(name))
         started = cluster.dev("start", name, check=False)
-        said = cluster.log(name)[before:]
         for i in range(20, 40):
             file.write(b"%08d" % i * 100)
             os.fsync(file.fileno())
@@ -177,14 +183,13 @@ def hurt_journal(cluster, rng, how):
         assert len(started.stdout.strip().splitlines()) == 1, started.stdout
         outcome = "refused: " + started.stdout.strip()
     else:
-        endpoint = cluster.process(name)["endpoint"]
-        # Those that had the endpoint before lost their disks.
-        known = [s for s in cluster.status()["servers"] if s["endpoint"] == endpoint]
-        server = max(known, key=lambda s: s["server"])
-        assert server["alive"], server
-        outcome = "quarantined" if server["quarantined"] else "as if torn at its end"
-        if server["quarantined"]:
+        # Its own word: after a pause of the metaserver the old life may still count as heard of.
+        wait_until(lambda: "serving on" in cluster.log(name)[before:], 30, name + " to serve")
+        said = cluster.log(name)[before:]
+        outcome = "quarantined" if "in quarantine" in said else "as if torn at its end"
+        if outcome == "quarantined":
             assert "journal" in said, said
+            wait_until(lambda: newest_of(cluster, name)["quarantined"], 30, "its quarantine")
     with Mount(cluster) as cold:
         with open(os.path.join(cold.path, os.path.basename(path)), "rb") as file:
             assert file.read() == b"".join(b"%08d" % i * 100 for i in range(40))
