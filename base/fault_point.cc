@@ -47,6 +47,8 @@ Status Perform(const FaultSpec& spec) {
     case Action::kNone:
       return Status::Ok();
     case Action::kCrash:
+      // A test must be able to tell this end from any other.
+      dprintf(STDERR_FILENO, "fault point %s: crash\n", spec.name.c_str());
       _exit(kFaultCrashExitCode);
     case Action::kStop:
       std::raise(SIGSTOP);

@@ -8,7 +8,7 @@
 // Armed by a test in the process, or for a whole program by the environment variable
 //   MORAINE_FAULTS="journal.before_sync=crash@3,disk.write=io@1x2"
 // name=action, optionally @N (from the N-th hit on, first is 1) and xN (N times; default once;
-// x* for ever). Actions: crash (_exit(85)), stop (SIGSTOP), io (kIo), nospace (kNoSpace),
+// x* for ever). Actions: crash (a line, _exit(85)), stop (SIGSTOP), io (kIo), nospace (kNoSpace),
 // none (only counts). The crash loses nothing that write() was given; losing unsynced bytes is the
 // business of the simulated disk. Names are area.place; the same name may stand at several places.
 // A point whose name begins with "mutant." leaves out a check or a promise when an error is armed

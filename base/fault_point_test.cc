@@ -117,7 +117,8 @@ TEST_F(FaultPointDeathTest, CrashesAtTheNthHit) {
         std::fprintf(stderr, "two are survived\n");
         Sync();
       },
-      testing::ExitedWithCode(kFaultCrashExitCode), "two are survived");
+      testing::ExitedWithCode(kFaultCrashExitCode),
+      "two are survived\nfault point test.before_sync: crash\n");
   EXPECT_EXIT(
       {
         setenv("MORAINE_FAULTS", "nonsense", 1);

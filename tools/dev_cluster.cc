@@ -290,6 +290,7 @@ Status DevCluster::AwaitMetaserver(size_t chunkservers, DevProcess* watched) {
       return {Code::kUnavailable,
               fmt::format("{} did not start: {}", watched->name, LastLine(LogOf(*watched)))};
     }
+    const auto asked = std::chrono::steady_clock::now();
     Result<idl::ClusterStatus> status = link->Ask(idl::kClusterStatus, idl::Empty());
     if (status.ok()) {
       size_t alive = 0;
@@ -297,7 +298,9 @@ Status DevCluster::AwaitMetaserver(size_t chunkservers, DevProcess* watched) {
       for (const idl::ServerStatus& server : status->servers) {
         if (!server.alive) continue;
         ++alive;
-        if (watched != nullptr && server.endpoint == watched->endpoint) watched_alive = true;
+        if (watched == nullptr || server.endpoint != watched->endpoint) continue;
+        // One that was killed a moment ago still counts as alive: it must have been heard since.
+        watched_alive = std::chrono::milliseconds(server.silent_ms + 1) < asked - starting_since_;
       }
       if (alive >= chunkservers && watched_alive) return {};
       waiting_for = fmt::format("chunkservers ({} of {} are there)", alive, chunkservers);
@@ -327,6 +330,7 @@ Status DevCluster::AwaitServing(DevProcess& process) {
 }
 
 Status DevCluster::Up(const Tell& progress) {
+  starting_since_ = std::chrono::steady_clock::now();
   for (DevProcess& process : processes_) {
     if (process.name == "mount") continue;
     MORAINE_RETURN_IF_ERROR(Launch(process));
@@ -431,6 +435,7 @@ Status DevCluster::Kill(DevProcess& process) {
 }
 
 Status DevCluster::Start(DevProcess& process) {
+  starting_since_ = std::chrono::steady_clock::now();
   MORAINE_RETURN_IF_ERROR(Launch(process));
   return AwaitServing(process);
 }

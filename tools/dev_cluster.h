@@ -11,6 +11,7 @@
 // where it was. One command at a time per directory (a lock sees to that).
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <optional>
 #include <string>
@@ -94,6 +95,7 @@ class DevCluster {
   Plan plan_;
   std::vector<DevProcess> processes_;  // the metaserver first
   std::optional<Descriptor> lock_;     // of DIR/lock, while a command changes the cluster
+  std::chrono::steady_clock::time_point starting_since_;
 };
 
 }  // namespace moraine::tools

@@ -27,16 +27,22 @@ SealedReader::SealedReader(StoreContext& context)
       files_(context.options.open_files_max),
       pages_(context.options.checksum_pages_max) {}
 
-Task<Result<std::shared_ptr<File>>> SealedReader::FileOf(SealedReplica replica) {
-  const FileKey key{replica.chunk, replica.incarnation};
-  if (auto cached = files_.Get(key)) co_return *cached;
-  const std::string path = context_.PathOf(ChunkPath(replica.chunk));
-  auto opened = co_await context_.loop.disk().Open(path, {});
+Task<Result<std::shared_ptr<File>>> SealedReader::OpenFile(SealedReplica replica, bool direct) {
+  OpenOptions options;
+  options.direct = direct;
+  auto opened =
+      co_await context_.loop.disk().Open(context_.PathOf(ChunkPath(replica.chunk)), options);
   if (!opened.ok() && opened.code() == Code::kNotFound) {
     co_return Status(Code::kCorruption, "the chunk's file is missing");
   }
   if (!opened.ok()) co_return opened.status();
-  std::shared_ptr<File> file = std::move(*opened);
+  co_return std::shared_ptr<File>(std::move(*opened));
+}
+
+Task<Result<std::shared_ptr<File>>> SealedReader::FileOf(SealedReplica replica) {
+  const FileKey key{replica.chunk, replica.incarnation};
+  if (auto cached = files_.Get(key)) co_return *cached;
+  MORAINE_CO_ASSIGN_OR_RETURN(std::shared_ptr<File> file, co_await OpenFile(replica, false));
   files_.Put(key, file);
   co_return file;
 }
@@ -45,13 +51,28 @@ Task<Result<std::shared_ptr<const SealedReader::ChecksumPage>>> SealedReader::Pa
     SealedReplica replica, std::shared_ptr<File> file, uint64_t group) {
   const PageKey key{{replica.chunk, replica.incarnation}, group};
   if (auto cached = pages_.Get(key)) co_return *cached;
-  Buffer page = Buffer::Allocate(kPageBytes);
-  MORAINE_CO_ASSIGN_OR_RETURN(const size_t size,
-                              co_await file->ReadAt(ChecksumPageOffset(group), page.bytes()));
-  if (size < kPageBytes) co_return Status(Code::kCorruption, "the chunk's file is too short");
+  // The header first: in the file of another chunk the checksums match its bytes. Those of the
+  // first group lie behind it.
+  static_assert(ChecksumPageOffset(0) == kPageBytes);
+  Buffer pages = Buffer::Allocate(2 * kPageBytes);
+  const MutableBytes both = pages.bytes();
+  MORAINE_CO_ASSIGN_OR_RETURN(size_t size,
+                              co_await file->ReadAt(0, group == 0 ? both : both.first(kPageBytes)));
+  if (group != 0 && size == kPageBytes) {
+    MORAINE_CO_ASSIGN_OR_RETURN(const size_t more, co_await file->ReadAt(ChecksumPageOffset(group),
+                                                                         both.subspan(kPageBytes)));
+    size += more;
+  }
+  if (size < both.size()) co_return Status(Code::kCorruption, "the chunk's file is too short");
+  // A header that cannot be read says nothing; the scrubber reports it.
+  const auto header = DecodeChunkHeader(both.first(kPageBytes));
+  if (header.ok() && header->chunk != replica.chunk) {
+    co_return Status(Code::kCorruption,
+                     fmt::format("the file is that of chunk {}", header->chunk.value()));
+  }
   auto checksums = std::make_shared<ChecksumPage>();
   for (size_t i = 0; i < kGroupBlocks; ++i) {
-    (*checksums)[i] = LoadLittle64(page.data() + i * sizeof(uint64_t));
+    (*checksums)[i] = LoadLittle64(pages.data() + kPageBytes + i * sizeof(uint64_t));
   }
   pages_.Put(key, checksums);
   co_return std::shared_ptr<const ChecksumPage>(std::move(checksums));
@@ -96,15 +117,7 @@ Task<Result<ReadResult>> SealedReader::Read(SealedReplica replica, uint64_t offs
 Task<Status> SealedReader::Verify(SealedReplica replica, uint64_t offset, uint64_t bytes) {
   const uint64_t end = std::min(replica.length, offset + bytes);
   if (offset >= end) co_return Status::Ok();
-  OpenOptions options;
-  options.direct = true;
-  auto opened =
-      co_await context_.loop.disk().Open(context_.PathOf(ChunkPath(replica.chunk)), options);
-  if (!opened.ok() && opened.code() == Code::kNotFound) {
-    co_return Status(Code::kCorruption, "the chunk's file is missing");
-  }
-  if (!opened.ok()) co_return opened.status();
-  std::shared_ptr<File> file = std::move(*opened);
+  MORAINE_CO_ASSIGN_OR_RETURN(std::shared_ptr<File> file, co_await OpenFile(replica, true));
   // Its own look at the checksum page too, not the cache's.
   std::vector<uint64_t> checksums;
   Buffer page = Buffer::Allocate(kPageBytes);
@@ -125,12 +138,7 @@ Task<Status> SealedReader::Verify(SealedReplica replica, uint64_t offset, uint64
 }
 
 Task<Status> SealedReader::VerifyHeader(SealedReplica replica) {
-  OpenOptions options;
-  options.direct = true;
-  auto opened =
-      co_await context_.loop.disk().Open(context_.PathOf(ChunkPath(replica.chunk)), options);
-  if (!opened.ok()) co_return opened.status();
-  std::shared_ptr<File> file = std::move(*opened);
+  MORAINE_CO_ASSIGN_OR_RETURN(std::shared_ptr<File> file, co_await OpenFile(replica, true));
   Buffer page = Buffer::Allocate(kPageBytes);
   MORAINE_CO_ASSIGN_OR_RETURN(const size_t size, co_await file->ReadAt(0, page.bytes()));
   if (size < kPageBytes) co_return Status(Code::kCorruption, "the chunk's file is too short");

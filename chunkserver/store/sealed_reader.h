@@ -44,6 +44,8 @@ class SealedReader {
   using FileKey = std::pair<ChunkId, uint64_t>;  // with the incarnation
   using PageKey = std::pair<FileKey, uint64_t>;  // with the group
 
+  // kCorruption when there is no file.
+  Task<Result<std::shared_ptr<File>>> OpenFile(SealedReplica replica, bool direct);
   Task<Result<std::shared_ptr<File>>> FileOf(SealedReplica replica);
   Task<Result<std::shared_ptr<const ChecksumPage>>> PageOf(SealedReplica replica,
                                                            std::shared_ptr<File> file,

@@ -157,7 +157,7 @@ Task<void> Store::EmptyTrash() {
 
 Task<Status> Store::ScrubReplica(SealedReplica replica) {
   const uint64_t rate = context_->options.scrub_bytes_per_second;
-  // Reads never look at the header; the next start would find it damaged, perhaps as the last one.
+  // Reads bear a header that is damaged; the next start would find it, perhaps as the last one.
   MORAINE_CO_RETURN_IF_ERROR(co_await reader_.VerifyHeader(replica));
   for (uint64_t at = 0; at < replica.length; at += kScrubPieceBytes) {
     const Instant begin = loop_.Now();

@@ -145,6 +145,35 @@ TEST_F(StoreTest, TheScrubberChecksHeaders) {
   }
 }
 
+// Its checksums matched its bytes, so readers were given those of the other chunk.
+TEST_F(StoreTest, AnotherChunksFileIsNotRead) {
+  constexpr uint64_t kLength = 3'000'000;  // two groups
+  FillAndSeal(kChunk, kLength);
+  FillAndSeal(ChunkId(2), kLength);
+  const auto foreign = sim.machine.disk().Contents("store/" + ChunkPath(ChunkId(2)));
+  ASSERT_TRUE(foreign.ok());
+  const std::string path = "store/" + ChunkPath(kChunk);
+  const ConstBytes bytes = std::as_bytes(std::span(*foreign));
+  ASSERT_TRUE(sim.machine.disk().Overwrite(path, 0, bytes).ok());
+  for (const uint64_t offset : {uint64_t{0}, kLength - 1}) {
+    EXPECT_EQ(sim.Await(sim.store->Read(kChunk, offset, 1, 0)).code(), Code::kCorruption) << offset;
+  }
+  EXPECT_TRUE(sim.store->Stat(kChunk)->damaged);
+  EXPECT_TRUE(sim.Await(sim.store->Read(ChunkId(2), 0, 1, 0)).ok());
+}
+
+// It took the open that found no file for an error that passes.
+TEST_F(StoreTest, TheScrubberFindsAMissingFile) {
+  FillAndSeal(kChunk, 30'000);
+  FillAndSeal(ChunkId(2), 10);
+  EXPECT_EQ(sim.store->TakeChanges(10).changed.size(), 2u);
+  ASSERT_TRUE(sim.Await(sim.loop->disk().Remove("store/" + ChunkPath(kChunk))).ok());
+  ASSERT_TRUE(sim.world.Await(*sim.loop, sim.store->ScrubOnce()));
+  EXPECT_TRUE(sim.store->Stat(kChunk)->damaged);
+  EXPECT_FALSE(sim.store->Stat(ChunkId(2))->damaged);
+  EXPECT_EQ(sim.store->TakeChanges(10).changed.size(), 1u);
+}
+
 TEST_F(StoreTest, MissingOrCutFilesAreFoundAtStart) {
   FillAndSeal(kChunk, 30'000);
   FillAndSeal(ChunkId(2), 30'000);

@@ -31,7 +31,8 @@ struct ChunkGrant {
   Epoch epoch;
   std::vector<ReplicaPlace> replicas;
   protocol::Policy policy;
-  InodeId inode;      // for the replicas' headers
+  std::string policy_name;  // for the replicas' headers, as is the inode
+  InodeId inode;
   bool tail = false;  // byte i of the chunk is the file's byte tail_offset + i
   uint64_t tail_offset = 0;
 };

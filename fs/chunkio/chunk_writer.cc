@@ -58,6 +58,7 @@ Task<void> ChunkWriter::Send(size_t index, idl::AppendRequest request, OwnedByte
     idl::ReplicaCreation create;
     create.inode = static_cast<int64_t>(grant_.inode.value());
     create.file_offset = static_cast<int64_t>(grant_.tail_offset);
+    create.policy.name = grant_.policy_name;
     create.policy.replicas = grant_.policy.n;
     create.policy.quorum = grant_.policy.w;
     create.policy.floor = grant_.policy.floor;

@@ -73,6 +73,7 @@ Result<ChunkGrant> FromWire(const idl::ChunkGrant& wire, InodeId inode) {
   grant.chunk = ChunkId(static_cast<uint64_t>(wire.chunk));
   grant.epoch = Epoch(static_cast<uint64_t>(wire.epoch));
   grant.policy = PolicyFromWire(wire.policy);
+  grant.policy_name = wire.policy.name;
   grant.inode = inode;
   grant.tail = wire.tail;
   grant.tail_offset = static_cast<uint64_t>(wire.tail_offset);

@@ -1,4 +1,6 @@
 // Writing while something is in the way: other wishes, servers that are gone, the client's end.
+#include "base/limits.h"
+#include "chunkserver/store/chunk_file.h"
 #include "fs/chunkio/options.h"
 #include "test/client/client_fixture.h"
 
@@ -188,6 +190,28 @@ TEST_F(RollTest, ACloseDuringARollKeepsEverything) {
     StartServer(0);
     ASSERT_TRUE(world().RunUntil([&] { return AllServersUp(); }, 60s));
   }
+}
+
+// Copies by the metaserver had the policy's name in their headers, what writers made had none.
+TEST_F(RollTest, ReplicasThatAWriterMakesNameTheirPolicy) {
+  const auto file = OpenLog("f.sst");
+  const std::string text = Pattern(100'000);
+  ASSERT_TRUE(ByAlice(file->Append(Bytes(text))).ok());
+  ASSERT_TRUE(ByAlice(file->Sync()).ok());
+  ASSERT_TRUE(ByAlice(alice().Close(file)).ok());
+  std::vector<std::string> names;
+  const auto sealed = [&] {
+    names.clear();
+    for (size_t i = 0; i < kServers; ++i) {
+      const auto bytes = server(i).disk().Contents("/store/" + chunkserver::ChunkPath(ChunkId(1)));
+      if (!bytes.ok()) continue;
+      const auto header = chunkserver::DecodeChunkHeader(Bytes(*bytes).first(limits::kBlockBytes));
+      if (header.ok() && header->sealed) names.push_back(header->origin.policy);
+    }
+    return names.size() == 3;
+  };
+  ASSERT_TRUE(world().RunUntil(sealed, 60s)) << names.size();
+  EXPECT_EQ(names, std::vector<std::string>(3, "immutable"));
 }
 
 // After the roll the stream waited for the calls to the server that had been left.

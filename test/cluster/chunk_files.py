@@ -60,6 +60,15 @@ class Replica:
             self.digest = "short"
 
 
+def header(path):
+    """The sector with the header, as it is on the disk; None when there is no file."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(SECTOR)
+    except FileNotFoundError:
+        return None
+
+
 def paths(directory):
     return sorted(glob.glob(os.path.join(directory, "chunks", "*", "*.chunk")))
 

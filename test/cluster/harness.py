@@ -88,8 +88,8 @@ HEARTBEAT = {"heartbeat": "250ms"}
 
 class Cluster:
     """`options` go to `moraine dev up`; `configs` are more options by kind of process, for example
-    {"chunkserver": {"scrub-pause": "1s"}}; `prepare` is called with the directory before anything
-    is started in it."""
+    {"chunkserver": {"scrub-pause": "1s"}}; `prepare` is called with the directory when everything
+    has been started and stopped once: it may give the servers empty disks."""
 
     def __init__(
         self,
@@ -118,9 +118,11 @@ class Cluster:
         self.up_command = command + self.options
         for kind, config in (configs or {}).items():
             self.configure(kind, config)
-        if prepare:
-            prepare(self.dir)
         self.up()
+        if prepare:
+            self.dev("down")
+            prepare(self.dir)
+            self.up()
 
     @staticmethod
     def program(name):
@@ -144,7 +146,9 @@ class Cluster:
         if kind is not None:
             self.show_logs()
         run([self.program("moraine"), "dev", "down", "--dir", self.dir], timeout=120, check=False)
-        if self.own:
+        if kind is not None and os.environ.get("MORAINE_KEEP"):
+            say("kept: " + self.dir)
+        elif self.own:
             shutil.rmtree(self.dir, ignore_errors=True)
 
     def show_logs(self):
@@ -181,9 +185,7 @@ class Cluster:
 
     def chunkservers(self):
         self.reload()
-        return [
-            p["name"] for p in self.info["processes"] if p["name"].startswith("chunkserver:")
-        ]
+        return [p["name"] for p in self.info["processes"] if p["name"].startswith("chunkserver:")]
 
     def dev(self, verb, *names, env=None, check=True):
         return run(
@@ -208,6 +210,13 @@ class Cluster:
         """`faults`: fault points that are armed in what is started (base/fault_point.h)."""
         env = dict(os.environ, MORAINE_FAULTS=faults) if faults else None
         self.dev("start", *names, env=env)
+
+    def start_and_heal(self, *names):
+        """They are back, and so are all replicas; gives the seconds that this took."""
+        begin = time.monotonic()
+        self.start(*names)
+        self.wait_healthy()
+        return time.monotonic() - begin
 
     def kill_everything_at_once(self):
         self.reload()
@@ -344,6 +353,44 @@ class Mount:
             self.process.wait(10)
         run(["umount", "-l", self.path], timeout=30, check=False)
         self.log.close()
+
+
+class Fio:
+    """A fio job that reads back and checks what it has written to one file."""
+
+    def __init__(self, directory, name, *words):
+        self.path = os.path.join(directory, name)
+        self.process = subprocess.Popen(
+            [
+                "fio",
+                "--name=" + name,
+                "--filename=" + self.path,
+                "--size=48M",
+                "--bs=16k",
+                "--verify=xxhash",
+                "--verify_fatal=1",
+                "--verify_state_save=0",
+                "--fallocate=none",
+                "--ioengine=psync",
+                *words,
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def is_over(self):
+        return self.process.poll() is not None
+
+    def finish(self):
+        """It must end without an error of writing, reading or comparing."""
+        try:
+            output, _ = self.process.communicate(timeout=240)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+        assert self.process.returncode == 0 and "err= 0" in output, output[-3000:]
 
 
 def need(path, what):

@@ -7,13 +7,25 @@ metaserver gets its crash; a point that no load reaches fails the test.
 Invariant (A1): a fio job with verification goes through three kills without an error, and a file
 that was open before has its handle still.
 """
+import multiprocessing
 import os
 import random
-import subprocess
-import threading
+import shutil
+import tempfile
 import time
 
-from harness import HEARTBEAT, Cluster, Mount, is_running, need, need_mount, run, say, wait_until
+from harness import (
+    HEARTBEAT,
+    Cluster,
+    Fio,
+    Mount,
+    is_running,
+    need,
+    need_mount,
+    run,
+    say,
+    wait_until,
+)
 
 LONG = bool(os.environ.get("MORAINE_TEST_LONG"))
 SEED = int(os.environ.get("MORAINE_SEED", str(random.SystemRandom().randrange(1 << 30))))
@@ -33,38 +45,49 @@ AFTER_SERVER = {
     "repair.noted",
     "server.declared_dead",
     "server.replicas_marked",
-    "seal.before_noting_good",
 }
 RARE = AFTER_CLIENT | AFTER_SERVER | {"orphan.part_freed"}
 CONFIGS = {"metaserver": {"write-buffer-bytes": "1MiB"}, "chunkserver": HEARTBEAT}
 
 
 class Worker:
-    """Changes in a directory of its own, and what they must come to."""
+    """Changes in a directory of its own, and what they must come to. They are made by a process
+    that starts no others: a process that is started closes the files it inherits, and so would wait
+    for the very metaserver that it is to start."""
 
     def __init__(self, root, name, seed):
         self.root = os.path.join(root, name)
         self.name = name
         self.rng = random.Random(seed)
-        self.number = 0
         self.model = {}  # name -> (mode, content), ("link", target) or ("dir",)
-        self.error = None
-        self.stopping = threading.Event()
-        self.thread = None
+        self.number = 0
+        self.shared_number = multiprocessing.Value("Q", 0, lock=False)
+        self.failed = multiprocessing.Event()
+        self.stopping = multiprocessing.Event()
+        self.process = None
+        self.result = None
         os.mkdir(self.root)
 
     def start(self):
         self.stopping.clear()
-        self.thread = threading.Thread(target=self._run, daemon=True)
-        self.thread.start()
+        self.result, far_end = multiprocessing.Pipe(duplex=False)
+        self.process = multiprocessing.Process(target=self._run, args=(far_end,), daemon=True)
+        self.process.start()
+        far_end.close()
+
+    def done(self):
+        return self.shared_number.value
 
     def stop(self):
+        """The process ends; its model is ours from here on."""
         self.stopping.set()
-        self.thread.join(90)
-        assert not self.thread.is_alive(), self.name + " hangs"
-        assert self.error is None, "seed %d, %s: %r" % (SEED, self.name, self.error)
+        assert self.result.poll(90), self.name + " hangs"
+        error, self.model, self.number, state = self.result.recv()
+        self.rng.setstate(state)
+        self.process.join(30)
+        assert error is None, "seed %d, %s: %s" % (SEED, self.name, error)
 
-    def _run(self):
+    def _run(self, result):
         operations = (
             self.create,
             self.create,
@@ -77,12 +100,17 @@ class Worker:
             self.directory,
             self.symlink,
         )
+        error = None
         try:
             while not self.stopping.is_set():
-                self.rng.choice(operations)()
+                operation = self.rng.choice(operations)
+                operation()
                 self.number += 1
-        except (OSError, AssertionError) as error:
-            self.error = error
+                self.shared_number.value = self.number
+        except (OSError, AssertionError) as wrong:
+            error = "%s: %r" % (operation.__name__, wrong)
+            self.failed.set()
+        result.send((error, self.model, self.number, self.rng.getstate()))
 
     def path(self, name):
         return os.path.join(self.root, name)
@@ -92,7 +120,8 @@ class Worker:
         return self.rng.choice(names) if names else None
 
     def create(self):
-        name = "f%d" % self.number
+        # A log is sealed with three replicas of five, the others are noted later.
+        name = "f%d%s" % (self.number, self.rng.choice(["", ".log", ".sst"]))
         data = self.rng.randbytes(self.rng.choice([0, 100, 4096, 5000, 40000]))
         handle = os.open(self.path(name), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o640)
         assert os.write(handle, data) == len(data)
@@ -186,8 +215,10 @@ class Worker:
 
 
 def fault_points(cluster):
+    """All places where the metaserver may be made to fail; a mutant's place is a missing check."""
     env = dict(os.environ, MORAINE_FAULTS="list")
-    return run([cluster.program("moraine-metaserver")], env=env).stdout.split()
+    names = run([cluster.program("moraine-metaserver")], env=env).stdout.split()
+    return [name for name in names if not name.startswith("mutant.")]
 
 
 class Client:
@@ -213,6 +244,10 @@ class Client:
         self.mount.__exit__(None, None, None)
 
 
+def crashes(cluster, point):
+    return cluster.log("metaserver").count("fault point %s: crash\n" % point)
+
+
 def crash_at(cluster, workers, point, rng):
     """One life of the metaserver that ends at the fault point, and the next one."""
     hit = 1 if point in RARE or point in AT_START else rng.randrange(1, 40)
@@ -220,7 +255,9 @@ def crash_at(cluster, workers, point, rng):
     victim = rng.choice(cluster.chunkservers()) if point in AFTER_SERVER else None
     cluster.kill_together("metaserver")
     env = dict(os.environ, MORAINE_FAULTS="%s=crash@%d" % (point, hit))
-    started = cluster.dev("start", "metaserver", env=env, check=False)
+    crashed_before = crashes(cluster, point)
+    # It says whether it serves; it may crash before.
+    cluster.dev("start", "metaserver", env=env, check=False)
     pid = cluster.pid("metaserver")
     for worker in workers:
         worker.start()
@@ -228,17 +265,13 @@ def crash_at(cluster, workers, point, rng):
         client.die()
     if victim is not None:
         cluster.kill_together(victim)
-        if point == "seal.before_noting_good":
-            cluster.start(victim)
-    try:
-        wait_until(lambda: not is_running(pid), 40, "the crash at %s@%d" % (point, hit))
-        assert started.returncode == 0 or point in AT_START | {"meta_store.commit"}, started.stdout
-    finally:
-        cluster.kill("metaserver")
-        cluster.start("metaserver")
-    before = [worker.number for worker in workers]
+    wait_until(lambda: not is_running(pid), 40, "the crash at %s@%d" % (point, hit))
+    assert crashes(cluster, point) == crashed_before + 1, "the metaserver ended otherwise"
+    cluster.kill("metaserver")
+    cluster.start("metaserver")
+    before = [worker.done() for worker in workers]
     wait_until(
-        lambda: all(w.error or w.number > n + 2 for w, n in zip(workers, before)),
+        lambda: all(w.failed.is_set() or w.done() > n + 2 for w, n in zip(workers, before)),
         60,
         "changes after the restart",
     )
@@ -251,10 +284,29 @@ def crash_at(cluster, workers, point, rng):
             worker.verify(cold.path)
 
 
+def crash_at_first_start(point):
+    """The next start makes the cluster that this one did not, or goes on with it."""
+    directory = tempfile.mkdtemp(prefix="moraine-test-")
+    env = dict(os.environ, MORAINE_FAULTS="%s=crash" % point)
+    up = [Cluster.program("moraine"), "dev", "up", "--dir", directory, "--chunkservers", "3"]
+    try:
+        done = run(up, env=env, check=False, timeout=60)
+        assert done.returncode != 0 and "metaserver did not start" in done.stdout, done.stdout
+        with Cluster(chunkservers=3, directory=directory) as cluster:
+            assert crashes(cluster, point) == 1
+            cluster.wait_healthy()
+            assert cluster.status()["inodes"] == 1
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
 def crash_at_every_point(cluster, rng):
     workers = [Worker(cluster.mount, "w%d" % i, SEED + i) for i in range(3)]
     points = [p for p in fault_points(cluster) if p not in AT_FIRST_START]
     assert len(points) >= 15, points
+    for point in sorted(AT_FIRST_START):
+        crash_at_first_start(point)
+        say("%s: crashed and went on" % point)
     for point in points:
         begin = time.monotonic()
         crash_at(cluster, workers, point, rng)
@@ -275,6 +327,7 @@ def crash_at_every_point(cluster, rng):
         "the last of the removed files to go: %s" % cluster.status(),
     )
     changes = sum(worker.number for worker in workers)
+    points += AT_FIRST_START
     say("%d points; %d changes agree with the model" % (len(points), changes))
 
 
@@ -282,44 +335,23 @@ def kill_under_fio(cluster):
     path = os.path.join(cluster.mount, "held")
     held = open(path, "w+b", buffering=0)
     held.write(b"before ")
-    job = subprocess.Popen(
-        [
-            "fio",
-            "--name=verified",
-            "--filename=" + os.path.join(cluster.mount, "verified"),
-            "--size=48M",
-            "--rw=randwrite",
-            "--bs=16k",
-            "--fdatasync=16",
-            "--verify=xxhash",
-            "--verify_fatal=1",
-            "--verify_state_save=0",
-            "--fallocate=none",
-            "--ioengine=psync",
-        ],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    job = Fio(cluster.mount, "verified", "--rw=randwrite", "--fdatasync=16")
     under_way = 0
     for _ in range(3):
         calls = cluster.metadata_calls()
-        wait_until(
-            lambda: cluster.metadata_calls() > calls + 5 or job.poll() is not None, 60, "fio"
-        )
-        under_way += job.poll() is None
+        wait_until(lambda: cluster.metadata_calls() > calls + 5 or job.is_over(), 60, "fio")
+        under_way += not job.is_over()
         cluster.kill_together("metaserver")
         cluster.start("metaserver")
         held.write(b"and after ")
         os.fsync(held.fileno())
-    output, _ = job.communicate(timeout=240)
-    assert job.returncode == 0 and "err= 0" in output, output[-3000:]
+    job.finish()
     assert under_way == 3, "fio was over after %d kills" % under_way
     held.seek(0)
     assert held.read() == b"before " + b"and after " * 3
     held.close()
     os.unlink(path)
+    os.unlink(job.path)
     say("fio --verify and an open file went through 3 kills of the metaserver")
 
 
@@ -331,7 +363,6 @@ def main():
     options = ["--repair-grace", "2s", "--session-ttl", "3s"]
     with Cluster(mount=True, options=options, configs=CONFIGS) as cluster:
         kill_under_fio(cluster)
-        os.unlink(os.path.join(cluster.mount, "verified"))
         for _ in range(5 if LONG else 1):
             crash_at_every_point(cluster, rng)
 

@@ -1,14 +1,10 @@
 """Ordinary programs on the mount: they work, agree with local copies, and survive kills."""
-import filecmp
 import hashlib
 import os
 import random
 import shutil
-import subprocess
-import sys
-import threading
 
-from harness import Cluster, need, need_mount, run, say, wait_until
+from harness import Cluster, Fio, need, need_mount, run, say, wait_until
 
 SEED = int(os.environ.get("MORAINE_SEED", "7"))
 
@@ -144,34 +140,6 @@ def random_model(mount, operations=1500):
     os.unlink(path)
 
 
-def fio(mount, name, *words, timeout=200):
-    return subprocess.Popen(
-        [
-            "fio",
-            "--name=" + name,
-            "--filename=" + os.path.join(mount, name),
-            "--size=48M",
-            "--bs=16k",
-            "--verify=xxhash",
-            "--verify_fatal=1",
-            "--verify_state_save=0",
-            "--fallocate=none",
-            "--ioengine=psync",
-            *words,
-        ],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def finish(job):
-    output, _ = job.communicate(timeout=240)
-    assert job.returncode == 0, output[-3000:]
-    assert "err= 0" in output, output[-3000:]
-
-
 def main():
     need_mount()
     need(shutil.which("git") or "git", "git")
@@ -198,15 +166,15 @@ def main():
 
         # Kills of every kind of server under fio's verify: it must end without an error.
         jobs = [
-            fio(mount, "sequential", "--rw=write"),
-            fio(mount, "random", "--rw=randwrite", "--fdatasync=64"),
+            Fio(mount, "sequential", "--rw=write"),
+            Fio(mount, "random", "--rw=randwrite", "--fdatasync=64"),
         ]
         cluster.kill("chunkserver:2")
         cluster.kill("metaserver")
         cluster.start("metaserver")
         cluster.start("chunkserver:2")
         for job in jobs:
-            finish(job)
+            job.finish()
         say("fio --verify went through kills of a chunkserver and the metaserver")
         cluster.wait_healthy()
         shutil.rmtree(os.path.join(mount, "untarred"))

@@ -8,11 +8,13 @@
 //
 // The note is written after the acknowledgement, so it never claims too much. Verify demands: every
 // key up to the last synced one is there with its value; later ones are there whole or not at all;
-// none is there that was never begun. With URI "-" the local file system is used.
+// none is there that was never begun. Write also says when a compaction begins and how it ends, one
+// line each. With URI "-" the local file system is used.
 #include <fcntl.h>
 #include <rocksdb/convenience.h>
 #include <rocksdb/db.h>
 #include <rocksdb/env.h>
+#include <rocksdb/listener.h>
 #include <rocksdb/table.h>
 #include <unistd.h>
 
@@ -24,6 +26,7 @@
 #include <fstream>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace {
@@ -66,6 +69,22 @@ std::string Value(uint64_t seed, uint64_t i) {
   std::exit(1);
 }
 
+class CompactionTeller : public rocksdb::EventListener {
+ public:
+  void OnCompactionBegin(rocksdb::DB*, const rocksdb::CompactionJobInfo&) override {
+    Say("compaction begins");
+  }
+  void OnCompactionCompleted(rocksdb::DB*, const rocksdb::CompactionJobInfo& job) override {
+    Say("compaction ends: " + job.status.ToString());
+  }
+
+ private:
+  static void Say(const std::string& words) {
+    std::printf("%s\n", words.c_str());
+    std::fflush(stdout);
+  }
+};
+
 struct Database {
   rocksdb::Env* env = rocksdb::Env::Default();
   std::shared_ptr<rocksdb::Env> guard;
@@ -88,11 +107,24 @@ Database Open(const Arguments& arguments, bool create) {
   options.skip_stats_update_on_db_open = true;
   options.skip_checking_sst_file_sizes_on_db_open = true;
   options.max_open_files = 64;
+  if (arguments.verb == "write") {
+    options.listeners.push_back(std::make_shared<CompactionTeller>());
+  }
   rocksdb::DB* raw = nullptr;
   const rocksdb::Status status = rocksdb::DB::Open(options, arguments.db, &raw);
   if (!status.ok()) Die("open " + arguments.db + ": " + status.ToString());
   database.db.reset(raw);
   return database;
+}
+
+// A compaction that has met the same trouble tells how it ends; bounded, as everything.
+void AwaitCompactions(rocksdb::DB& db) {
+  for (int i = 0; i < 3000; ++i) {
+    uint64_t running = 0;
+    if (!db.GetIntProperty(rocksdb::DB::Properties::kNumRunningCompactions, &running)) return;
+    if (running == 0) return;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
 }
 
 int Write(const Arguments& arguments) {
@@ -110,7 +142,10 @@ int Write(const Arguments& arguments) {
       std::printf("write %lu failed: %s fenced=%d\n", i, status.ToString().c_str(),
                   status.subcode() == rocksdb::Status::kIOFenced);
       std::fflush(stdout);
-      if (arguments.until_failure) _exit(3);
+      if (arguments.until_failure) {
+        AwaitCompactions(*database.db);
+        _exit(3);
+      }
       Die("write " + std::to_string(i) + ": " + status.ToString());
     }
     const uint64_t note[2] = {i, options.sync ? 1u : 0u};

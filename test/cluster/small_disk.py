@@ -1,4 +1,5 @@
 """Small file systems below a cluster's directory, and ways to fill them. Needs root."""
+import errno
 import os
 import shutil
 
@@ -15,7 +16,6 @@ class SmallDisks:
     def prepare(self, directory):
         for name, size in self.sizes.items():
             path = os.path.join(directory, name)
-            os.makedirs(path, exist_ok=True)
             run(["mount", "-t", "tmpfs", "-o", "size=%d" % size, "moraine-test", path], timeout=30)
             self.mounted[name] = path
 
@@ -36,15 +36,17 @@ class SmallDisks:
 
     def fill(self, name, leave=0):
         """Another program takes all but `leave` bytes."""
-        handle = os.open(self.ballast(name), os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+        handle = os.open(self.ballast(name), os.O_CREAT | os.O_WRONLY, 0o600)
         try:
-            while self.free(name) > leave:
-                piece = min(1 << 20, self.free(name) - leave)
-                try:
-                    if os.write(handle, bytes(piece)) == 0:
-                        break
-                except OSError:
+            for _ in range(1000):
+                free = self.free(name)
+                if free <= leave:
                     break
+                try:
+                    os.posix_fallocate(handle, os.fstat(handle).st_size, free - leave)
+                except OSError as error:  # somebody else was quicker
+                    if error.errno != errno.ENOSPC:
+                        raise
         finally:
             os.close(handle)
 

@@ -94,8 +94,7 @@ def through_the_mount(cluster, number, rng):
         "verified and copied %.1f s after the end"
         % (name, victim, killed_at >> 20, stream.longest * 1000, time.monotonic() - ended)
     )
-    cluster.start(victim)
-    cluster.wait_healthy()
+    cluster.start_and_heal(victim)
 
 
 def through_rocksdb(cluster, rng):
@@ -120,8 +119,7 @@ def through_rocksdb(cluster, rng):
     assert writer.returncode == 0 and re.search(r"wrote 10000 keys", output), output
     say(cluster.oracle("verify", "/stall", note).stdout.strip())
     say("RocksDB: %s killed; longest pause between writes %.0f ms" % (victim, longest * 1000))
-    cluster.start(victim)
-    cluster.wait_healthy()
+    cluster.start_and_heal(victim)
 
 
 def main():

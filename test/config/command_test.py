@@ -192,6 +192,24 @@ def check_half_dead(cluster):
     prints_json("it is back", "status", *at, "--json")
 
 
+def check_one_that_cannot_start(cluster):
+    """It said "serves" as long as the metaserver had not missed the one that was killed."""
+    name = "chunkserver:2"
+    cluster.kill(name)
+    with open(os.path.join(cluster.directory_of(name), "journal"), "r+b", buffering=0) as journal:
+        page = journal.read(4096)
+        journal.seek(0)
+        journal.write(bytes(4096))
+        refuses(
+            "start of one with a damaged journal",
+            [name + " did not start", "not a journal"],
+            ["dev", "start", "--dir", cluster.dir, name],
+        )
+        journal.seek(0)
+        journal.write(page)
+    cluster.start(name)
+
+
 def check_wrong_directory():
     with tempfile.TemporaryDirectory(prefix="moraine-wrong-") as folder:
         for command in (
@@ -298,6 +316,7 @@ def main():
         check_living(cluster)
         check_colours(cluster)
         check_half_dead(cluster)
+        check_one_that_cannot_start(cluster)
     check_examples(mount)
     say("\n".join(findings))
     say(
