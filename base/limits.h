@@ -69,6 +69,9 @@ inline constexpr int kRememberedAnswersMax = 1024;  // per session
 // Time.
 inline constexpr auto kHeartbeatInterval = 1s;
 inline constexpr auto kAppendStallMax = 1s;  // a replica slower than this is left behind
+// A chunkserver is not given up for being silent between two heartbeats: its replicas would be made
+// anew for ever.
+inline constexpr auto kRepairGraceMin = 2 * kHeartbeatInterval;
 
 static_assert(kChunkBytesMax % kBlockBytes == 0);
 static_assert(kAppendBytesMax <= kBulkBytesMax && kReadBytesMax <= kBulkBytesMax);

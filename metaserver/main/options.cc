@@ -87,7 +87,7 @@ std::unique_ptr<OptionTable> MakeMetaserverOptionTable(ProgramOptions* o) {
   table->AddDuration("alive-for", &meta.registry.alive_for, 500ms, 1h,
                      "A chunkserver that is silent for longer gets no new chunks.");
   table->AddDuration(
-      "repair-grace", &meta.registry.repair_grace, 100ms, 24h * 30,
+      "repair-grace", &meta.registry.repair_grace, limits::kRepairGraceMin, 24h * 30,
       "A chunkserver that is silent for longer is dead: its replicas are made anew elsewhere.");
   table->AddBytes("reserve-bytes", &meta.reserve_bytes, 0, 1ULL << 50,
                   "With less free space on its own disk nothing new is made; deletes go on.");

@@ -29,6 +29,11 @@ OPTIONS = [
     ("no unit", [META, "--dir={d}/m", "--session-ttl=5"], ["session-ttl=5: must be a time from"]),
     ("bad unit", [META, "--dir={d}/m", "--lazy-sync=5sec"], ["lazy-sync=5sec: must be a time"]),
     ("time too short", [META, "--dir={d}/m", "--session-ttl=1ms"], ["from 500ms to 1h"]),
+    (
+        "dead between two heartbeats",
+        [META, "--dir={d}/m", "--repair-grace=1500ms"],
+        ["--repair-grace=1500ms: must be a time from 2s to"],
+    ),
     ("time too long", [META, "--dir={d}/m", "--alive-for=2h"], ["alive-for=2h", "to 1h"]),
     ("size too small", [META, "--dir={d}/m", "--block-cache-bytes=1KiB"], ["from 1MiB to 1TiB"]),
     ("bad size", [META, "--dir={d}/m", "--block-cache-bytes=1QB"], ["=1QB: must be a size"]),
@@ -129,6 +134,11 @@ OPTIONS = [
         "floor above replicas",
         [TOOL, "policy", "define", "p", "--replicas=2", "--quorum=1", "--floor=3"],
         ["--floor=3", "at most --replicas"],
+    (
+        "dev cluster that never settles",
+        [TOOL, "dev", "up", "--dir={d}/new", "--repair-grace=500ms"],
+        ["--repair-grace=500ms", "from 2s to 1d|from 2s to 24h"],
+    ),
     ),
     (
         "more replicas than there can be",
