@@ -74,6 +74,16 @@ OPTIONS = [
         ["--listen=0.0.0.0:7420", "--advertise must say"],
     ),
     (
+        "one address twice at a chunkserver",
+        [CHUNK, "--dir={d}/c", "--metaserver=" + DEAD, "--listen=h:7420", "--http=h:7420"],
+        ["--http=h:7420", "another address than --listen"],
+    ),
+    (
+        "chunkserver log level",
+        [CHUNK, "--dir={d}/c", "--metaserver=" + DEAD, "--log-level=loud"],
+        ["one of debug, info"],
+    ),
+    (
         "small journal",
         [CHUNK, "--dir={d}/c", "--metaserver=" + DEAD, "--journal-bytes=1MiB"],
         ["--journal-bytes=1MiB", "from 4MiB to 64GiB"],
@@ -124,6 +134,11 @@ OPTIONS = [
         [TOOL, "dev", "up", "--dir={d}/new", "--chunkservers=0"],
         ["--chunkservers=0", "from 1 to 64"],
     ),
+    (
+        "dev cluster that never settles",
+        [TOOL, "dev", "up", "--dir={d}/new", "--repair-grace=500ms"],
+        ["--repair-grace=500ms", "from 2s to 1d|from 2s to 24h"],
+    ),
     ("dev kill whom", [TOOL, "dev", "kill", "--dir={d}"], ["process is missing", "usage:"]),
     (
         "quorum above replicas",
@@ -134,11 +149,6 @@ OPTIONS = [
         "floor above replicas",
         [TOOL, "policy", "define", "p", "--replicas=2", "--quorum=1", "--floor=3"],
         ["--floor=3", "at most --replicas"],
-    (
-        "dev cluster that never settles",
-        [TOOL, "dev", "up", "--dir={d}/new", "--repair-grace=500ms"],
-        ["--repair-grace=500ms", "from 2s to 1d|from 2s to 24h"],
-    ),
     ),
     (
         "more replicas than there can be",
