@@ -4,6 +4,7 @@
 
 #include "base/loop/sim/faults.h"
 #include "base/loop/task_group.h"
+#include "base/random.h"
 #include "rpc/sim_test_support.h"
 
 namespace moraine::rpc {
@@ -15,6 +16,7 @@ using testing::Eq;
 
 TEST(RpcFault, AKilledServerFailsItsCallsAndIsFoundAgain) {
   for (uint64_t seed = 1; seed <= 20; ++seed) {
+    TellSeedOnAbort(seed);
     RpcWorld rig(seed);
     rig.RunWithChannel([&](Channel& channel) -> Task<void> {
       RPC_ASSERT_OK(co_await CheckEcho(&rig.loop(), &channel, 1, 5s));
@@ -196,6 +198,7 @@ class BusyClient : public sim::Process {
 // Frames of callers, readers, writers and handlers are destroyed wherever they stand.
 TEST(RpcFault, EitherSideMayBeKilledAtAnyEvent) {
   for (uint64_t seed = 1; seed <= 60; ++seed) {
+    TellSeedOnAbort(seed);
     RpcWorld rig(seed);
     SCOPED_TRACE(rig.world.Describe());
     rig.client.Kill();
@@ -224,6 +227,7 @@ TEST(RpcFault, EitherSideMayBeKilledAtAnyEvent) {
 // A client that dies leaves nothing behind in the server.
 TEST(RpcFault, ADeadClientIsForgotten) {
   for (uint64_t seed = 1; seed <= 20; ++seed) {
+    TellSeedOnAbort(seed);
     RpcWorld rig(seed);
     SCOPED_TRACE(rig.world.Describe());
     rig.client.Kill();
@@ -260,6 +264,7 @@ uint64_t RunWithFaults(uint64_t seed, bool* progressed) {
 TEST(RpcFault, CallsGoOnWhenFaultsEnd) {
   const uint64_t first = AnnouncedSeed();
   for (uint64_t i = 0; i < 8; ++i) {
+    TellSeedOnAbort(first + i);
     SCOPED_TRACE("MORAINE_SEED=" + std::to_string(first + i));
     bool progressed = false;
     RunWithFaults(first + i, &progressed);
@@ -269,6 +274,7 @@ TEST(RpcFault, CallsGoOnWhenFaultsEnd) {
 
 TEST(RpcFault, TheSameSeedGivesTheSameRun) {
   for (uint64_t seed = 1; seed <= 2; ++seed) {
+    TellSeedOnAbort(seed);
     bool progressed = false;
     EXPECT_EQ(RunWithFaults(seed, &progressed), RunWithFaults(seed, &progressed));
   }

@@ -150,6 +150,7 @@ TEST(Journal, AFailedWriteFailsEverythingAfterIt) {
 // order.
 TEST(Journal, KeepsCommittedRecordsOverPowerCuts) {
   const uint64_t base = SeedFromEnvironment();
+    TellSeedOnAbort(seed);
   SCOPED_TRACE(::testing::Message() << "MORAINE_SEED=" << base);
   uint64_t turned_over = 0;
   for (uint64_t seed = base; seed < base + 30; ++seed) {
