@@ -86,6 +86,38 @@ TEST_F(FailuresTest, AReplicaIsCheckedOnceAtATime) {
   cluster_.machine(server).Resume();
   world().RunFor(1s);
   EXPECT_EQ(cluster_.disk(server).stats, before + 1);
+// A heartbeat was answered although nobody had taken its report, because the chunk was busy: a bad
+// replica counted as good for ever.
+TEST_F(FailuresTest, AReportOfABusyChunkIsNotLost) {
+  const auto file = cluster_.CreateFile(alice(), "f.log");
+  ASSERT_EQ(file.chunk.replicas.size(), 5u);
+  cluster_.Append(file.chunk, {10, 10, 10, 10, 10});
+  const auto server = [&](size_t i) {
+    return ServerId(static_cast<uint64_t>(file.chunk.replicas[i].server_id));
+  };
+  const ChunkId chunk(static_cast<uint64_t>(file.chunk.chunk));
+  // Silent, so the chunk stays busy for a while after it is sealed.
+  cluster_.machine(server(4)).Kill();
+  ASSERT_EQ(CloseFile(alice(), file, 10), Code::kOk);
+  FakeDisk& bad = cluster_.disk(server(0));
+  ASSERT_TRUE(world().RunUntil(
+      [&] {
+        return bad.IsSealed(chunk, 10) &&
+               cluster_.Chunk(file.chunk.chunk)->state == ChunkState::kSealed;
+      },
+      30s));
+  bad.replicas.at(chunk).damaged = true;
+  bad.changed.insert(chunk);
+  const auto is_known = [&] {
+    const auto record = cluster_.Chunk(file.chunk.chunk);
+    const ReplicaRecord* replica = record->FindReplica(server(0));
+    return replica == nullptr || replica->state != ReplicaState::kGood;
+  };
+  EXPECT_TRUE(world().RunUntil(is_known, 30s));
+  EXPECT_GT(bad.asked_again, 0u) << "it was not busy when the report came";
+  EXPECT_TRUE(bad.changed.empty() || world().RunUntil([&] { return bad.changed.empty(); }, 10s));
+}
+
   ASSERT_TRUE(bob().Call(idl::kReportReplica, report).ok());
   world().RunFor(1s);
   EXPECT_EQ(cluster_.disk(server).stats, before + 2);
