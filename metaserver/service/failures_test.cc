@@ -8,31 +8,8 @@
 namespace moraine::metaserver {
 namespace {
 
-class FailuresTest : public ::testing::Test {
+class FailuresTest : public MetaserverTest {
  protected:
-  FailuresTest() {
-    cluster_.alice().StartSession("alice");
-    cluster_.bob().StartSession("bob");
-    cluster_.alice().KeepRenewing();
-    cluster_.bob().KeepRenewing();
-  }
-  TestClient& alice() { return cluster_.alice(); }
-  TestClient& bob() { return cluster_.bob(); }
-  sim::World& world() { return cluster_.world(); }
-
-  Code OpenToWrite(TestClient& client, int64_t inode) {
-    idl::OpenRequest request;
-    request.inode = inode;
-    request.for_writing = true;
-    return client.Change(idl::kOpen, request).code();
-  }
-  // Closes the only chunk of a file at `length`.
-  Code CloseFile(TestClient& client, const idl::CreateResponse& file, int64_t length) {
-    idl::CommitRequest commit;
-    commit.inode = file.attributes.inode;
-    commit.seals = {MetaCluster::Close(file.chunk, length)};
-    return client.Change(idl::kCommit, commit).code();
-  }
   bool AnyServerIsDead() {
     Transaction transaction(cluster_.meta().store());
     for (Cursor c = transaction.Scan(Family::kServers, kServerPrefix); c.Valid(); c.Next()) {
@@ -40,10 +17,6 @@ class FailuresTest : public ::testing::Test {
     }
     return false;
   }
-
-  const uint64_t seed_ = SeedFromEnvironment();
-  ::testing::ScopedTrace trace_{__FILE__, __LINE__, fmt::format("MORAINE_SEED={}", seed_)};
-  MetaCluster cluster_{seed_, 6};
 };
 
 // Whoever did not listen cannot say who was silent.
@@ -56,7 +29,7 @@ TEST_F(FailuresTest, APauseOfTheMetaserverEndsNobody) {
     EXPECT_TRUE(alice().Renew().ok()) << round;
     EXPECT_TRUE(bob().Renew().ok()) << round;
   }
-  EXPECT_EQ(OpenToWrite(bob(), file.attributes.inode), Code::kLeaseTaken);
+  EXPECT_EQ(OpenToWrite(bob(), file.attributes.inode).code(), Code::kLeaseTaken);
   EXPECT_EQ(cluster_.Chunk(file.chunk.chunk)->state, ChunkState::kOpen);
   // Who is silent while it listens ends as ever.
   TestClient carol(world(), world().AddMachine("carol"));
@@ -86,6 +59,33 @@ TEST_F(FailuresTest, AReplicaIsCheckedOnceAtATime) {
   cluster_.machine(server).Resume();
   world().RunFor(1s);
   EXPECT_EQ(cluster_.disk(server).stats, before + 1);
+  ASSERT_TRUE(bob().Call(idl::kReportReplica, report).ok());
+  world().RunFor(1s);
+  EXPECT_EQ(cluster_.disk(server).stats, before + 2);
+}
+
+// What no record names may be all that is left of a record that was lost.
+TEST_F(FailuresTest, UnknownReplicasAreKeptForALongWhile) {
+  const int64_t given = cluster_.CreateFile(alice(), "f").chunk.chunk;
+  cluster_.RestartMeta();  // which takes all numbers of its block for given out
+  const ChunkId lost(static_cast<uint64_t>(given) + 1000);
+  const ChunkId foreign(uint64_t{1} << 40);
+  FakeDisk& disk = cluster_.disk(ServerId(1));
+  disk.Write(lost, 10);
+  disk.Write(foreign, 10);
+  cluster_.machine(ServerId(1)).Kill();
+  cluster_.StartServer(cluster_.IndexOf(ServerId(1)));
+  world().RunFor(40s);
+  cluster_.RestartMeta();  // the time goes on over restarts and repeated reports
+  cluster_.machine(ServerId(1)).Kill();
+  cluster_.StartServer(cluster_.IndexOf(ServerId(1)));
+  world().RunFor(10s);
+  EXPECT_TRUE(disk.replicas.contains(lost));
+  EXPECT_TRUE(world().RunUntil([&] { return !disk.replicas.contains(lost); }, 20s));
+  world().RunFor(120s);
+  EXPECT_TRUE(disk.replicas.contains(foreign));
+}
+
 // A heartbeat was answered although nobody had taken its report, because the chunk was busy: a bad
 // replica counted as good for ever.
 TEST_F(FailuresTest, AReportOfABusyChunkIsNotLost) {
@@ -116,33 +116,6 @@ TEST_F(FailuresTest, AReportOfABusyChunkIsNotLost) {
   EXPECT_TRUE(world().RunUntil(is_known, 30s));
   EXPECT_GT(bad.asked_again, 0u) << "it was not busy when the report came";
   EXPECT_TRUE(bad.changed.empty() || world().RunUntil([&] { return bad.changed.empty(); }, 10s));
-}
-
-  ASSERT_TRUE(bob().Call(idl::kReportReplica, report).ok());
-  world().RunFor(1s);
-  EXPECT_EQ(cluster_.disk(server).stats, before + 2);
-}
-
-// What no record names may be all that is left of a record that was lost.
-TEST_F(FailuresTest, UnknownReplicasAreKeptForALongWhile) {
-  const int64_t given = cluster_.CreateFile(alice(), "f").chunk.chunk;
-  cluster_.RestartMeta();  // which takes all numbers of its block for given out
-  const ChunkId lost(static_cast<uint64_t>(given) + 1000);
-  const ChunkId foreign(uint64_t{1} << 40);
-  FakeDisk& disk = cluster_.disk(ServerId(1));
-  disk.Write(lost, 10);
-  disk.Write(foreign, 10);
-  cluster_.machine(ServerId(1)).Kill();
-  cluster_.StartServer(cluster_.IndexOf(ServerId(1)));
-  world().RunFor(40s);
-  cluster_.RestartMeta();  // the time goes on over restarts and repeated reports
-  cluster_.machine(ServerId(1)).Kill();
-  cluster_.StartServer(cluster_.IndexOf(ServerId(1)));
-  world().RunFor(10s);
-  EXPECT_TRUE(disk.replicas.contains(lost));
-  EXPECT_TRUE(world().RunUntil([&] { return !disk.replicas.contains(lost); }, 20s));
-  world().RunFor(120s);
-  EXPECT_TRUE(disk.replicas.contains(foreign));
 }
 
 // However many chunks cannot be sealed now, the others are.

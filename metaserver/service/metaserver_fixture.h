@@ -275,3 +275,42 @@ class MetaCluster {
 };
 
 }  // namespace moraine::metaserver
+// Two clients with sessions that live.
+class MetaserverTest : public ::testing::Test {
+ protected:
+  MetaserverTest() {
+    alice().StartSession("alice");
+    bob().StartSession("bob");
+    alice().KeepRenewing();
+    bob().KeepRenewing();
+  }
+  TestClient& alice() { return cluster_.alice(); }
+  TestClient& bob() { return cluster_.bob(); }
+  sim::World& world() { return cluster_.world(); }
+
+  Result<idl::OpenResponse> OpenToWrite(TestClient& client, int64_t inode, int64_t token = 0) {
+    idl::OpenRequest request;
+    request.inode = inode;
+    request.for_writing = true;
+    request.token = token;
+    return client.Change(idl::kOpen, request);
+  }
+  Code Remove(TestClient& client, std::string name) {
+    idl::RemoveRequest request;
+    request.parent = 1;
+    request.name = std::move(name);
+    return client.Change(idl::kRemove, request).code();
+  }
+  // Closes the only chunk of a file at `length`.
+  Code CloseFile(TestClient& client, const idl::CreateResponse& file, int64_t length) {
+    idl::CommitRequest commit;
+    commit.inode = file.attributes.inode;
+    commit.seals = {MetaCluster::Close(file.chunk, length)};
+    return client.Change(idl::kCommit, commit).code();
+  }
+
+  const uint64_t seed_ = SeedFromEnvironment();
+  ::testing::ScopedTrace trace_{__FILE__, __LINE__, fmt::format("MORAINE_SEED={}", seed_)};
+  MetaCluster cluster_{seed_, 6};
+};
+
