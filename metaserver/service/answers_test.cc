@@ -65,5 +65,67 @@ TEST_F(AnswersTest, AChangeThatComesAfterItsAcknowledgementIsRefused) {
   EXPECT_TRUE(bob().Call(idl::kRemove, remove, 2).ok());
 }
 
+// One change whose answer is lost again and again, and many after it.
+TEST_F(AnswersTest, ASlowChangeDoesNotHoldUpThoseAfterIt) {
+  idl::CreateRequest create;
+  create.parent = 1;
+  create.name = "slow";
+  create.type = idl::FileType::kRegular;
+  const auto slow = alice().Call(idl::kCreate, create, 1);
+  ASSERT_TRUE(slow.ok());
+  idl::RemoveRequest remove;
+  remove.parent = 1;
+  remove.name = "slow";
+  ASSERT_TRUE(alice().Call(idl::kRemove, remove, 2).ok());
+  idl::SetAttributesRequest touch;
+  touch.inode = 1;
+  touch.__set_mode(0755);
+  alice().acknowledged_below = 1;
+  alice().last_sequence = 2;
+  const auto touch_often = [&](int count) {
+    for (int i = 0; i < count; ++i) {
+      const auto touched = alice().Change(idl::kSetAttributes, touch);
+      ASSERT_TRUE(touched.ok()) << alice().last_sequence << ": " << touched.status().ToString();
+      if (alice().over_below > 0) alice().over_below = alice().last_sequence;
+    }
+  };
+  touch_often(limits::kRememberedAnswersMax - 2);
+  const auto refused = alice().Change(idl::kSetAttributes, touch);
+  EXPECT_EQ(refused.code(), Code::kOverloaded) << "with nothing but acknowledged_below";
+  alice().over_below = alice().last_sequence;
+  alice().waiting = {1};
+  touch_often(2 * limits::kRememberedAnswersMax);
+  // It may still be repeated, and is not done again, whatever happens; another one is over.
+  for (int lives = 0; lives < 3; ++lives) {
+    const auto again = alice().Call(idl::kCreate, create, 1);
+    ASSERT_TRUE(again.ok()) << again.status().ToString();
+    EXPECT_EQ(again->attributes.inode, slow->attributes.inode);
+    EXPECT_EQ(alice().Call(idl::kRemove, remove, 2).code(), Code::kInvalidArgument);
+    ASSERT_TRUE(bob().Call(idl::kSyncMetadata, idl::InodeRequest()).ok());
+    if (lives == 0) cluster_.RestartMeta();
+    if (lives == 1) cluster_.PowerCutMeta();
+  }
+  // Its answer has come at last. A header from before does not bring it back.
+  alice().waiting.clear();
+  touch_often(1);
+  alice().waiting = {1};
+  EXPECT_EQ(alice().Call(idl::kCreate, create, 1).code(), Code::kInvalidArgument);
+  touch_often(1);
+}
+
+TEST_F(AnswersTest, ImpossibleAcknowledgementsAreRefused) {
+  alice().last_sequence = 10;
+  alice().over_below = 5;
+  const std::vector<std::vector<int64_t>> impossible = {
+      {5}, {3, 2}, {2, 2}, {-1}, {7}, std::vector<int64_t>(limits::kSlowChangesMax + 1, 1)};
+  for (const auto& waiting : impossible) {
+    alice().waiting = waiting;
+    EXPECT_EQ(Remove(alice(), "nothing"), Code::kInvalidArgument)
+        << ::testing::PrintToString(waiting);
+  }
+  alice().waiting = {2, 4};
+  EXPECT_EQ(Remove(alice(), "nothing"), Code::kNotFound);
+}
+
 }  // namespace
 }  // namespace moraine::metaserver

@@ -71,6 +71,8 @@ class TestClient {
       options.header.session = session;
       options.header.sequence = sequence;
       options.header.acknowledged_below = acknowledged_below;
+      if (over_below > 0) options.header.__set_over_below(over_below);
+      if (over_below > 0) options.header.__set_waiting(waiting);
       auto answer =
           world_.Await(loop_, channel_.Ask(method, request, std::move(options)), timeout + 5s);
       if (!answer.has_value()) return Status(Code::kTimeout, "the world had no answer");
@@ -122,6 +124,8 @@ class TestClient {
   int64_t session = 0;
   int64_t last_sequence = 0;
   int64_t acknowledged_below = 0;
+  int64_t over_below = 0;  // with `waiting`; 0: not sent
+  std::vector<int64_t> waiting;
   std::vector<int64_t> recalled, lost, stale;
 
  private:
@@ -274,7 +278,6 @@ class MetaCluster {
   std::unique_ptr<TestClient> alice_, bob_;
 };
 
-}  // namespace moraine::metaserver
 // Two clients with sessions that live.
 class MetaserverTest : public ::testing::Test {
  protected:
@@ -314,3 +317,4 @@ class MetaserverTest : public ::testing::Test {
   MetaCluster cluster_{seed_, 6};
 };
 
+}  // namespace moraine::metaserver
