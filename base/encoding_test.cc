@@ -54,7 +54,9 @@ TEST(EncodingTest, FixedPlacesRoundTrip) {
 }
 
 TEST(EncodingTest, BigEndianKeysSortAsNumbers) {
-  Random random(SeedFromEnvironment());
+  const uint64_t seed = SeedFromEnvironment();
+  SCOPED_TRACE(testing::Message() << "MORAINE_SEED=" << seed);
+  Random random(seed);
   for (int i = 0; i < 1000; ++i) {
     const uint64_t a = random.Next() >> random.Uniform(64);
     const uint64_t b = random.Next() >> random.Uniform(64);

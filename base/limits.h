@@ -65,9 +65,13 @@ inline constexpr auto kKeepAliveIdle = 10s;         // an idle peer is asked for
 inline constexpr auto kKeepAliveInterval = 5s;      // so often,
 inline constexpr int kKeepAliveProbes = 4;          // so many times
 inline constexpr int kRememberedAnswersMax = 1024;  // per session
+inline constexpr int kSlowChangesMax = 128;         // of a session, that hold up no other change
 
 // Time.
 inline constexpr auto kHeartbeatInterval = 1s;
+// A chunkserver is not given up for being silent between two heartbeats: its replicas would be made
+// anew for ever.
+inline constexpr auto kRepairGraceMin = 2 * kHeartbeatInterval;
 inline constexpr auto kAppendStallMax = 1s;  // a replica slower than this is left behind
 
 static_assert(kChunkBytesMax % kBlockBytes == 0);
@@ -81,6 +85,7 @@ static_assert(kLayoutBytesMax + kInlineBytesMax +
                   kSmallFrameBytes <=
               kFrameBytesMax);
 static_assert(kXattrValueBytesMax * kXattrsPerInodeMax <= kFrameBytesMax);
+static_assert(kSlowChangesMax <= kRememberedAnswersMax / 4);
 static_assert(kKeepAliveIdle + kKeepAliveProbes * kKeepAliveInterval <= kPeerGone);
 static_assert(kPeerGone >= kFrameTimeout && kPeerGone > kSilenceMax);
 static_assert(kServerBulkBytesMax >= 8 * kBulkBytesMax);

@@ -1,9 +1,14 @@
 #include "base/random.h"
 
 #include <sys/random.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <bit>
+#include <charconv>
+#include <csignal>
 #include <cstdlib>
+#include <cstring>
 
 #include "base/check.h"
 
@@ -67,7 +72,21 @@ uint64_t EntropySeed() {
 
 uint64_t SeedFromEnvironment() {
   const char* text = std::getenv("MORAINE_SEED");
-  return text != nullptr ? std::strtoull(text, nullptr, 0) : EntropySeed();
+  const uint64_t seed = text != nullptr ? std::strtoull(text, nullptr, 0) : EntropySeed();
+  TellSeedOnAbort(seed);
+  return seed;
+}
+
+void TellSeedOnAbort(uint64_t seed) {
+  static std::atomic<uint64_t> current;
+  current = seed;
+  std::signal(SIGABRT, [](int) {
+    char text[64] = "MORAINE_SEED=";
+    char* end = std::to_chars(text + std::strlen(text), text + sizeof text - 1, current.load()).ptr;
+    *end++ = '\n';
+    if (write(STDERR_FILENO, text, static_cast<size_t>(end - text)) < 0) std::_Exit(1);
+    std::signal(SIGABRT, SIG_DFL);
+  });
 }
 
 }  // namespace moraine

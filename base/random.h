@@ -57,7 +57,11 @@ uint64_t MixBits(uint64_t value);
 uint64_t EntropySeed();
 
 // For tests: the number in the environment variable MORAINE_SEED when it is set, else entropy.
-// A test prints it with SCOPED_TRACE, so that each failure can be run again.
+// A test prints it with SCOPED_TRACE, so that each failure can be run again; TellSeedOnAbort is
+// called with it.
 uint64_t SeedFromEnvironment();
+// For tests that go through many seeds: a check that aborts the process says on standard error
+// which seed it was, the one of the last call.
+void TellSeedOnAbort(uint64_t seed);
 
 }  // namespace moraine

@@ -81,5 +81,22 @@ TEST(RandomTest, SeedComesFromTheEnvironment) {
   EXPECT_NE(SeedFromEnvironment(), SeedFromEnvironment());
 }
 
+TEST(RandomDeathTest, AnAbortTellsTheSeed) {
+  EXPECT_DEATH(
+      {
+        setenv("MORAINE_SEED", "77", 1);
+        SeedFromEnvironment();
+        std::abort();
+      },
+      "MORAINE_SEED=77");
+  EXPECT_DEATH(
+      {
+        TellSeedOnAbort(UINT64_MAX);
+        TellSeedOnAbort(0);
+        std::abort();
+      },
+      "MORAINE_SEED=0");
+}
+
 }  // namespace
 }  // namespace moraine

@@ -33,6 +33,10 @@ struct RequestHeader {
   5: i32 bulk_bytes = 0          // raw bytes that follow this frame
   6: i32 bulk_alignment = 0      // where in a 4 KiB block they begin
   7: i64 trace = 0               // ties log lines of one operation together
+  // Answers to numbers below this need not be remembered either, but for those of `waiting`, which
+  // rise and are smaller.
+  8: optional i64 over_below
+  9: optional list<i64> waiting
 }
 
 // Every error of every call. `code` is moraine::Code (base/status.h).

@@ -234,7 +234,9 @@ struct ReplicaReport {
 struct InventoryRequest { 1: i64 server_id, 2: i64 after_chunk, 3: i64 up_to_chunk, 4: list<ReplicaReport> replicas }
 // `unknown`: to be deleted at once. The metaserver names none: what it does not know, it keeps for a
 // long while, and then deletes by the ordinary call.
-struct InventoryResponse { 1: list<i64> unknown }
+// `again`: chunks that were busy, so that their reports could not be taken: to be told once more with
+// the next heartbeat.
+struct InventoryResponse { 1: list<i64> unknown, 2: optional list<i64> again }
 struct HeartbeatRequest {
   1: i64 server_id
   2: i64 start_id
@@ -244,7 +246,7 @@ struct HeartbeatRequest {
   6: list<i64> gone
   7: bool quarantined = false
 }
-struct HeartbeatResponse { 1: bool register_again = false }
+struct HeartbeatResponse { 1: bool register_again = false, 2: optional list<i64> again }
 
 struct Empty {}
 

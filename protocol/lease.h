@@ -2,8 +2,7 @@
 //
 // Leases only guess who is alive and keep polite writers apart; what makes a wrong guess harmless
 // is the token or epoch that the storage checks. Nothing here reads a clock: every call is told the
-// time, on a clock that never steps back (CLOCK_BOOTTIME, so that a suspended machine sees it
-// pass).
+// time, on a clock that never steps back and goes on while the machine is suspended: Loop::Now.
 #pragma once
 
 #include <chrono>

@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <ostream>
 
+#include "base/random.h"
 #include "base/sanitized.h"
 
 namespace moraine::protocol::sim {
@@ -46,6 +47,7 @@ TEST_P(SimulationTest, KeepsItsPromises) {
       NumberFromEnvironment("MORAINE_SIM_SCHEDULES").value_or(kSchedules) / kPolicies;
   Stats stats;
   for (uint64_t seed = 1; seed <= schedules; ++seed) {
+    TellSeedOnAbort(seed);
     Outcome outcome = RunSchedule(seed, param.policy);
     stats.Add(outcome.stats);
     ASSERT_EQ(outcome.violation, "") << fmt::format(
@@ -82,6 +84,7 @@ class MutantsTest : public testing::TestWithParam<Mutant> {};
 TEST_P(MutantsTest, AreCaught) {
   const std::optional<Policy> policies[] = {kImmutablePolicy, kLogPolicy, std::nullopt};
   for (uint64_t seed = 1; seed <= kMutantSchedulesMax; ++seed) {
+    TellSeedOnAbort(seed);
     std::optional<Policy> policy = policies[seed % std::size(policies)];
     Outcome outcome = RunSchedule(seed, policy, GetParam());
     if (outcome.violation.empty()) continue;

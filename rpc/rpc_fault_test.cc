@@ -4,6 +4,7 @@
 
 #include "base/loop/sim/faults.h"
 #include "base/loop/task_group.h"
+#include "base/random.h"
 #include "base/sanitized.h"
 #include "rpc/sim_test_support.h"
 
@@ -16,6 +17,7 @@ using testing::Eq;
 
 TEST(RpcFault, AKilledServerFailsItsCallsAndIsFoundAgain) {
   for (uint64_t seed = 1; seed <= 20; ++seed) {
+    TellSeedOnAbort(seed);
     RpcWorld rig(seed);
     rig.RunWithChannel([&](Channel& channel) -> Task<void> {
       RPC_ASSERT_OK(co_await CheckEcho(&rig.loop(), &channel, 1, 5s));
@@ -197,6 +199,7 @@ class BusyClient : public sim::Process {
 // Frames of callers, readers, writers and handlers are destroyed wherever they stand.
 TEST(RpcFault, EitherSideMayBeKilledAtAnyEvent) {
   for (uint64_t seed = 1; seed <= Rounds(60, 15); ++seed) {
+    TellSeedOnAbort(seed);
     RpcWorld rig(seed);
     SCOPED_TRACE(rig.world.Describe());
     rig.client.Kill();
@@ -225,6 +228,7 @@ TEST(RpcFault, EitherSideMayBeKilledAtAnyEvent) {
 // A client that dies leaves nothing behind in the server.
 TEST(RpcFault, ADeadClientIsForgotten) {
   for (uint64_t seed = 1; seed <= 20; ++seed) {
+    TellSeedOnAbort(seed);
     RpcWorld rig(seed);
     SCOPED_TRACE(rig.world.Describe());
     rig.client.Kill();
@@ -261,6 +265,7 @@ uint64_t RunWithFaults(uint64_t seed, bool* progressed) {
 TEST(RpcFault, CallsGoOnWhenFaultsEnd) {
   const uint64_t first = AnnouncedSeed();
   for (uint64_t i = 0; i < Rounds(8, 2); ++i) {
+    TellSeedOnAbort(first + i);
     SCOPED_TRACE("MORAINE_SEED=" + std::to_string(first + i));
     bool progressed = false;
     RunWithFaults(first + i, &progressed);
@@ -270,6 +275,7 @@ TEST(RpcFault, CallsGoOnWhenFaultsEnd) {
 
 TEST(RpcFault, TheSameSeedGivesTheSameRun) {
   for (uint64_t seed = 1; seed <= Rounds(2, 1); ++seed) {
+    TellSeedOnAbort(seed);
     bool progressed = false;
     EXPECT_EQ(RunWithFaults(seed, &progressed), RunWithFaults(seed, &progressed));
   }

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "base/loop/task_group.h"
+#include "base/random.h"
 #include "rpc/channels.h"
 #include "rpc/sim_test_support.h"
 
@@ -100,6 +101,7 @@ TEST(Rpc, BulkAndSmallCallsMixed) {
 // Also calls that wait for the connection, and those that come at the moment when it is there.
 TEST(Rpc, CallsBeginInTheOrderInWhichTheyWereMade) {
   for (uint64_t seed = 1; seed <= 30; ++seed) {
+    TellSeedOnAbort(seed);
     RpcWorld rig(seed);
     std::vector<int64_t> made;
     rig.RunWithChannel([&](Channel& channel) -> Task<void> {

@@ -51,7 +51,7 @@ inline bool SameBytes(ConstBytes a, ConstBytes b) {
 }
 inline int64_t HashOf(ConstBytes bytes) { return static_cast<int64_t>(BlockChecksum(bytes)); }
 
-// The seed of a random test, told at once: an abort would swallow a trace.
+// The seed of a random test, told at once: a time-out would swallow a trace.
 inline uint64_t AnnouncedSeed() {
   const uint64_t seed = SeedFromEnvironment();
   fmt::print("MORAINE_SEED={}\n", seed);

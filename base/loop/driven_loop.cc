@@ -21,12 +21,6 @@ constexpr int kGracesBetweenSamplesMax = 4;
 
 thread_local const DrivenLoop* driven_here = nullptr;
 
-int64_t ReadClock(clockid_t clock) {
-  timespec now{};
-  clock_gettime(clock, &now);
-  return now.tv_sec * 1'000'000'000 + now.tv_nsec;
-}
-
 timespec ToTimespec(Duration duration) {
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(duration);
   return {.tv_sec = seconds.count(), .tv_nsec = (duration - seconds).count()};
@@ -294,9 +288,9 @@ void DrivenLoop::Post(std::function<void()> work) {
   }
 }
 
-Instant DrivenLoop::Now() const { return Instant(Duration(ReadClock(CLOCK_MONOTONIC))); }
+Instant DrivenLoop::Now() const { return RealNow(); }
 
-int64_t DrivenLoop::WallNanoseconds() const { return ReadClock(CLOCK_REALTIME); }
+int64_t DrivenLoop::WallNanoseconds() const { return RealWallNanoseconds(); }
 
 Task<void> DrivenLoop::RunBlocking(std::function<void()> work) {
   return pool_->Run(*this, std::move(work));

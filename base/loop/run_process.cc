@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "base/check.h"
 #include "base/log.h"
 #include "base/loop/sync.h"
 
@@ -38,11 +39,26 @@ void RaiseDescriptorLimit() {
   }
 }
 
+// The table lets nothing else through.
+LogLevel LevelOf(const ProcessOptions& options) {
+  const Result<LogLevel> level = ParseLogLevel(options.log_level);
+  MORAINE_CHECK(level.ok(), options.log_level);
+  return *level;
+}
+
 // Everything of one run, on the loop.
 struct Run {
-  Run(UringLoop& loop, Descriptor signals, ProcessPart part)
-      : loop(loop), signals(std::move(signals)), part(std::move(part)), end(loop) {}
+  Run(UringLoop& loop, OptionTable& table, const ProcessOptions& options, Descriptor signals,
+      ProcessPart part)
+      : loop(loop),
+        table(table),
+        options(options),
+        signals(std::move(signals)),
+        part(std::move(part)),
+        end(loop) {}
   UringLoop& loop;
+  OptionTable& table;
+  const ProcessOptions& options;
   const Descriptor signals;
   const ProcessPart part;
   Event end;
@@ -53,10 +69,19 @@ struct Run {
   Status failed;
 
   Task<void> WatchSignals();
-  Task<void> Live(Duration stop_timeout);
+  void Reload();
+  Task<void> Live();
   Task<void> DoStop(Event* done);
   Task<void> DoWatch(Event* done);
 };
+
+void Run::Reload() {
+  const Status reopened = ReopenLog();
+  if (!reopened.ok()) LogWarning("{}", reopened.ToString());
+  const ReloadReport report = table.Reload();
+  if (!report.status.ok()) LogWarning("configuration: {}", report.status.message());
+  SetLogLevel(LevelOf(options));
+}
 
 Task<void> Run::WatchSignals() {
   while (true) {
@@ -65,9 +90,7 @@ Task<void> Run::WatchSignals() {
         co_await loop.ReadDescriptor(signals.get(), std::as_writable_bytes(std::span(&info, 1)));
     if (!got.ok() || *got != sizeof info) co_return;
     if (info.ssi_signo == SIGHUP) {
-      const Status reopened = ReopenLog();
-      if (!reopened.ok()) LogWarning("{}", reopened.ToString());
-      if (part.reload) part.reload();
+      Reload();
       continue;
     }
     LogInfo("signal {}: {}", info.ssi_signo, ends == 0 ? "stopping" : "ending at once");
@@ -88,7 +111,7 @@ Task<void> Run::DoWatch(Event* done) {
   done->Set();
 }
 
-Task<void> Run::Live(Duration stop_timeout) {
+Task<void> Run::Live() {
   started = co_await part.start();
   if (started.ok() && part.watch) {
     Event watched(loop);
@@ -99,7 +122,7 @@ Task<void> Run::Live(Duration stop_timeout) {
   }
   Event done(loop);
   loop.Spawn(DoStop(&done));
-  const bool in_time = co_await done.Wait(loop.After(stop_timeout));
+  const bool in_time = co_await done.Wait(loop.After(options.stop_timeout));
   if (!in_time) LogWarning("the stop takes longer than it may; ending at once");
   loop.Stop();
 }
@@ -111,16 +134,40 @@ int Complain(const std::string& program, const Status& status) {
 
 }  // namespace
 
-int RunProcessPart(const std::string& program, Duration stop_timeout,
+void AddProcessOptions(OptionTable& table, ProcessOptions* options, const ProcessWords& words) {
+  table.AddEndpoint("http", &options->http,
+                    options->http.empty()
+                        ? "Address where /metrics and /healthz are served; empty: none."
+                        : "Address where /metrics and /healthz are served.",
+                    {.zero_port = true});
+  table.AddDuration("stop-timeout", &options->stop_timeout, words.stop_timeout_min,
+                    words.stop_timeout_max, words.stop_timeout);
+  table.AddChoice("log-level", &options->log_level, {"debug", "info", "warning", "error", "off"},
+                  "The least important level that is logged.", {.reload = words.log_level});
+  table.AddPath("log-file", &options->log_file, words.log_file);
+  if (words.listen == nullptr) return;
+  table.AddRule([&table, options, listen = words.listen]() -> Status {
+    if (options->http != *listen || options->http.ends_with(":0")) return {};
+    return table.Bad("http", "must be another address than --listen");
+  });
+}
+
+Status StartLog(const ProcessOptions& options) {
+  return StartLog(LogOptions{.level = LevelOf(options), .file = options.log_file});
+}
+
+int RunProcessPart(OptionTable& table, const ProcessOptions& options,
                    const std::function<ProcessPart(UringLoop&)>& make) {
+  const std::string& program = table.program();
+  if (const Status log = StartLog(options); !log.ok()) return Complain(program, log);
   RaiseDescriptorLimit();
   Result<Descriptor> signals = CatchSignals();
   if (!signals.ok()) return Complain(program, signals.status());
   Result<std::unique_ptr<UringLoop>> loop = UringLoop::Create();
   if (!loop.ok()) return Complain(program, loop.status());
-  Run run(**loop, std::move(*signals), make(**loop));
+  Run run(**loop, table, options, std::move(*signals), make(**loop));
   (*loop)->Spawn(run.WatchSignals());
-  (*loop)->Spawn(run.Live(stop_timeout));
+  (*loop)->Spawn(run.Live());
   (*loop)->Run();
   int code = 0;
   if (!run.started.ok()) {

@@ -11,15 +11,7 @@
 #include "base/loop/uring_stream.h"
 
 namespace moraine {
-namespace {
-
-int64_t ReadClock(clockid_t clock) {
-  timespec now{};
-  clock_gettime(clock, &now);
-  return now.tv_sec * 1'000'000'000 + now.tv_nsec;
-}
-
-}  // namespace
+namespace {}  // namespace
 
 Result<std::unique_ptr<UringLoop>> UringLoop::Create(Options options) {
   std::unique_ptr<UringLoop> loop(new UringLoop(options));
@@ -124,9 +116,9 @@ void UringLoop::RunInbox() {
   for (std::function<void()>& item : work) item();
 }
 
-Instant UringLoop::Now() const { return Instant(Duration(ReadClock(CLOCK_MONOTONIC))); }
+Instant UringLoop::Now() const { return RealNow(); }
 
-int64_t UringLoop::WallNanoseconds() const { return ReadClock(CLOCK_REALTIME); }
+int64_t UringLoop::WallNanoseconds() const { return RealWallNanoseconds(); }
 
 Task<void> UringLoop::RunBlocking(std::function<void()> work) {
   return pool_->Run(*this, std::move(work));

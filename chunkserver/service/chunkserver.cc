@@ -13,8 +13,8 @@ Chunkserver::~Chunkserver() = default;
 Status Chunkserver::CheckAddresses() {
   MORAINE_ASSIGN_OR_RETURN(const Endpoint listen, ParseEndpoint(options_.listen, true));
   MORAINE_RETURN_IF_ERROR(loop_.Listen(listen).status().Prefixed("--listen"));
-  if (options_.http.empty()) return {};
-  MORAINE_ASSIGN_OR_RETURN(const Endpoint http, ParseEndpoint(options_.http, true));
+  if (options_.process.http.empty()) return {};
+  MORAINE_ASSIGN_OR_RETURN(const Endpoint http, ParseEndpoint(options_.process.http, true));
   return loop_.Listen(http).status().Prefixed("--http");
 }
 
@@ -54,9 +54,9 @@ Task<Status> Chunkserver::StartServing() {
   MORAINE_CO_RETURN_IF_ERROR(
       (co_await registration_->Start()).Prefixed("metaserver " + options_.metaserver));
 
-  if (!options_.http.empty()) {
+  if (!options_.process.http.empty()) {
     HttpStatusOptions http;
-    MORAINE_CO_ASSIGN_OR_RETURN(http.listen, ParseEndpoint(options_.http, true));
+    MORAINE_CO_ASSIGN_OR_RETURN(http.listen, ParseEndpoint(options_.process.http, true));
     http_ = std::make_unique<HttpStatusServer>(loop_, http);
     http_->ServeMetrics(metrics_);
     http_->ServeHealth([this] { return health(); });

@@ -27,6 +27,7 @@ struct Registered {
   std::string cluster = "test-cluster";
   std::map<std::string, int64_t> ids;  // by incarnation
   std::map<int64_t, std::map<int64_t, idl::ReplicaReport>> replicas;
+  std::set<int64_t> busy;  // chunks whose reports it cannot take
   int registrations = 0;
   bool quarantined = false;
 };
@@ -65,20 +66,29 @@ class RegistryProcess : public sim::Process {
     co_return response;
   }
   Task<Result<idl::InventoryResponse>> Inventory(idl::InventoryRequest request) {
-    for (const auto& replica : request.replicas) {
-      known_->replicas[request.server_id][replica.chunk] = replica;
-    }
-    co_return idl::InventoryResponse();
+    idl::InventoryResponse response;
+    Take(request.server_id, request.replicas, &response);
+    co_return response;
   }
   Task<Result<idl::HeartbeatResponse>> Heartbeat(idl::HeartbeatRequest request) {
     idl::HeartbeatResponse response;
     response.register_again = !here_.contains(request.server_id);
     if (response.register_again) co_return response;
     known_->quarantined = known_->quarantined || request.quarantined;
-    auto& replicas = known_->replicas[request.server_id];
-    for (const auto& replica : request.changed) replicas[replica.chunk] = replica;
-    for (const int64_t chunk : request.gone) replicas.erase(chunk);
+    Take(request.server_id, request.changed, &response);
+    for (const int64_t chunk : request.gone) known_->replicas[request.server_id].erase(chunk);
     co_return response;
+  }
+  template <class Response>
+  void Take(int64_t server, const std::vector<idl::ReplicaReport>& reports, Response* response) {
+    for (const auto& replica : reports) {
+      if (known_->busy.contains(replica.chunk)) {
+        response->again.push_back(replica.chunk);
+        response->__isset.again = true;
+      } else {
+        known_->replicas[server][replica.chunk] = replica;
+      }
+    }
   }
 
   Registered* const known_;
@@ -360,6 +370,25 @@ TEST_F(ChunkserverTest, ACopyGoesOnWithTheNextSourceWhenOneIsBad) {
   EXPECT_TRUE(
       world.RunUntil([&] { return Reported("a") != nullptr && Reported("a")->damaged; }, 10s))
       << "the bad replica is told by a heartbeat";
+}
+
+TEST_F(ChunkserverTest, AReportIsRepeatedUntilItCouldBeTaken) {
+  known.busy.insert(kChunk);
+  ASSERT_TRUE(Append("a", 0, 1000, true).ok());
+  ASSERT_TRUE(AsMetaserver("a", idl::kSeal, SealAt(1000, 1)).ok());
+  world.RunFor(10s);
+  EXPECT_EQ(Reported("a"), nullptr);
+  known.busy.clear();
+  EXPECT_TRUE(world.RunUntil([&] { return Reported("a") != nullptr; }, 10s)) << "by a heartbeat";
+  // The inventory of a new start as well.
+  known.busy.insert(kChunk);
+  known.replicas.clear();
+  machine("a").Kill();
+  Start(machine("a"));
+  world.RunFor(10s);
+  EXPECT_EQ(Reported("a"), nullptr);
+  known.busy.clear();
+  EXPECT_TRUE(world.RunUntil([&] { return Reported("a") != nullptr; }, 10s)) << "by the inventory";
 }
 
 TEST_F(ChunkserverTest, AQuarantinedDiskIsTold) {

@@ -28,9 +28,6 @@ Status CheckAddresses(const OptionTable& table, const ChunkserverOptions& o) {
                      "is every address of this machine, so --advertise must say which one others "
                      "reach it at");
   }
-  if (o.http == o.listen && !o.http.ends_with(":0")) {
-    return table.Bad("http", "must be another address than --listen");
-  }
   return {};
 }
 
@@ -106,8 +103,6 @@ std::unique_ptr<OptionTable> MakeChunkserverOptionTable(ChunkserverOptions* o) {
   table->AddString("location", &o->location,
                    "Failure domains as zone/rack/host; replicas of a chunk never share one while "
                    "there are enough.");
-  table->AddEndpoint("http", &o->http, "Address of /metrics and /healthz; empty: none.",
-                     {.zero_port = true});
   table->AddBytes("journal-bytes", &o->store.journal_bytes, 4_MiB, 64_GiB,
                   "Size of the journal, when the store is made.");
   table->AddBytes("reserve-bytes", &o->store.reserve_bytes, 0, 16_TiB,
@@ -129,11 +124,7 @@ std::unique_ptr<OptionTable> MakeChunkserverOptionTable(ChunkserverOptions* o) {
                      "How long deleted replicas stay in the trash.");
   table->AddDuration("heartbeat", &o->heartbeat, 50ms, 1min,
                      "How often the metaserver is told that this server lives.");
-  table->AddDuration("stop-timeout", &o->stop_timeout, 100ms, 1h,
-                     "How long an orderly stop may take.");
-  table->AddChoice("log-level", &o->log_level, {"debug", "info", "warning", "error", "off"},
-                   "The least important level that is logged.", {.reload = ReloadClass::kReload});
-  table->AddPath("log-file", &o->log_file, "Log to this file; empty: standard error.");
+  AddProcessOptions(*table, &o->process, {.listen = &o->listen});
   table->AddRule([table = table.get(), o] { return CheckLocation(*table, o->location); });
   table->AddRule([table = table.get(), o] { return CheckAddresses(*table, *o); });
   table->SetManual(MakeManual());

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "base/loop/run_process.h"
 #include "base/options.h"
 #include "chunkserver/store/store_context.h"
 
@@ -16,11 +17,8 @@ struct ChunkserverOptions {
   std::string advertise;  // empty: the address that is listened on
   std::string metaserver;
   std::string location;  // empty: of its own
-  std::string http;
   Duration heartbeat = limits::kHeartbeatInterval;
-  Duration stop_timeout = std::chrono::seconds(10);
-  std::string log_level = "info";
-  std::string log_file;
+  ProcessOptions process;
 };
 
 // The table points into `options`, which must outlive it.

@@ -90,9 +90,14 @@ Task<Status> Registration::SendInventory() {
       const Status deleted = co_await store_.Delete(chunk, info->epoch);
       if (!deleted.ok()) LogWarning("chunk {}: {}", unknown, deleted.ToString());
     }
+    TellAgain(answer->again);
     if (more) after = page.back().chunk;
   }
   co_return Status();
+}
+
+void Registration::TellAgain(const std::vector<int64_t>& chunks) {
+  for (const int64_t chunk : chunks) store_.TellAgain(ChunkId(static_cast<uint64_t>(chunk)));
 }
 
 Task<Status> Registration::SendHeartbeat() {
@@ -117,6 +122,7 @@ Task<Status> Registration::SendHeartbeat() {
     store_.ReturnChanges(changes);
     registered_ = false;
   }
+  TellAgain(answer->again);
   co_return Status();
 }
 

@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "chunkserver/store/store.h"
 #include "idl/metaserver_types.h"
@@ -41,6 +42,8 @@ class Registration {
   Task<Status> Register();
   Task<Status> SendInventory();
   Task<Status> SendHeartbeat();
+  // The metaserver could not take what was told of these.
+  void TellAgain(const std::vector<int64_t>& chunks);
   rpc::CallOptions Options() const;
 
   Loop& loop_;

@@ -1,13 +1,15 @@
 #include "chunkserver/store/chunk_file.h"
 
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "base/buffer.h"
 #include "base/random.h"
+#include "chunkserver/store/store_test_support.h"
 
 namespace moraine::chunkserver {
 namespace {
+
+using testing::Hex;
 
 ChunkHeader SomeHeader() {
   ChunkHeader header;
@@ -19,12 +21,6 @@ ChunkHeader SomeHeader() {
   header.sealed_length = 10'000;
   header.origin = {InodeId(77), 1 << 20, "log", 5, 3, 3, 4};
   return header;
-}
-
-std::string Hex(ConstBytes bytes) {
-  std::string text;
-  for (const std::byte b : bytes) text += fmt::format("{:02x}", static_cast<unsigned>(b));
-  return text;
 }
 
 // CHUNK_FILE.md section 2: bytes on disks out there do not change.

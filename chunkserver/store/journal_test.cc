@@ -1,28 +1,25 @@
 #include "chunkserver/store/journal.h"
 
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cstring>
 #include <set>
 
 #include "base/loop/sim/world.h"
+#include "base/random.h"
 #include "base/units.h"
+#include "chunkserver/store/store_test_support.h"
 
 namespace moraine::chunkserver {
 namespace {
+
+using testing::Hex;
 
 constexpr uint64_t kId = 0xABCDEF;
 constexpr uint64_t kRegion = 4_MiB;
 
 JournalRecord AppendOf(uint64_t number, uint64_t incarnation = 1) {
   return {RecordKind::kAppend, ChunkId(7), incarnation, Epoch(1), number, {}};
-}
-
-std::string Hex(ConstBytes bytes) {
-  std::string text;
-  for (const std::byte b : bytes) text += fmt::format("{:02x}", static_cast<unsigned>(b));
-  return text;
 }
 
 // JOURNAL.md sections 2 and 3: bytes on disks out there do not change.
@@ -153,6 +150,7 @@ TEST(Journal, KeepsCommittedRecordsOverPowerCuts) {
   SCOPED_TRACE(::testing::Message() << "MORAINE_SEED=" << base);
   uint64_t turned_over = 0;
   for (uint64_t seed = base; seed < base + 30; ++seed) {
+    TellSeedOnAbort(seed);
     SCOPED_TRACE(::testing::Message() << "the seed itself: " << seed);
     JournalWorld sim(seed);
     Random random(seed);

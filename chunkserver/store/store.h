@@ -81,6 +81,7 @@ class Store {
   };
   Changes TakeChanges(size_t count_max);
   void ReturnChanges(const Changes& changes);  // they were not acknowledged
+  void TellAgain(ChunkId chunk) { changed_.insert(chunk); }
 
   // Tries every block of every sealed replica once, as fast as the option allows. For tests and
   // tools; the background does it again and again.

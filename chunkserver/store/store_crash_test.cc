@@ -2,12 +2,10 @@
 // acknowledged. Each seed is several lives of one disk. MORAINE_SEED=n runs seed n alone.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <csignal>
-#include <cstdio>
 #include <cstdlib>
 
+#include "base/random.h"
 #include "base/sanitized.h"
 #include "chunkserver/store/store_test_support.h"
 
@@ -291,30 +289,16 @@ class StoreCrash : public ::testing::TestWithParam<int> {
 INSTANTIATE_TEST_SUITE_P(Shard, StoreCrash, ::testing::Range(0, kShards));
 
 // Says which seed it was, also when a check aborts the process.
-class SeedTrace {
- public:
-  explicit SeedTrace(uint64_t seed)
-      : trace_(__FILE__, __LINE__, ::testing::Message() << "MORAINE_SEED=" << seed) {
-    current = seed;
-    std::signal(SIGABRT, [](int) {
-      char text[64];
-      const int size = std::snprintf(text, sizeof text, "MORAINE_SEED=%llu\n",
-                                     static_cast<unsigned long long>(current));
-      if (write(STDERR_FILENO, text, static_cast<size_t>(size)) < 0) std::_Exit(1);
-      std::signal(SIGABRT, SIG_DFL);
-    });
-  }
-
- private:
-  static inline uint64_t current = 0;
-  ::testing::ScopedTrace trace_;
-};
+::testing::ScopedTrace TraceSeed(uint64_t seed) {
+  TellSeedOnAbort(seed);
+  return {__FILE__, __LINE__, ::testing::Message() << "MORAINE_SEED=" << seed};
+}
 
 TEST_P(StoreCrash, NothingAcknowledgedIsLost) {
   Lives::reached = {};
   const std::vector<uint64_t> seeds = Seeds(Rounds(500, 100));
   for (const uint64_t seed : seeds) {
-    const SeedTrace trace(seed);
+    const auto trace = TraceSeed(seed);
     Lives lives(seed, {}, SmallOptions());
     ASSERT_TRUE(lives.sim().Start().ok());
     for (int life = 0; life < 3; ++life) {
@@ -337,7 +321,7 @@ TEST_P(StoreCrash, DiskErrorsLoseNothingAcknowledged) {
   Lives::reached = {};
   const std::vector<uint64_t> seeds = Seeds(Rounds(150, 30));
   for (const uint64_t seed : seeds) {
-    const SeedTrace trace(seed);
+    const auto trace = TraceSeed(seed);
     StoreOptions options = SmallOptions();
     Lives lives(seed, {}, options);
     sim::DiskImage& disk = lives.sim().machine.disk();
@@ -363,7 +347,7 @@ TEST_P(StoreCrash, DiskErrorsLoseNothingAcknowledged) {
 
 TEST_P(StoreCrash, LyingDisksShowNoWrongBytes) {
   for (const uint64_t seed : Seeds(Rounds(150, 30))) {
-    const SeedTrace trace(seed);
+    const auto trace = TraceSeed(seed);
     Lives lives(seed, {}, SmallOptions());
     sim::DiskImage& disk = lives.sim().machine.disk();
     ASSERT_TRUE(lives.sim().Start().ok());

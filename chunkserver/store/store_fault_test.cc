@@ -4,6 +4,7 @@
 
 #include "base/encoding.h"
 #include "base/hash.h"
+#include "base/random.h"
 #include "chunkserver/store/store_test_support.h"
 
 namespace moraine::chunkserver {
@@ -27,6 +28,7 @@ TEST_F(StoreTest, TheFileShowsNoSealBeforeItsRecordIsDurable) {
   constexpr uint64_t kEntry = kCut / limits::kBlockBytes;
   const Buffer block = BytesOf(kChunk, BlockFloor(kCut), limits::kBlockBytes);
   for (uint64_t seed = 1; seed <= 20; ++seed) {
+    TellSeedOnAbort(seed);
     SCOPED_TRACE(seed);
     StoreWorld world(seed);
     sim::DiskImage& disk = world.machine.disk();
@@ -112,7 +114,9 @@ TEST_F(StoreTest, EveryFlippedBitOfASealedReplicaIsFound) {
   constexpr uint64_t kLength = 30'000;
   FillAndSeal(kChunk, kLength);
   const std::string path = "store/" + ChunkPath(kChunk);
-  Random random(SeedFromEnvironment());
+  const uint64_t seed = SeedFromEnvironment();
+  SCOPED_TRACE(::testing::Message() << "MORAINE_SEED=" << seed);
+  Random random(seed);
   const uint64_t blocks = BlocksOf(kLength);
   for (int i = 0; i < 200; ++i) {
     // A data byte below the length, or one of the checksums that are in use.
@@ -203,6 +207,7 @@ TEST_F(StoreTest, AnUnreadableSectorIsNotTheEndOfTheStore) {
 TEST_F(StoreTest, ReadErrorsAtStartNeverMakeAShortReplicaLookGood) {
   int started = 0;
   for (uint64_t seed = 1; seed <= 40; ++seed) {
+    TellSeedOnAbort(seed);
     SCOPED_TRACE(seed);
     StoreWorld world(seed);
     ASSERT_TRUE(world.Start().ok());
@@ -290,6 +295,7 @@ TEST(StoreQuarantine, DamagesNoReplicaThatHasLostNothing) {
 TEST_F(StoreTest, WhatAFailedFlushLeftInThePageCacheIsWrittenAgain) {
   // Reads find it after a restart, but no flush would write it any more.
   for (uint64_t seed = 1; seed <= 30; ++seed) {
+    TellSeedOnAbort(seed);
     SCOPED_TRACE(seed);
     StoreWorld world(seed);
     ASSERT_TRUE(world.Start().ok());

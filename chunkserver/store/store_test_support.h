@@ -1,6 +1,7 @@
 // What the store's tests share: a store on a simulated disk, and bytes that say where they belong.
 #pragma once
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -61,6 +62,12 @@ inline AppendCall CallOf(ChunkId chunk, Epoch epoch, uint64_t offset, uint64_t s
   call.committed = offset;
   call.create = SomeOrigin(chunk);
   return call;
+}
+
+inline std::string Hex(ConstBytes bytes) {
+  std::string text;
+  for (const std::byte b : bytes) text += fmt::format("{:02x}", static_cast<unsigned>(b));
+  return text;
 }
 
 // Whether a read's bytes and checksums are the chunk's.

@@ -26,6 +26,7 @@ TEST(DirtyRanges, LaterWritesWin) {
 TEST(DirtyRanges, AgreesWithAByteArray) {
   constexpr uint64_t kSize = 200;
   for (uint64_t seed = 1; seed <= 300; ++seed) {
+    TellSeedOnAbort(seed);
     Random random(seed);
     DirtyRanges dirty;
     std::vector<std::optional<char>> model(kSize);

@@ -34,6 +34,7 @@ TEST(ExtentMap, WhatContinuesAnExtentJoinsIt) {
 TEST(ExtentMap, AgreesWithAByteArray) {
   constexpr uint64_t kSize = 300;
   for (uint64_t seed = 1; seed <= 300; ++seed) {
+    TellSeedOnAbort(seed);
     Random random(seed);
     ExtentMap map;
     std::vector<std::pair<uint64_t, uint64_t>> model(

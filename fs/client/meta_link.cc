@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/limits.h"
 #include "base/log.h"
 
 namespace moraine::fs {
@@ -17,6 +18,8 @@ constexpr Duration kEndTimeout = std::chrono::seconds(2);
 // clock that runs slower than the metaserver's.
 constexpr int kMarginPermille = 50;
 constexpr int kDriftPermille = 5;
+// So many changes behind one that is not answered it counts as slow.
+constexpr int64_t kSlowAfter = limits::kRememberedAnswersMax / 2;
 
 }  // namespace
 
@@ -52,9 +55,21 @@ void MetaLink::Sequence::Restart() {
   link.in_use_.insert({session, number});
 }
 
-int64_t MetaLink::AcknowledgedBelow() const {
-  const auto first = in_use_.lower_bound({session_, 0});
-  return first == in_use_.end() || first->first != session_ ? next_sequence_ : first->second;
+void MetaLink::Acknowledge(SessionId session, idl::RequestHeader* header) const {
+  auto next = in_use_.lower_bound({session, 0});
+  const auto first_waiting = [&] {
+    return next == in_use_.end() || next->first != session ? next_sequence_ : next->second;
+  };
+  header->acknowledged_below = first_waiting();
+  if (next_sequence_ - header->acknowledged_below <= kSlowAfter) return;
+  // A change that takes long, and all behind it are still remembered: name it, and free those.
+  std::vector<int64_t> waiting;
+  while (first_waiting() < next_sequence_ && waiting.size() < limits::kSlowChangesMax) {
+    waiting.push_back(first_waiting());
+    ++next;
+  }
+  header->__set_over_below(first_waiting());
+  header->__set_waiting(std::move(waiting));
 }
 
 Task<Status> MetaLink::BeginSession(Instant deadline) {

@@ -65,7 +65,7 @@ class MetaLink {
       rpc::CallOptions options = retry.Options();
       options.header.session = static_cast<int64_t>(sequence.session.value());
       options.header.sequence = sequence.number;
-      options.header.acknowledged_below = AcknowledgedBelow();
+      Acknowledge(sequence.session, &options.header);
       auto answer = co_await channel_.Ask(method, request, std::move(options));
       if (answer.ok()) co_return answer;
       if (answer.code() == Code::kSessionEnded && !unknown) {
@@ -132,7 +132,8 @@ class MetaLink {
   static bool IsTransient(Code code) {
     return code == Code::kUnavailable || code == Code::kTimeout || code == Code::kOverloaded;
   }
-  int64_t AcknowledgedBelow() const;
+  // Says which numbers of the session are over: their answers are here, or nobody waits for them.
+  void Acknowledge(SessionId session, idl::RequestHeader* header) const;
   Task<Status> BeginSession(Instant deadline);
   // Makes sure that the session is another than `old`.
   Task<Status> Renew(SessionId old, Instant deadline);

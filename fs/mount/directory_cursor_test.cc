@@ -8,6 +8,7 @@
 
 #include "base/limits.h"
 #include "base/loop/sim/test_support.h"
+#include "base/random.h"
 #include "fs/mount/memory_file_system.h"
 
 namespace moraine::fs::mount {
@@ -129,6 +130,7 @@ TEST_F(DirectoryCursorTest, APositionThatWasNeverGivenIsRefused) {
 // given out, the names that were there all the time come exactly once, in order.
 TEST_F(DirectoryCursorTest, NamesThatStayComeExactlyOnceWhateverChanges) {
   for (uint64_t seed = 1; seed <= 60; ++seed) {
+    TellSeedOnAbort(seed);
     SCOPED_TRACE(fmt::format("seed {}", seed));
     Random random(seed);
     MemoryFileSystem files(loop_);

@@ -20,16 +20,13 @@ constexpr int kExitUsage = 2;
 Status Prepare(MountOptions* options) {
   MORAINE_RETURN_IF_ERROR(CheckFuseDevice());
   MORAINE_ASSIGN_OR_RETURN(options->mountpoint, PrepareMountPoint(options->mountpoint));
-  if (!options->log_file.empty()) {
+  if (std::string& log_file = options->process.log_file; !log_file.empty()) {
     std::error_code error;
-    const auto absolute = std::filesystem::absolute(options->log_file, error);
-    if (error) return StatusFromErrno(error.value(), options->log_file);
-    options->log_file = absolute;
+    const auto absolute = std::filesystem::absolute(log_file, error);
+    if (error) return StatusFromErrno(error.value(), log_file);
+    log_file = absolute;
   }
-  LogOptions log;
-  MORAINE_ASSIGN_OR_RETURN(log.level, ParseLogLevel(options->log_level));
-  log.file = options->log_file;
-  return StartLog(log);
+  return StartLog(options->process);
 }
 
 // The signals of MountProcess come through a descriptor; before any thread starts, so that all

@@ -139,22 +139,20 @@ std::unique_ptr<OptionTable> MakeMountOptionTable(MountOptions* options) {
                      "How long the kernel believes attributes of an open file or a directory.");
   table->AddDuration("listing-timeout", &options->listing_timeout, 0s, 1h,
                      "How long the kernel believes names and attributes that a listing brought.");
-  table->AddDuration("stop-timeout", &options->stop_timeout, 0s, 10min,
-                     "At SIGTERM, how long to wait for programs to close their files.");
   table->AddBytes("read-ahead", &options->read_ahead_bytes, 0, 1_GiB,
                   "How far the kernel and the client read ahead of a sequential reader.");
   table->AddBytes("window", &options->window_bytes, 1_MiB, 1_GiB,
                   "Bytes of one file that are sent and not yet acknowledged, at most.");
   table->AddBytes("dirty", &options->dirty_bytes, 1_MiB, 16_GiB,
                   "Bytes of random writes of one file that are held back, at most.");
-  table->AddEndpoint("http", &options->http,
-                     "Address where /metrics and /healthz are served; empty: none.",
-                     {.zero_port = true});
-  table->AddChoice("log-level", &options->log_level, {"debug", "info", "warning", "error", "off"},
-                   "The least important lines that are logged.");
-  table->AddPath("log-file", &options->log_file,
-                 "The log; empty: standard error, which ends when the program goes into the "
-                 "background.");
+  AddProcessOptions(
+      *table, &options->process,
+      {.stop_timeout = "At SIGTERM, how long to wait for programs to close their files.",
+       .stop_timeout_min = 0s,
+       .stop_timeout_max = 10min,
+       .log_level = ReloadClass::kRestart,
+       .log_file = "The log; empty: standard error, which ends when the program goes into the "
+                   "background."});
   table->AddList("mount-flag", &options->mount_flags,
                  "A flag of mount(8) for the kernel, for example noexec.");
   table->AddArgument("MOUNTPOINT", &options->mountpoint, true, "The directory to mount on.");

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/loop/net.h"
+#include "base/loop/run_process.h"
 #include "base/options.h"
 #include "base/units.h"
 
@@ -28,13 +29,10 @@ struct MountOptions {
   std::chrono::milliseconds directory_timeout{1000};
   std::chrono::milliseconds attr_timeout{1000};
   std::chrono::milliseconds listing_timeout{1000};
-  std::chrono::milliseconds stop_timeout{5000};
   uint64_t read_ahead_bytes = 4_MiB;
   uint64_t window_bytes = 16_MiB;
   uint64_t dirty_bytes = 64_MiB;
-  std::string http;  // host:port; empty: none
-  std::string log_level = "info";
-  std::string log_file;
+  ProcessOptions process{.stop_timeout = std::chrono::seconds(5)};
   std::vector<std::string> mount_flags;  // nosuid, noexec, ...: for the kernel as they are
 };
 

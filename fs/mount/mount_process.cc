@@ -58,7 +58,7 @@ Task<void> MountProcess::Run() {
   if (started.ok()) {
     LogInfo("{} is mounted on {}", options_.metaserver, options_.mountpoint);
     co_await end_.Wait();
-  } else if (!options_.log_file.empty()) {  // standard error has it from Report
+  } else if (!options_.process.log_file.empty()) {  // standard error has it from Report
     LogError("{}", started.ToString());
   }
   const Status stopped = co_await Stop();
@@ -103,8 +103,8 @@ Task<Status> MountProcess::StartSession() {
 }
 
 Status MountProcess::StartHttp() {
-  if (options_.http.empty()) return Status::Ok();
-  MORAINE_ASSIGN_OR_RETURN(const Endpoint listen, ParseEndpoint(options_.http, true));
+  if (options_.process.http.empty()) return Status::Ok();
+  MORAINE_ASSIGN_OR_RETURN(const Endpoint listen, ParseEndpoint(options_.process.http, true));
   HttpStatusOptions http;
   http.listen = listen;
   http_ = std::make_unique<HttpStatusServer>(loop_, http);
@@ -145,7 +145,7 @@ Task<Status> MountProcess::Stop() {
   if (session_ != nullptr) {
     const Status detached = co_await session_->Detach();
     if (!detached.ok()) LogWarning("{}", detached.ToString());
-    if (detached.ok()) co_await session_->WaitServed(loop_.After(options_.stop_timeout));
+    if (detached.ok()) co_await session_->WaitServed(loop_.After(options_.process.stop_timeout));
     first = co_await session_->Stop(loop_.After(options_.timeout));
   }
   if (client_ != nullptr) {

@@ -14,10 +14,9 @@ bool Matches(const ReplicaReport& report, const ChunkRecord& record) {
   return report.sealed && !report.damaged && report.length == record.length;
 }
 
-// A replica on a server that the record does not name.
+// A replica of a sealed chunk on a server that the record does not name.
 Status ApplySurplus(Transaction& transaction, ServerId server, const ReplicaReport& report,
                     ChunkRecord& record) {
-  if (record.state != ChunkState::kSealed) return Status::Ok();
   MORAINE_ASSIGN_OR_RETURN(const bool going, IsDeletionQueued(transaction, server, report.chunk));
   if (going) return Status::Ok();
   if (Matches(report, record) && record.GoodReplicas() < record.policy.replicas) {
@@ -30,8 +29,6 @@ Status ApplySurplus(Transaction& transaction, ServerId server, const ReplicaRepo
 
 Status ApplyToReplica(Transaction& transaction, const ReplicaReport& report, ChunkRecord& record,
                       ReplicaRecord& replica, const ServersNow& servers, ReportOutcome& outcome) {
-  // Before the seal the sealer asks for itself.
-  if (record.state != ChunkState::kSealed) return Status::Ok();
   if (!report.sealed && !report.damaged) {
     outcome.remind.push_back(report.chunk);
     return Status::Ok();
@@ -47,7 +44,7 @@ Status ApplyToReplica(Transaction& transaction, const ReplicaReport& report, Chu
 
 Result<ReportOutcome> ApplyReports(Transaction& transaction, ServerId server,
                                    std::span<const ReplicaReport> reports,
-                                   const std::function<bool(ChunkId)>& is_target,
+                                   const std::function<bool(ChunkId)>& is_busy,
                                    const ServersNow& servers) {
   ReportOutcome outcome;
   for (const ReplicaReport& report : reports) {
@@ -62,7 +59,12 @@ Result<ReportOutcome> ApplyReports(Transaction& transaction, ServerId server,
       ++outcome.unknown;
       continue;
     }
-    if (record->state == ChunkState::kDeleting || is_target(report.chunk)) continue;
+    // Before the seal the sealer asks for itself.
+    if (record->state != ChunkState::kSealed) continue;
+    if (is_busy(report.chunk)) {
+      outcome.again.push_back(report.chunk);
+      continue;
+    }
     if (ReplicaRecord* replica = record->FindReplica(server)) {
       MORAINE_RETURN_IF_ERROR(
           ApplyToReplica(transaction, report, *record, *replica, servers, outcome));

@@ -24,13 +24,14 @@ struct ReplicaReport {
 struct ReportOutcome {
   size_t unknown = 0;           // not in the records; kept for a long while (chunk_table.h)
   std::vector<ChunkId> remind;  // sealed chunks whose replica is still open
+  std::vector<ChunkId> again;   // busy, so the report was not taken: it has to come once more
 };
 
-// `is_target`: a copy to this server is under way, so the replica is not surplus. `servers`: for
-// the choice of what is.
+// `is_busy`: a copy to this server or the end of a seal is under way, which will change the record
+// itself. `servers`: for the choice of what is surplus.
 Result<ReportOutcome> ApplyReports(Transaction& transaction, ServerId server,
                                    std::span<const ReplicaReport> reports,
-                                   const std::function<bool(ChunkId)>& is_target,
+                                   const std::function<bool(ChunkId)>& is_busy,
                                    const ServersNow& servers);
 // Sealed replicas that should be in (after, up_to] and were not reported are missing.
 Status ApplyAbsence(Transaction& transaction, ServerId server, ChunkId after, ChunkId up_to,

@@ -1,7 +1,4 @@
 // moraine-metaserver: the names, the chunks and the sessions of one cluster.
-#include <fmt/format.h>
-
-#include <cstdio>
 #include <memory>
 #include <optional>
 
@@ -15,7 +12,6 @@
 namespace moraine::metaserver {
 namespace {
 
-constexpr int kExitFailed = 1;
 constexpr Duration kHealthTick = std::chrono::seconds(1);
 
 // Everything that lives while the process runs.
@@ -55,16 +51,16 @@ Status Program::Serve() {
   MetaserverOptions meta = options_.metaserver;
   MORAINE_ASSIGN_OR_RETURN(meta.listen, ParseEndpoint(options_.listen, true));
   Endpoint http;
-  if (!options_.http.empty()) {
-    MORAINE_ASSIGN_OR_RETURN(http, ParseEndpoint(options_.http, true));
+  if (!options_.process.http.empty()) {
+    MORAINE_ASSIGN_OR_RETURN(http, ParseEndpoint(options_.process.http, true));
   }
   // A port that is taken must be known before anything is made on the disk.
   MORAINE_RETURN_IF_ERROR(loop_.Listen(meta.listen).status().Prefixed("--listen"));
-  if (!options_.http.empty()) {
+  if (!options_.process.http.empty()) {
     MORAINE_RETURN_IF_ERROR(loop_.Listen(http).status().Prefixed("--http"));
   }
   MORAINE_ASSIGN_OR_RETURN(metaserver_, Metaserver::Open(loop_, meta, ProcessMetrics()));
-  if (!options_.http.empty()) {
+  if (!options_.process.http.empty()) {
     http_ = std::make_unique<HttpStatusServer>(loop_, HttpStatusOptions{.listen = http});
     http_->ServeMetrics(ProcessMetrics());
     http_->ServeHealth([this] { return metaserver_->health(); });
@@ -81,19 +77,8 @@ int Main(int argc, char** argv) {
   ProgramOptions options;
   const std::unique_ptr<OptionTable> table = MakeMetaserverOptionTable(&options);
   if (const std::optional<int> code = table->ParseOrExit(argc, argv)) return *code;
-  LogOptions log{.level = *ParseLogLevel(options.log_level), .file = options.log_file};
-  if (const Status status = StartLog(log); !status.ok()) {
-    fmt::print(stderr, "{}: {}\n", table->program(), status.message());
-    return kExitFailed;
-  }
-  return RunProcess(
-      table->program(), options.stop_timeout,
-      [&](UringLoop& loop) { return std::make_unique<Program>(loop, options); },
-      [&] {
-        const ReloadReport report = table->Reload();
-        if (!report.status.ok()) LogWarning("configuration: {}", report.status.message());
-        if (const auto level = ParseLogLevel(options.log_level); level.ok()) SetLogLevel(*level);
-      });
+  return RunProcess(*table, options.process,
+                    [&](UringLoop& loop) { return std::make_unique<Program>(loop, options); });
 }
 
 }  // namespace

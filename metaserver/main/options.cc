@@ -53,16 +53,9 @@ Manual MakeManual() {
                    "moraine_metrics(7)"}};
 }
 
-void AddRules(OptionTable& table, const ProgramOptions* o) {
-  table.AddRule([&table, o]() -> Status {
-    if (o->http != o->listen || o->http.ends_with(":0")) return {};
-    return table.Bad("http", "must be another address than --listen");
-  });
-  table.AddRule([&table, o]() -> Status {
-    const std::string& cluster = o->metaserver.cluster;
-    if (cluster.size() <= limits::kNameBytesMax) return {};
-    return table.Bad("cluster", "must be an id as `moraine status` shows it");
-  });
+Status CheckCluster(const OptionTable& table, const std::string& cluster) {
+  if (cluster.size() <= limits::kNameBytesMax) return {};
+  return table.Bad("cluster", "must be an id as `moraine status` shows it");
 }
 
 }  // namespace
@@ -77,8 +70,6 @@ std::unique_ptr<OptionTable> MakeMetaserverOptionTable(ProgramOptions* o) {
       {.required = true});
   table->AddEndpoint("listen", &o->listen, "Where clients and chunkservers call.",
                      {.zero_port = true});
-  table->AddEndpoint("http", &o->http, "Where /metrics and /healthz are served.",
-                     {.zero_port = true});
   table->AddString("cluster", &meta.cluster,
                    "Id of the cluster that the directory must belong to already; empty: any, and "
                    "a missing directory is made.");
@@ -87,7 +78,7 @@ std::unique_ptr<OptionTable> MakeMetaserverOptionTable(ProgramOptions* o) {
   table->AddDuration("alive-for", &meta.registry.alive_for, 500ms, 1h,
                      "A chunkserver that is silent for longer gets no new chunks.");
   table->AddDuration(
-      "repair-grace", &meta.registry.repair_grace, 100ms, 24h * 30,
+      "repair-grace", &meta.registry.repair_grace, limits::kRepairGraceMin, 24h * 30,
       "A chunkserver that is silent for longer is dead: its replicas are made anew elsewhere.");
   table->AddBytes("reserve-bytes", &meta.reserve_bytes, 0, 1ULL << 50,
                   "With less free space on its own disk nothing new is made; deletes go on.");
@@ -106,12 +97,8 @@ std::unique_ptr<OptionTable> MakeMetaserverOptionTable(ProgramOptions* o) {
   table->AddDuration(
       "lazy-sync", &meta.store.lazy_sync, 1ms, 10s,
       "Longest time that a change of names waits for the disk when nobody asks for it.");
-  table->AddDuration("stop-timeout", &o->stop_timeout, 100ms, 1h,
-                     "How long an orderly stop may take.");
-  table->AddChoice("log-level", &o->log_level, {"debug", "info", "warning", "error", "off"},
-                   "The least important level that is logged.", {.reload = ReloadClass::kReload});
-  table->AddPath("log-file", &o->log_file, "File of the log; empty: standard error.");
-  AddRules(*table, o);
+  AddProcessOptions(*table, &o->process, {.listen = &o->listen});
+  table->AddRule([table = table.get(), &meta] { return CheckCluster(*table, meta.cluster); });
   table->SetManual(MakeManual());
   return table;
 }

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "base/loop/run_process.h"
 #include "base/options.h"
 #include "metaserver/service/options.h"
 
@@ -13,10 +14,7 @@ namespace moraine::metaserver {
 struct ProgramOptions {
   MetaserverOptions metaserver;
   std::string listen = "127.0.0.1:7440";
-  std::string http = "127.0.0.1:7441";
-  Duration stop_timeout = std::chrono::seconds(10);
-  std::string log_level = "info";
-  std::string log_file;
+  ProcessOptions process{.http = "127.0.0.1:7441"};
 };
 
 // The table points into `options`, which must outlive it.

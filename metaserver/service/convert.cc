@@ -325,6 +325,19 @@ Result<Registry::Registration> FromWire(const idl::RegisterRequest& request) {
       static_cast<uint64_t>(request.start_id)};
 }
 
+Result<Acknowledged> FromWire(const idl::RequestHeader& header) {
+  const auto number = [](int64_t value) {
+    return static_cast<uint64_t>(std::max<int64_t>(value, 0));
+  };
+  Acknowledged acknowledged(number(header.acknowledged_below));
+  if (!header.__isset.over_below) return acknowledged;
+  const std::vector<uint64_t> waiting(header.waiting.begin(), header.waiting.end());
+  MORAINE_ASSIGN_OR_RETURN(const auto more,
+                           Acknowledged::Except(number(header.over_below), waiting));
+  acknowledged.Add(more);
+  return acknowledged;
+}
+
 Result<std::vector<ReplicaReport>> FromWire(const std::vector<idl::ReplicaReport>& reports) {
   std::vector<ReplicaReport> out;
   out.reserve(reports.size());

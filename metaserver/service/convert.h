@@ -10,6 +10,7 @@
 #include "metaserver/chunks/replica_reports.h"
 #include "metaserver/cluster/registry.h"
 #include "metaserver/namespace/ops/ops.h"
+#include "metaserver/sessions/acknowledged.h"
 
 namespace moraine::metaserver {
 
@@ -44,6 +45,7 @@ Result<CommitArgs> FromWire(const idl::CommitRequest& request);
 Result<AllocateChunkArgs> FromWire(const idl::AllocateChunkRequest& request);
 Result<PolicyRecord> FromWire(const idl::Policy& policy);
 Result<Registry::Registration> FromWire(const idl::RegisterRequest& request);
+Result<Acknowledged> FromWire(const idl::RequestHeader& header);
 Result<std::vector<ReplicaReport>> FromWire(const std::vector<idl::ReplicaReport>& reports);
 
 }  // namespace moraine::metaserver

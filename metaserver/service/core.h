@@ -21,6 +21,7 @@
 #include "metaserver/recovery/file_recovery.h"
 #include "metaserver/recovery/sealer.h"
 #include "metaserver/service/answer_codec.h"
+#include "metaserver/service/convert.h"
 #include "metaserver/service/options.h"
 #include "metaserver/sessions/answers.h"
 #include "metaserver/sessions/session_table.h"
@@ -53,9 +54,6 @@ struct Core {
   SessionId SessionOf(const rpc::CallContext& context) const {
     return SessionId(static_cast<uint64_t>(context.header.session));
   }
-  static uint64_t AcknowledgedBelow(const rpc::CallContext& context) {
-    return static_cast<uint64_t>(std::max<int64_t>(context.header.acknowledged_below, 0));
-  }
   // kSessionEnded for a session that is not alive; none is fine.
   Status CheckSession(SessionId session) const;
   // After an operation; `committed` says whether it took place.
@@ -68,7 +66,7 @@ struct Core {
                                 Operation operation) {
     const SessionId session = SessionOf(context);
     const auto sequence = static_cast<uint64_t>(context.header.sequence);
-    const uint64_t acknowledged = AcknowledgedBelow(context);
+    MORAINE_CO_ASSIGN_OR_RETURN(const Acknowledged acknowledged, FromWire(context.header));
     const bool remembered = !session.IsNone() && sequence != 0;
     while (true) {
       MORAINE_CO_RETURN_IF_ERROR(CheckSession(session));

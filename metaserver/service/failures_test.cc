@@ -8,31 +8,8 @@
 namespace moraine::metaserver {
 namespace {
 
-class FailuresTest : public ::testing::Test {
+class FailuresTest : public MetaserverTest {
  protected:
-  FailuresTest() {
-    cluster_.alice().StartSession("alice");
-    cluster_.bob().StartSession("bob");
-    cluster_.alice().KeepRenewing();
-    cluster_.bob().KeepRenewing();
-  }
-  TestClient& alice() { return cluster_.alice(); }
-  TestClient& bob() { return cluster_.bob(); }
-  sim::World& world() { return cluster_.world(); }
-
-  Code OpenToWrite(TestClient& client, int64_t inode) {
-    idl::OpenRequest request;
-    request.inode = inode;
-    request.for_writing = true;
-    return client.Change(idl::kOpen, request).code();
-  }
-  // Closes the only chunk of a file at `length`.
-  Code CloseFile(TestClient& client, const idl::CreateResponse& file, int64_t length) {
-    idl::CommitRequest commit;
-    commit.inode = file.attributes.inode;
-    commit.seals = {MetaCluster::Close(file.chunk, length)};
-    return client.Change(idl::kCommit, commit).code();
-  }
   bool AnyServerIsDead() {
     Transaction transaction(cluster_.meta().store());
     for (Cursor c = transaction.Scan(Family::kServers, kServerPrefix); c.Valid(); c.Next()) {
@@ -40,10 +17,6 @@ class FailuresTest : public ::testing::Test {
     }
     return false;
   }
-
-  const uint64_t seed_ = SeedFromEnvironment();
-  ::testing::ScopedTrace trace_{__FILE__, __LINE__, fmt::format("MORAINE_SEED={}", seed_)};
-  MetaCluster cluster_{seed_, 6};
 };
 
 // Whoever did not listen cannot say who was silent.
@@ -56,7 +29,7 @@ TEST_F(FailuresTest, APauseOfTheMetaserverEndsNobody) {
     EXPECT_TRUE(alice().Renew().ok()) << round;
     EXPECT_TRUE(bob().Renew().ok()) << round;
   }
-  EXPECT_EQ(OpenToWrite(bob(), file.attributes.inode), Code::kLeaseTaken);
+  EXPECT_EQ(OpenToWrite(bob(), file.attributes.inode).code(), Code::kLeaseTaken);
   EXPECT_EQ(cluster_.Chunk(file.chunk.chunk)->state, ChunkState::kOpen);
   // Who is silent while it listens ends as ever.
   TestClient carol(world(), world().AddMachine("carol"));
@@ -111,6 +84,38 @@ TEST_F(FailuresTest, UnknownReplicasAreKeptForALongWhile) {
   EXPECT_TRUE(world().RunUntil([&] { return !disk.replicas.contains(lost); }, 20s));
   world().RunFor(120s);
   EXPECT_TRUE(disk.replicas.contains(foreign));
+}
+
+// A heartbeat was answered although nobody had taken its report, because the chunk was busy: a bad
+// replica counted as good for ever.
+TEST_F(FailuresTest, AReportOfABusyChunkIsNotLost) {
+  const auto file = cluster_.CreateFile(alice(), "f.log");
+  ASSERT_EQ(file.chunk.replicas.size(), 5u);
+  cluster_.Append(file.chunk, {10, 10, 10, 10, 10});
+  const auto server = [&](size_t i) {
+    return ServerId(static_cast<uint64_t>(file.chunk.replicas[i].server_id));
+  };
+  const ChunkId chunk(static_cast<uint64_t>(file.chunk.chunk));
+  // Silent, so the chunk stays busy for a while after it is sealed.
+  cluster_.machine(server(4)).Kill();
+  ASSERT_EQ(CloseFile(alice(), file, 10), Code::kOk);
+  FakeDisk& bad = cluster_.disk(server(0));
+  ASSERT_TRUE(world().RunUntil(
+      [&] {
+        return bad.IsSealed(chunk, 10) &&
+               cluster_.Chunk(file.chunk.chunk)->state == ChunkState::kSealed;
+      },
+      30s));
+  bad.replicas.at(chunk).damaged = true;
+  bad.changed.insert(chunk);
+  const auto is_known = [&] {
+    const auto record = cluster_.Chunk(file.chunk.chunk);
+    const ReplicaRecord* replica = record->FindReplica(server(0));
+    return replica == nullptr || replica->state != ReplicaState::kGood;
+  };
+  EXPECT_TRUE(world().RunUntil(is_known, 30s));
+  EXPECT_GT(bad.asked_again, 0u) << "it was not busy when the report came";
+  EXPECT_TRUE(bad.changed.empty() || world().RunUntil([&] { return bad.changed.empty(); }, 10s));
 }
 
 // However many chunks cannot be sealed now, the others are.

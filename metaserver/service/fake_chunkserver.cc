@@ -177,6 +177,16 @@ void FakeChunkserver::Handle() {
       });
 }
 
+idl::ReplicaReport FakeChunkserver::ReportOf(ChunkId chunk, const FakeReplica& replica) const {
+  idl::ReplicaReport report;
+  report.chunk = static_cast<int64_t>(chunk.value());
+  report.epoch = static_cast<int64_t>(replica.state.epoch().value());
+  report.state = replica.state.sealed() ? idl::ChunkState::kSealed : idl::ChunkState::kOpen;
+  report.length = static_cast<int64_t>(replica.state.held());
+  report.damaged = replica.damaged;
+  return report;
+}
+
 Task<Status> FakeChunkserver::RegisterOnce() {
   idl::RegisterRequest request;
   request.server_id = static_cast<int64_t>(disk_.id.value());
@@ -196,31 +206,41 @@ Task<Status> FakeChunkserver::RegisterOnce() {
   inventory.server_id = answer->server_id;
   inventory.up_to_chunk = INT64_MAX;
   for (const auto& [chunk, replica] : disk_.replicas) {
-    idl::ReplicaReport& report = inventory.replicas.emplace_back();
-    report.chunk = static_cast<int64_t>(chunk.value());
-    report.epoch = static_cast<int64_t>(replica.state.epoch().value());
-    report.state = replica.state.sealed() ? idl::ChunkState::kSealed : idl::ChunkState::kOpen;
-    report.length = static_cast<int64_t>(replica.state.held());
-    report.damaged = replica.damaged;
+    inventory.replicas.push_back(ReportOf(chunk, replica));
   }
   options.deadline = loop_.After(1s);
   co_return (co_await metaserver_.Ask(idl::kInventory, inventory, options)).status();
 }
 
+Task<void> FakeChunkserver::Heartbeat() {
+  idl::HeartbeatRequest request;
+  request.server_id = static_cast<int64_t>(disk_.id.value());
+  request.start_id = static_cast<int64_t>(start_id_);
+  request.total_bytes = 1LL << 40;
+  request.free_bytes = 1LL << 39;
+  const std::set<ChunkId> told = disk_.changed;
+  for (const ChunkId chunk : told) {
+    const auto replica = disk_.replicas.find(chunk);
+    if (replica != disk_.replicas.end()) {
+      request.changed.push_back(ReportOf(chunk, replica->second));
+    }
+  }
+  rpc::CallOptions options;
+  options.deadline = loop_.After(1s);
+  const auto answer = co_await metaserver_.Ask(idl::kHeartbeat, request, options);
+  if (!answer.ok()) co_return;
+  for (const ChunkId chunk : told) disk_.changed.erase(chunk);
+  for (const int64_t chunk : answer->again) {
+    ++disk_.asked_again;
+    disk_.changed.insert(ChunkId(static_cast<uint64_t>(chunk)));
+  }
+  if (answer->register_again) registered_ = false;
+}
+
 Task<void> FakeChunkserver::RunHeartbeats() {
   while (true) {
     if (!registered_) registered_ = (co_await RegisterOnce()).ok();
-    if (registered_) {
-      idl::HeartbeatRequest request;
-      request.server_id = static_cast<int64_t>(disk_.id.value());
-      request.start_id = static_cast<int64_t>(start_id_);
-      request.total_bytes = 1LL << 40;
-      request.free_bytes = 1LL << 39;
-      rpc::CallOptions options;
-      options.deadline = loop_.After(1s);
-      const auto answer = co_await metaserver_.Ask(idl::kHeartbeat, request, options);
-      if (answer.ok() && answer->register_again) registered_ = false;
-    }
+    if (registered_) co_await Heartbeat();
     co_await loop_.Sleep(registered_ ? Duration(1s) : Duration(100ms));
   }
 }

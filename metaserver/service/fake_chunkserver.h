@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "base/hash.h"
@@ -33,10 +34,12 @@ struct FakeDisk {
   ServerId id;
   std::map<ChunkId, FakeReplica> replicas;
   std::map<ChunkId, Epoch> tombstones;
+  std::set<ChunkId> changed;  // to be told with the next heartbeat
   uint64_t starts = 0;
   uint64_t stats = 0;
   uint64_t copies = 0;
   uint64_t deletions = 0;
+  uint64_t asked_again = 0;
 
   // The test is the writer: bytes arrive, and are synced or not.
   void Write(ChunkId chunk, uint64_t length, bool synced = true, uint64_t file_offset = 0) {
@@ -76,6 +79,8 @@ class FakeChunkserver : public sim::Process {
  private:
   static constexpr uint16_t kPort = 7450;
 
+  idl::ReplicaReport ReportOf(ChunkId chunk, const FakeReplica& replica) const;
+  Task<void> Heartbeat();
   idl::ReplicaInfo InfoOf(ChunkId chunk) const;
   Result<idl::ReplicaInfo> Stat(ChunkId chunk) const;
   Result<idl::ReplicaInfo> Fence(const idl::FenceRequest& request);

@@ -29,9 +29,9 @@ Task<Result<idl::OpenResponse>> OpenCall(Core& core, rpc::CallContext& context,
     // Changes nothing that is stored, so there is nothing to remember.
     MORAINE_CO_RETURN_IF_ERROR(core.CheckSession(session));
     if (!session.IsNone() && context.header.sequence != 0) {
-      MORAINE_CO_RETURN_IF_ERROR(
-          core.answers.CheckCurrent(session, static_cast<uint64_t>(context.header.sequence),
-                                    Core::AcknowledgedBelow(context)));
+      MORAINE_CO_ASSIGN_OR_RETURN(const Acknowledged acknowledged, FromWire(context.header));
+      MORAINE_CO_RETURN_IF_ERROR(core.answers.CheckCurrent(
+          session, static_cast<uint64_t>(context.header.sequence), acknowledged));
     }
     Transaction transaction(core.store, session, core.loop.WallNanoseconds());
     MORAINE_CO_RETURN_IF_ERROR(Open(transaction, args));

@@ -28,8 +28,11 @@ Task<Result<idl::RegisterResponse>> RegisterCall(Core& core, idl::RegisterReques
   co_return response;
 }
 
-// Commits what reports have changed, and has open replicas of sealed chunks told.
-Status Finish(Core& core, Transaction& transaction, ServerId server, const ReportOutcome& outcome) {
+// Commits what reports have changed, has open replicas of sealed chunks told, and asks for reports
+// that came at the wrong time.
+template <class Response>
+Status Finish(Core& core, Transaction& transaction, ServerId server, const ReportOutcome& outcome,
+              Response* response) {
   MORAINE_RETURN_IF_ERROR(core.store.Commit(transaction).status());
   core.Act(transaction.effects(), SessionId(), true);
   if (outcome.unknown > 0) {
@@ -38,6 +41,10 @@ Status Finish(Core& core, Transaction& transaction, ServerId server, const Repor
                FormatDuration(core.options.caretaker.unknown_grace));
   }
   for (const ChunkId chunk : outcome.remind) core.sealer.Remind(chunk, server);
+  for (const ChunkId chunk : outcome.again) {
+    response->again.push_back(ToWire(chunk));
+    response->__isset.again = true;
+  }
   return Status::Ok();
 }
 
@@ -62,8 +69,9 @@ Result<idl::InventoryResponse> InventoryCall(Core& core, const idl::InventoryReq
   MORAINE_RETURN_IF_ERROR(ApplyAbsence(transaction, server,
                                        IdFromWire<ChunkId>(request.after_chunk),
                                        IdFromWire<ChunkId>(request.up_to_chunk), reports));
-  MORAINE_RETURN_IF_ERROR(Finish(core, transaction, server, outcome));
-  return idl::InventoryResponse();
+  idl::InventoryResponse response;
+  MORAINE_RETURN_IF_ERROR(Finish(core, transaction, server, outcome, &response));
+  return response;
 }
 
 Result<idl::HeartbeatResponse> HeartbeatCall(Core& core, const idl::HeartbeatRequest& request) {
@@ -87,7 +95,7 @@ Result<idl::HeartbeatResponse> HeartbeatCall(Core& core, const idl::HeartbeatReq
   for (const int64_t chunk : request.gone) {
     MORAINE_RETURN_IF_ERROR(ApplyGone(transaction, server, IdFromWire<ChunkId>(chunk)));
   }
-  MORAINE_RETURN_IF_ERROR(Finish(core, transaction, server, outcome));
+  MORAINE_RETURN_IF_ERROR(Finish(core, transaction, server, outcome, &response));
   return response;
 }
 

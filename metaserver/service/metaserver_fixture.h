@@ -84,6 +84,8 @@ class TestClient {
       options.header.session = session;
       options.header.sequence = sequence;
       options.header.acknowledged_below = acknowledged_below;
+      if (over_below > 0) options.header.__set_over_below(over_below);
+      if (over_below > 0) options.header.__set_waiting(waiting);
       auto answer =
           world_.Await(loop_, channel_.Ask(method, request, std::move(options)), timeout + 5s);
       if (!answer.has_value()) return Status(Code::kTimeout, "the world had no answer");
@@ -135,6 +137,8 @@ class TestClient {
   int64_t session = 0;
   int64_t last_sequence = 0;
   int64_t acknowledged_below = 0;
+  int64_t over_below = 0;  // with `waiting`; 0: not sent
+  std::vector<int64_t> waiting;
   std::vector<int64_t> recalled, lost, stale;
 
  private:
@@ -282,6 +286,45 @@ class MetaCluster {
   std::vector<sim::Machine*> machines_;
   std::vector<std::unique_ptr<FakeDisk>> disks_;
   std::unique_ptr<TestClient> alice_, bob_;
+};
+
+// Two clients with sessions that live.
+class MetaserverTest : public ::testing::Test {
+ protected:
+  MetaserverTest() {
+    alice().StartSession("alice");
+    bob().StartSession("bob");
+    alice().KeepRenewing();
+    bob().KeepRenewing();
+  }
+  TestClient& alice() { return cluster_.alice(); }
+  TestClient& bob() { return cluster_.bob(); }
+  sim::World& world() { return cluster_.world(); }
+
+  Result<idl::OpenResponse> OpenToWrite(TestClient& client, int64_t inode, int64_t token = 0) {
+    idl::OpenRequest request;
+    request.inode = inode;
+    request.for_writing = true;
+    request.token = token;
+    return client.Change(idl::kOpen, request);
+  }
+  Code Remove(TestClient& client, std::string name) {
+    idl::RemoveRequest request;
+    request.parent = 1;
+    request.name = std::move(name);
+    return client.Change(idl::kRemove, request).code();
+  }
+  // Closes the only chunk of a file at `length`.
+  Code CloseFile(TestClient& client, const idl::CreateResponse& file, int64_t length) {
+    idl::CommitRequest commit;
+    commit.inode = file.attributes.inode;
+    commit.seals = {MetaCluster::Close(file.chunk, length)};
+    return client.Change(idl::kCommit, commit).code();
+  }
+
+  const uint64_t seed_ = SeedFromEnvironment();
+  ::testing::ScopedTrace trace_{__FILE__, __LINE__, fmt::format("MORAINE_SEED={}", seed_)};
+  MetaCluster cluster_{seed_, 6};
 };
 
 }  // namespace moraine::metaserver

@@ -11,31 +11,8 @@
 namespace moraine::metaserver {
 namespace {
 
-class MetaserverTest : public ::testing::Test {
+class ServiceTest : public MetaserverTest {
  protected:
-  MetaserverTest() {
-    cluster_.alice().StartSession("alice");
-    cluster_.bob().StartSession("bob");
-    cluster_.alice().KeepRenewing();
-    cluster_.bob().KeepRenewing();
-  }
-  TestClient& alice() { return cluster_.alice(); }
-  TestClient& bob() { return cluster_.bob(); }
-  sim::World& world() { return cluster_.world(); }
-
-  Result<idl::OpenResponse> OpenToWrite(TestClient& client, int64_t inode, int64_t token = 0) {
-    idl::OpenRequest request;
-    request.inode = inode;
-    request.for_writing = true;
-    request.token = token;
-    return client.Change(idl::kOpen, request);
-  }
-  Code Remove(TestClient& client, std::string name) {
-    idl::RemoveRequest request;
-    request.parent = 1;
-    request.name = std::move(name);
-    return client.Change(idl::kRemove, request).code();
-  }
   size_t ReplicasOnDisks(int64_t chunk) {
     size_t count = 0;
     for (uint64_t id = 1; id <= 6; ++id) {
@@ -43,70 +20,10 @@ class MetaserverTest : public ::testing::Test {
     }
     return count;
   }
-
-  const uint64_t seed_ = SeedFromEnvironment();
-  ::testing::ScopedTrace trace_{__FILE__, __LINE__, fmt::format("MORAINE_SEED={}", seed_)};
-  MetaCluster cluster_{seed_, 6};
 };
 
-TEST_F(MetaserverTest, ARepeatedChangeHasTheSameAnswerAlsoAfterARestart) {
-  idl::CreateRequest request;
-  request.parent = 1;
-  request.name = "once";
-  request.type = idl::FileType::kRegular;
-  const auto first = alice().Call(idl::kCreate, request, 41);
-  ASSERT_TRUE(first.ok());
-  const auto second = alice().Call(idl::kCreate, request, 41);
-  ASSERT_TRUE(second.ok()) << second.status().ToString();
-  EXPECT_EQ(second->attributes.inode, first->attributes.inode);
-  EXPECT_TRUE(second->created);
-  cluster_.RestartMeta();
-  const auto third = alice().Call(idl::kCreate, request, 41);
-  ASSERT_TRUE(third.ok()) << third.status().ToString();
-  EXPECT_EQ(third->attributes.inode, first->attributes.inode);
-  EXPECT_EQ(alice().Call(idl::kCreate, request, 42).code(), Code::kAlreadyExists);
-  idl::RemoveRequest remove;
-  remove.parent = 1;
-  remove.name = "once";
-  EXPECT_EQ(alice().Call(idl::kRemove, remove, 41).code(), Code::kInvalidArgument);
-  EXPECT_TRUE(alice().Call(idl::kRemove, remove, 43).ok());
-  EXPECT_TRUE(alice().Call(idl::kRemove, remove, 43).ok());
-  EXPECT_EQ(alice().Call(idl::kRemove, remove, 44).code(), Code::kNotFound);
-}
-
-// A repetition that was held up until its answer was acknowledged and forgotten is not done again.
-TEST_F(MetaserverTest, AChangeThatComesAfterItsAcknowledgementIsRefused) {
-  idl::CreateRequest create;
-  create.parent = 1;
-  create.name = "name";
-  create.type = idl::FileType::kRegular;
-  idl::RemoveRequest remove;
-  remove.parent = 1;
-  remove.name = "name";
-  ASSERT_TRUE(alice().Call(idl::kCreate, create, 1).ok());
-  ASSERT_TRUE(alice().Call(idl::kRemove, remove, 2).ok());
-  alice().acknowledged_below = 3;
-  ASSERT_TRUE(alice().Call(idl::kCreate, create, 3).ok());
-  alice().acknowledged_below = 0;  // what the late one carried
-  EXPECT_EQ(alice().Call(idl::kRemove, remove, 2).code(), Code::kInvalidArgument);
-  ASSERT_TRUE(bob().Call(idl::kSyncMetadata, idl::InodeRequest()).ok());
-  cluster_.RestartMeta();
-  EXPECT_EQ(alice().Call(idl::kRemove, remove, 2).code(), Code::kInvalidArgument);
-  EXPECT_EQ(alice().Call(idl::kCreate, create, 1).code(), Code::kInvalidArgument);
-  cluster_.PowerCutMeta();
-  EXPECT_EQ(alice().Call(idl::kRemove, remove, 2).code(), Code::kInvalidArgument);
-  // The change that said so may be repeated as ever.
-  EXPECT_TRUE(alice().Call(idl::kCreate, create, 3).ok());
-  idl::EntryRequest look;
-  look.parent = 1;
-  look.name = "name";
-  EXPECT_TRUE(alice().Call(idl::kLookup, look).ok());
-  // Another session's numbers are its own.
-  EXPECT_TRUE(bob().Call(idl::kRemove, remove, 2).ok());
-}
-
 // A layout may be large and is read anew; only that the lease was given is remembered.
-TEST_F(MetaserverTest, OpensDoNotRememberLayouts) {
+TEST_F(ServiceTest, OpensDoNotRememberLayouts) {
   const auto file = cluster_.CreateFile(alice(), "f", 1, false);
   idl::CommitRequest commit;
   commit.inode = file.attributes.inode;
@@ -149,7 +66,7 @@ TEST_F(MetaserverTest, OpensDoNotRememberLayouts) {
   EXPECT_LT(remembered() - before, 1000u);
 }
 
-TEST_F(MetaserverTest, AClosedChunkIsSealedEverywhere) {
+TEST_F(ServiceTest, AClosedChunkIsSealedEverywhere) {
   const auto file = cluster_.CreateFile(alice(), "f.log");
   ASSERT_EQ(file.chunk.replicas.size(), 5u);
   // Three have all of it, in memory; one is behind; one has not got a byte.
@@ -179,7 +96,7 @@ TEST_F(MetaserverTest, AClosedChunkIsSealedEverywhere) {
 }
 
 // Nobody knows whether what is closed is on disk, so a sync of the file waits for the seal.
-TEST_F(MetaserverTest, ASyncOfAFileWaitsForItsClosedChunks) {
+TEST_F(ServiceTest, ASyncOfAFileWaitsForItsClosedChunks) {
   const auto file = cluster_.CreateFile(alice(), "f.log");
   const auto other = cluster_.CreateFile(alice(), "other");
   ASSERT_EQ(file.chunk.replicas.size(), 5u);
@@ -188,10 +105,7 @@ TEST_F(MetaserverTest, ASyncOfAFileWaitsForItsClosedChunks) {
     return ServerId(static_cast<uint64_t>(file.chunk.replicas[i].server_id));
   };
   for (size_t i = 0; i < 3; ++i) cluster_.machine(server(i)).Kill();
-  idl::CommitRequest commit;
-  commit.inode = file.attributes.inode;
-  commit.seals = {MetaCluster::Close(file.chunk, 100)};
-  ASSERT_TRUE(alice().Change(idl::kCommit, commit).ok());
+  ASSERT_EQ(CloseFile(alice(), file, 100), Code::kOk);
   idl::InodeRequest sync;
   sync.inode = file.attributes.inode;
   EXPECT_EQ(alice().Call(idl::kSyncMetadata, sync, 0, 2s).code(), Code::kTimeout);
@@ -212,7 +126,7 @@ TEST_F(MetaserverTest, ASyncOfAFileWaitsForItsClosedChunks) {
   EXPECT_EQ(cluster_.Chunk(file.chunk.chunk)->length, 100u);
 }
 
-TEST_F(MetaserverTest, ASessionThatEndsLeavesItsFilesWhole) {
+TEST_F(ServiceTest, ASessionThatEndsLeavesItsFilesWhole) {
   TestClient carol(world(), world().AddMachine("carol"));
   carol.StartSession("carol");
   const auto file = cluster_.CreateFile(carol, "f.log");
@@ -236,7 +150,7 @@ TEST_F(MetaserverTest, ASessionThatEndsLeavesItsFilesWhole) {
   world().Find("carol")->Kill();
 }
 
-TEST_F(MetaserverTest, ASessionOfAShortLifeIsAskedForInTime) {
+TEST_F(ServiceTest, ASessionOfAShortLifeIsAskedForInTime) {
   cluster_.session_ttl = 500ms;
   cluster_.RestartMeta();
   TestClient carol(world(), world().AddMachine("carol"));
@@ -246,7 +160,7 @@ TEST_F(MetaserverTest, ASessionOfAShortLifeIsAskedForInTime) {
   world().Find("carol")->Kill();
 }
 
-TEST_F(MetaserverTest, ARecoverySurvivesKillsOfTheMetaserver) {
+TEST_F(ServiceTest, ARecoverySurvivesKillsOfTheMetaserver) {
   for (int round = 0; round < 8; ++round) {
     SCOPED_TRACE(round);
     TestClient carol(world(), world().AddMachine(fmt::format("carol{}", round)));
@@ -266,15 +180,12 @@ TEST_F(MetaserverTest, ARecoverySurvivesKillsOfTheMetaserver) {
   }
 }
 
-TEST_F(MetaserverTest, ALeaseIsRecalledAtOnce) {
+TEST_F(ServiceTest, ALeaseIsRecalledAtOnce) {
   const auto file = cluster_.CreateFile(alice(), "shared");
   EXPECT_EQ(OpenToWrite(bob(), file.attributes.inode).code(), Code::kLeaseTaken);
   EXPECT_TRUE(world().RunUntil([&] { return !alice().recalled.empty(); }, 500ms));
   EXPECT_EQ(alice().recalled, std::vector<int64_t>{file.attributes.inode});
-  idl::CommitRequest commit;
-  commit.inode = file.attributes.inode;
-  commit.seals = {MetaCluster::Close(file.chunk, 0)};
-  ASSERT_TRUE(alice().Change(idl::kCommit, commit).ok());
+  ASSERT_EQ(CloseFile(alice(), file, 0), Code::kOk);
   idl::CloseRequest close;
   close.inode = file.attributes.inode;
   close.release_lease = true;
@@ -292,7 +203,7 @@ TEST_F(MetaserverTest, ALeaseIsRecalledAtOnce) {
 }
 
 // A handle that was closed says nothing of the lease that another open of the session has got.
-TEST_F(MetaserverTest, ACloseKeepsTheLeaseUnlessItGivesItBack) {
+TEST_F(ServiceTest, ACloseKeepsTheLeaseUnlessItGivesItBack) {
   const auto file = cluster_.CreateFile(alice(), "f", 1, false);
   ASSERT_TRUE(OpenToWrite(alice(), file.attributes.inode).ok());
   idl::CloseRequest close;
@@ -308,7 +219,7 @@ TEST_F(MetaserverTest, ACloseKeepsTheLeaseUnlessItGivesItBack) {
 }
 
 // A writer that asks for a seal before its close has arrived must not lose the chunk by that.
-TEST_F(MetaserverTest, AnOpenChunkIsNotRecoveredWhileItsLeaseLives) {
+TEST_F(ServiceTest, AnOpenChunkIsNotRecoveredWhileItsLeaseLives) {
   const auto file = cluster_.CreateFile(alice(), "f.log");
   cluster_.Append(file.chunk, {40, 40, 40, 40, 40});
   idl::RecoverChunkRequest recover;
@@ -317,16 +228,13 @@ TEST_F(MetaserverTest, AnOpenChunkIsNotRecoveredWhileItsLeaseLives) {
     EXPECT_EQ(client->Call(idl::kRecoverChunk, recover).code(), Code::kBusy);
   }
   EXPECT_EQ(cluster_.Chunk(file.chunk.chunk)->state, ChunkState::kOpen);
-  idl::CommitRequest commit;
-  commit.inode = file.attributes.inode;
-  commit.seals = {MetaCluster::Close(file.chunk, 40)};
-  ASSERT_TRUE(alice().Change(idl::kCommit, commit).ok());
+  ASSERT_EQ(CloseFile(alice(), file, 40), Code::kOk);
   const auto sealed = alice().Call(idl::kRecoverChunk, recover);
   ASSERT_TRUE(sealed.ok()) << sealed.status().ToString();
   EXPECT_EQ(sealed->length, 40);
 }
 
-TEST_F(MetaserverTest, TakingADirectoryFencesItsOldOwner) {
+TEST_F(ServiceTest, TakingADirectoryFencesItsOldOwner) {
   const auto directory =
       cluster_.CreateFile(alice(), "shard", 1, false, 0, idl::FileType::kDirectory);
   const int64_t d = directory.attributes.inode;
@@ -368,7 +276,7 @@ TEST_F(MetaserverTest, TakingADirectoryFencesItsOldOwner) {
 }
 
 // What a session has lost and got again since is not lost, however late the news are asked for.
-TEST_F(MetaserverTest, OldNewsDoNotTakeWhatWasGrantedSince) {
+TEST_F(ServiceTest, OldNewsDoNotTakeWhatWasGrantedSince) {
   const int64_t d = cluster_.CreateFile(alice(), "shard", 1, false, 0, idl::FileType::kDirectory)
                         .attributes.inode;
   TestClient carol(world(), world().AddMachine("carol"));
@@ -397,7 +305,7 @@ TEST_F(MetaserverTest, OldNewsDoNotTakeWhatWasGrantedSince) {
 
 // Whoever cannot be told the contents is not told the token either, and must not keep the
 // directory.
-TEST_F(MetaserverTest, ADirectoryThatCannotBeReadIsNotOwned) {
+TEST_F(ServiceTest, ADirectoryThatCannotBeReadIsNotOwned) {
   const int64_t d = cluster_.CreateFile(alice(), "shard", 1, false, 0, idl::FileType::kDirectory)
                         .attributes.inode;
   // Small files that no answer holds together.
@@ -419,14 +327,11 @@ TEST_F(MetaserverTest, ADirectoryThatCannotBeReadIsNotOwned) {
   cluster_.CreateFile(alice(), "also free", d, false);
 }
 
-TEST_F(MetaserverTest, DeadServersReplicasAreMadeAnewAndOldOnesDeleted) {
+TEST_F(ServiceTest, DeadServersReplicasAreMadeAnewAndOldOnesDeleted) {
   const auto file = cluster_.CreateFile(alice(), "f.sst");
   ASSERT_EQ(file.chunk.replicas.size(), 3u);
   cluster_.Append(file.chunk, {1000, 1000, 1000});
-  idl::CommitRequest commit;
-  commit.inode = file.attributes.inode;
-  commit.seals = {MetaCluster::Close(file.chunk, 1000)};
-  ASSERT_TRUE(alice().Change(idl::kCommit, commit).ok());
+  ASSERT_EQ(CloseFile(alice(), file, 1000), Code::kOk);
   ASSERT_TRUE(cluster_.AwaitState(file.chunk.chunk, ChunkState::kSealed));
   const ServerId dead(static_cast<uint64_t>(file.chunk.replicas[0].server_id));
   cluster_.machine(dead).PowerCut();
@@ -463,13 +368,10 @@ TEST_F(MetaserverTest, DeadServersReplicasAreMadeAnewAndOldOnesDeleted) {
   EXPECT_EQ(cluster_.Chunk(file.chunk.chunk)->GoodReplicas(), 3u);
 }
 
-TEST_F(MetaserverTest, AnUnlinkedFileLivesWhileItIsOpen) {
+TEST_F(ServiceTest, AnUnlinkedFileLivesWhileItIsOpen) {
   const auto file = cluster_.CreateFile(alice(), "f.sst");
   cluster_.Append(file.chunk, {10, 10, 10});
-  idl::CommitRequest commit;
-  commit.inode = file.attributes.inode;
-  commit.seals = {MetaCluster::Close(file.chunk, 10)};
-  ASSERT_TRUE(alice().Change(idl::kCommit, commit).ok());
+  ASSERT_EQ(CloseFile(alice(), file, 10), Code::kOk);
   idl::OpenRequest open;
   open.inode = file.attributes.inode;
   ASSERT_TRUE(bob().Change(idl::kOpen, open).ok());
@@ -489,7 +391,7 @@ TEST_F(MetaserverTest, AnUnlinkedFileLivesWhileItIsOpen) {
   EXPECT_EQ(cluster_.meta().store().counters().chunks, 0);
 }
 
-TEST_F(MetaserverTest, GrantsSurvivePowerCuts) {
+TEST_F(ServiceTest, GrantsSurvivePowerCuts) {
   for (int round = 0; round < 10; ++round) {
     SCOPED_TRACE(round);
     const auto file = cluster_.CreateFile(alice(), fmt::format("f{}", round));
@@ -505,7 +407,7 @@ TEST_F(MetaserverTest, GrantsSurvivePowerCuts) {
   }
 }
 
-TEST_F(MetaserverTest, VirtualAttributesAndStatus) {
+TEST_F(ServiceTest, VirtualAttributesAndStatus) {
   const auto file = cluster_.CreateFile(alice(), "f.log");
   idl::GetXattrRequest get;
   get.inode = file.attributes.inode;
@@ -539,7 +441,7 @@ TEST_F(MetaserverTest, VirtualAttributesAndStatus) {
 }
 
 // A name may hold any bytes, JSON may not: an exception here would end the metaserver.
-TEST_F(MetaserverTest, ALocationNamesAPolicyThatIsNotText) {
+TEST_F(ServiceTest, ALocationNamesAPolicyThatIsNotText) {
   idl::SetPolicyRequest define;
   define.policy.name = "odd\xff";
   define.policy.replicas = define.policy.quorum = define.policy.floor = 1;
@@ -559,7 +461,7 @@ TEST_F(MetaserverTest, ALocationNamesAPolicyThatIsNotText) {
       << located->value;
 }
 
-TEST_F(MetaserverTest, StopsInGoodOrder) {
+TEST_F(ServiceTest, StopsInGoodOrder) {
   cluster_.CreateFile(alice(), "f");
   Metaserver& meta = cluster_.meta();
   EXPECT_TRUE(world().Await(world().Find("meta")->loop(), meta.Stop(), 20s));

@@ -12,14 +12,15 @@ namespace moraine::metaserver {
 namespace {
 
 constexpr size_t kMethodBytesMax = 64;
-constexpr uint8_t kAnswerVersion = 2;
+constexpr uint8_t kAllBelowVersion = 2;
+constexpr uint8_t kAnswerVersion = 3;
 
 }  // namespace
 
 std::string RememberedAnswer::Encode() const {
   std::string value(1, static_cast<char>(kAnswerVersion));
   moraine::Writer writer(&value);
-  writer.Varint(acknowledged_below);
+  acknowledged.Encode(writer);
   writer.String(method);
   writer.Raw(bytes);
   return value;
@@ -28,9 +29,14 @@ std::string RememberedAnswer::Encode() const {
 Result<RememberedAnswer> RememberedAnswer::Decode(std::string_view value) {
   Reader reader(value);
   const uint8_t version = reader.U8();
-  if (version != kRecordVersion && version != kAnswerVersion) reader.Fail();
   RememberedAnswer answer;
-  if (version == kAnswerVersion) answer.acknowledged_below = reader.Varint();
+  if (version == kAnswerVersion) {
+    answer.acknowledged = Acknowledged::Decode(reader);
+  } else if (version == kAllBelowVersion) {
+    answer.acknowledged = Acknowledged(reader.Varint());
+  } else if (version != kRecordVersion) {
+    reader.Fail();
+  }
   answer.method = reader.String(kMethodBytesMax);
   answer.bytes = reader.Rest();
   MORAINE_RETURN_IF_ERROR(reader.Finish("remembered answer"));
@@ -45,18 +51,29 @@ Status Answers::Load(Store& store) {
                              RememberedAnswer::Decode(cursor.value()));
     Session& session = sessions_[SessionId(NumberInKey(cursor.key(), 0))];
     session.stored.insert(NumberInKey(cursor.key(), sizeof(uint64_t)));
-    session.acknowledged_below = std::max(session.acknowledged_below, answer.acknowledged_below);
+    session.acknowledged.Add(answer.acknowledged);
   }
   return cursor.status();
 }
 
-Status Answers::CheckCurrent(SessionId session, uint64_t sequence, uint64_t acknowledged_below) {
-  uint64_t& floor = sessions_[session].acknowledged_below;
-  floor = std::max(floor, acknowledged_below);
-  if (sequence >= floor) return Status::Ok();
-  return Status(Code::kInvalidArgument,
-                fmt::format("sequence number {} comes late: all below {} were acknowledged",
-                            sequence, floor));
+// Costs what is over or slow, not what is stored.
+std::vector<uint64_t> Answers::Session::Over() const {
+  std::vector<uint64_t> over;
+  for (auto it = stored.begin(); it != stored.end() && *it < acknowledged.below(); ++it) {
+    if (acknowledged.IsOver(*it)) over.push_back(*it);
+  }
+  return over;
+}
+
+Status Answers::CheckCurrent(SessionId session, uint64_t sequence,
+                             const Acknowledged& acknowledged) {
+  Acknowledged& all = sessions_[session].acknowledged;
+  all.Add(acknowledged);
+  if (!all.IsOver(sequence)) return Status::Ok();
+  return Status(
+      Code::kInvalidArgument,
+      fmt::format("sequence number {} comes late: it was acknowledged, like most below {}",
+                  sequence, all.below()));
 }
 
 Result<std::optional<std::string>> Answers::Find(Transaction& transaction, SessionId session,
@@ -83,24 +100,24 @@ Result<std::optional<std::string>> Answers::Find(Transaction& transaction, Sessi
 Status Answers::Remember(Transaction& transaction, SessionId session, uint64_t sequence,
                          std::string_view method, std::string_view bytes) {
   const Session& known = sessions_[session];
-  size_t kept = known.stored.size() + 1;
-  const auto end = known.stored.lower_bound(known.acknowledged_below);
-  for (auto old = known.stored.begin(); old != end; ++old, --kept) {
-    transaction.Delete(Family::kAnswers, AnswerKey(session, *old));
+  const std::vector<uint64_t> over = known.Over();
+  for (const uint64_t old : over) {
+    transaction.Delete(Family::kAnswers, AnswerKey(session, old));
   }
+  const size_t kept = known.stored.size() - over.size() + 1;
   if (kept > static_cast<size_t>(limits::kRememberedAnswersMax)) {
     return Status(Code::kOverloaded,
                   fmt::format("session {} has {} answers that it has not acknowledged",
                               session.value(), kept - 1));
   }
   transaction.Put(Family::kAnswers, AnswerKey(session, sequence),
-                  RememberedAnswer{known.acknowledged_below, method, bytes}.Encode());
+                  RememberedAnswer{known.acknowledged, method, bytes}.Encode());
   return Status::Ok();
 }
 
 void Answers::Committed(SessionId session, uint64_t sequence) {
   Session& known = sessions_[session];
-  known.stored.erase(known.stored.begin(), known.stored.lower_bound(known.acknowledged_below));
+  for (const uint64_t old : known.Over()) known.stored.erase(old);
   known.stored.insert(sequence);
 }
 

@@ -2,10 +2,10 @@
 // same (session, sequence) again gives the same answer and nothing is done twice, also after a
 // restart.
 //
-// Forgotten when the client says that it has them (acknowledged_below), and with the session. A
-// number below what was ever acknowledged is refused: it is a repetition that was held up on its
-// way, and nobody knows any more whether it was done. The highest acknowledgement is stored with
-// each answer. Bounded per session by limits::kRememberedAnswersMax. Confined to the loop.
+// Forgotten when the client says that it has them (acknowledged.h), and with the session. A number
+// that was ever acknowledged is refused: it is a repetition that was held up on its way, and nobody
+// knows any more whether it was done. All that was acknowledged is stored with each answer. Bounded
+// per session by limits::kRememberedAnswersMax. Confined to the loop.
 #pragma once
 
 #include <map>
@@ -13,14 +13,16 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "metaserver/sessions/acknowledged.h"
 #include "metaserver/store/transaction.h"
 
 namespace moraine::metaserver {
 
 // A stored answer (RECORDS.md); the views point into the value that it was read from.
 struct RememberedAnswer {
-  uint64_t acknowledged_below = 0;
+  Acknowledged acknowledged;
   std::string_view method;
   std::string_view bytes;
 
@@ -33,8 +35,8 @@ class Answers {
   // Which answers are stored, for the bound and the pruning.
   Status Load(Store& store);
 
-  // kInvalidArgument if the number was acknowledged before. Takes note of `acknowledged_below`.
-  Status CheckCurrent(SessionId session, uint64_t sequence, uint64_t acknowledged_below);
+  // kInvalidArgument if the number was acknowledged before. Takes note of `acknowledged`.
+  Status CheckCurrent(SessionId session, uint64_t sequence, const Acknowledged& acknowledged);
   // The bytes of the answer to this change, if it has been made. kInvalidArgument if the number was
   // used for another method.
   Result<std::optional<std::string>> Find(Transaction& transaction, SessionId session,
@@ -49,7 +51,10 @@ class Answers {
  private:
   struct Session {
     std::set<uint64_t> stored;
-    uint64_t acknowledged_below = 0;  // the highest that was said
+    Acknowledged acknowledged;  // all that was ever said
+
+    // Of what is stored.
+    std::vector<uint64_t> Over() const;
   };
   std::map<SessionId, Session> sessions_;
 };

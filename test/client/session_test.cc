@@ -61,6 +61,32 @@ TEST_F(SessionTest, WritesInTheMiddleGoOnInANewSession) {
   EXPECT_EQ(Content(file->inode()), text);
 }
 
+// The metaserver remembers so many answers and no more; one change that waits for servers that are
+// away must not keep the client from all others.
+TEST_F(SessionTest, AChangeThatTakesLongHoldsUpNoOther) {
+  const auto file = Create("f");
+  ASSERT_TRUE(ByAlice(file->Append(Bytes(Pattern(100'000)))).ok());
+  ASSERT_TRUE(ByAlice(file->Sync()).ok());
+  alice_machine().Kill();
+  for (size_t i = 0; i < kServers; ++i) server(i).Kill();
+  // The session of the writer must have ended for its file to be recovered.
+  world().RunFor(10s);
+  const auto slow = Begin(bob_machine(), bob().Open(file->inode(), Client::OpenMode::kWrite));
+  NewEntry directory;
+  directory.type = FileType::kDirectory;
+  Duration longest{};
+  for (int i = 0; i < 3 * limits::kRememberedAnswersMax; ++i) {
+    const Instant begin = bob_machine().loop().Now();
+    const auto made =
+        ByBob(bob().Create(InodeId(1), fmt::format("d{}", i), directory, /*open=*/false));
+    ASSERT_TRUE(made.ok()) << i << ": " << made.status().ToString();
+    ASSERT_FALSE(slow->has_value()) << "it was not slow enough to show anything";
+    longest = std::max(longest, bob_machine().loop().Now() - begin);
+  }
+  // In simulated time, in which the slow one takes seconds.
+  EXPECT_LT(longest, 1s);
+}
+
 // tail -f on another client: a file without an open tail was never looked at again.
 TEST_F(SessionTest, AnOpenFileSeesWhatAnotherClientAddsLater) {
   const auto made = Create("f");

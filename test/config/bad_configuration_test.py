@@ -29,6 +29,11 @@ OPTIONS = [
     ("no unit", [META, "--dir={d}/m", "--session-ttl=5"], ["session-ttl=5: must be a time from"]),
     ("bad unit", [META, "--dir={d}/m", "--lazy-sync=5sec"], ["lazy-sync=5sec: must be a time"]),
     ("time too short", [META, "--dir={d}/m", "--session-ttl=1ms"], ["from 500ms to 1h"]),
+    (
+        "dead between two heartbeats",
+        [META, "--dir={d}/m", "--repair-grace=1500ms"],
+        ["--repair-grace=1500ms: must be a time from 2s to"],
+    ),
     ("time too long", [META, "--dir={d}/m", "--alive-for=2h"], ["alive-for=2h", "to 1h"]),
     ("size too small", [META, "--dir={d}/m", "--block-cache-bytes=1KiB"], ["from 1MiB to 1TiB"]),
     ("bad size", [META, "--dir={d}/m", "--block-cache-bytes=1QB"], ["=1QB: must be a size"]),
@@ -67,6 +72,16 @@ OPTIONS = [
         "everywhere is nowhere",
         [CHUNK, "--dir={d}/c", "--metaserver=" + DEAD, "--listen=0.0.0.0:7420"],
         ["--listen=0.0.0.0:7420", "--advertise must say"],
+    ),
+    (
+        "one address twice at a chunkserver",
+        [CHUNK, "--dir={d}/c", "--metaserver=" + DEAD, "--listen=h:7420", "--http=h:7420"],
+        ["--http=h:7420", "another address than --listen"],
+    ),
+    (
+        "chunkserver log level",
+        [CHUNK, "--dir={d}/c", "--metaserver=" + DEAD, "--log-level=loud"],
+        ["one of debug, info"],
     ),
     (
         "small journal",
@@ -118,6 +133,11 @@ OPTIONS = [
         "no chunkservers",
         [TOOL, "dev", "up", "--dir={d}/new", "--chunkservers=0"],
         ["--chunkservers=0", "from 1 to 64"],
+    ),
+    (
+        "dev cluster that never settles",
+        [TOOL, "dev", "up", "--dir={d}/new", "--repair-grace=500ms"],
+        ["--repair-grace=500ms", "from 2s to 1d|from 2s to 24h"],
     ),
     ("dev kill whom", [TOOL, "dev", "kill", "--dir={d}"], ["process is missing", "usage:"]),
     (

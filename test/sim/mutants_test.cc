@@ -10,6 +10,7 @@
 
 #include "base/fault_point.h"
 #include "base/log.h"
+#include "base/random.h"
 #include "test/sim/cluster.h"
 #include "test/sim/schedule.h"
 
@@ -89,6 +90,7 @@ bool IsCaught(const Mutant& mutant, uint64_t seed) {
 // In a process of its own: a mutant may also be caught by an assertion.
 int RunMutant(const Mutant& mutant) {
   for (uint64_t seed = 1; seed <= kSeedsMax; ++seed) {
+    TellSeedOnAbort(seed);
     if (IsCaught(mutant, seed)) return 0;
   }
   return 1;

@@ -4,12 +4,11 @@
 #include "test/sim/schedule.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 
+#include "base/random.h"
 #include "base/sanitized.h"
 
 namespace moraine::simulation {
@@ -20,21 +19,8 @@ uint64_t NumberOr(const char* variable, uint64_t otherwise) {
   return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
 }
 
-// Says which seed it was when a check aborts the process.
-void RememberSeed(uint64_t seed) {
-  static uint64_t current;
-  current = seed;
-  std::signal(SIGABRT, [](int) {
-    char text[64];
-    const int size = std::snprintf(text, sizeof text, "MORAINE_SEED=%llu\n",
-                                   static_cast<unsigned long long>(current));
-    if (write(STDERR_FILENO, text, static_cast<size_t>(size)) < 0) std::_Exit(1);
-    std::signal(SIGABRT, SIG_DFL);
-  });
-}
-
 Outcome RunSeed(uint64_t seed, Weather weather, bool random_resets) {
-  RememberSeed(seed);
+  TellSeedOnAbort(seed);
   ScheduleOptions options;
   options.seed = seed;
   options.weather = weather;

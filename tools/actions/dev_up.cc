@@ -27,7 +27,7 @@ int DevUp(int argc, const char* const* argv) {
   table.AddPath("mount", &plan.mount, "Also mount the file system here.");
   table.AddBytes("journal-bytes", &plan.journal_bytes, 4 << 20, uint64_t{64} << 30,
                  "Size of each chunkserver's journal.");
-  table.AddDuration("repair-grace", &plan.repair_grace, 100ms, 24h,
+  table.AddDuration("repair-grace", &plan.repair_grace, limits::kRepairGraceMin, 24h,
                     "How long a chunkserver may be away before its chunks are copied.");
   table.AddDuration("session-ttl", &plan.session_ttl, 500ms, 1h,
                     "How long a client may be silent before its leases end.");

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/loop/sim/test_support.h"
+#include "base/random.h"
 
 namespace moraine::sim {
 namespace {
@@ -173,6 +174,7 @@ TEST(FileImageTest, EachSectorIsAVersionSinceItsLastSync) {
   int losses = 0;
   constexpr int kLives = 2000;
   for (uint64_t seed = 1; seed <= kLives; ++seed) {
+    TellSeedOnAbort(seed);
     SCOPED_TRACE("seed " + std::to_string(seed));
     Life life(seed);
     life.Run(150);
@@ -186,6 +188,7 @@ TEST(FileImageTest, ALongUnsyncedFileMayLoseAnything) {
   bool longer = false;
   bool shorter = false;
   for (uint64_t seed = 1; seed <= 50; ++seed) {
+    TellSeedOnAbort(seed);
     Random random(seed);
     FileImage file;
     for (int i = 0; i < 500; ++i)
@@ -207,6 +210,7 @@ TEST(FileImageTest, ALongUnsyncedFileMayLoseAnything) {
 TEST(FileImageTest, SectorsAreTornOnlyWhenAsked) {
   int torn = 0;
   for (uint64_t seed = 1; seed <= 50; ++seed) {
+    TellSeedOnAbort(seed);
     for (const double chance : {0.0, 0.5}) {
       Random random(seed);
       FileImage file;
@@ -232,6 +236,7 @@ TEST(FileImageTest, AFailedSyncMayLoseDataThatTheNextSyncDoesNotSave) {
   bool lost = false;
   bool kept = false;
   for (uint64_t seed = 1; seed <= 50; ++seed) {
+    TellSeedOnAbort(seed);
     Random random(seed);
     FileImage file;
     file.Resize(4096);

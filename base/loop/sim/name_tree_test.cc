@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "base/random.h"
+
 namespace moraine::sim {
 namespace {
 
@@ -53,6 +55,7 @@ template <class Prepare>
 std::set<std::vector<std::string>> Outcomes(Prepare prepare) {
   std::set<std::vector<std::string>> outcomes;
   for (uint64_t seed = 1; seed <= 200; ++seed) {
+    TellSeedOnAbort(seed);
     Random random(seed);
     NameTree tree;
     prepare(tree);
@@ -111,6 +114,7 @@ TEST(NameTreeTest, IndependentChangesSurviveInAnyCombination) {
 TEST(NameTreeTest, ARemovedNameMayReturnWithItsBytes) {
   bool returned = false;
   for (uint64_t seed = 1; seed <= 50; ++seed) {
+    TellSeedOnAbort(seed);
     Random random(seed);
     NameTree tree;
     const uint64_t id = (*tree.Create("a", true))->id;

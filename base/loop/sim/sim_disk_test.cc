@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/loop/sim/test_support.h"
+#include "base/random.h"
 
 namespace moraine::sim {
 namespace {
@@ -55,6 +56,7 @@ Task<void> WriteForever(SimLoop* loop) {
 TEST(SimDiskKillTest, AWriteUnderWayIsDoneToSomeSector) {
   std::vector<bool> seen(9, false);
   for (uint64_t seed = 1; seed <= 300; ++seed) {
+    TellSeedOnAbort(seed);
     World world(seed);
     Machine& machine = world.AddMachine("a");
     machine.Start();
@@ -79,6 +81,7 @@ TEST(SimDiskPowerCutTest, SyncedDataStaysAndUnsyncedDataMayGo) {
   int kept = 0;
   int lost = 0;
   for (uint64_t seed = 1; seed <= 200; ++seed) {
+    TellSeedOnAbort(seed);
     SCOPED_TRACE("seed " + std::to_string(seed));
     World world(seed);
     Machine& machine = world.AddMachine("a");
@@ -109,6 +112,7 @@ TEST(SimDiskPowerCutTest, SyncedDataStaysAndUnsyncedDataMayGo) {
 
 TEST(SimDiskPowerCutTest, DurableWritesNeedNoSync) {
   for (uint64_t seed = 1; seed <= 100; ++seed) {
+    TellSeedOnAbort(seed);
     World world(seed);
     Machine& machine = world.AddMachine("a");
     machine.Start();

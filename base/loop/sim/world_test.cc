@@ -9,6 +9,7 @@
 #include "base/loop/sim/faults.h"
 #include "base/loop/sim/test_support.h"
 #include "base/loop/task_group.h"
+#include "base/random.h"
 
 namespace moraine::sim {
 namespace {
@@ -288,6 +289,7 @@ Outcome RunCluster(uint64_t seed) {
 TEST(WorldTest, TheSameSeedGivesTheSameRunUnderFaults) {
   std::set<uint64_t> hashes;
   for (uint64_t seed = 1; seed <= 20; ++seed) {
+    TellSeedOnAbort(seed);
     SCOPED_TRACE("seed " + std::to_string(seed));
     const Outcome first = RunCluster(seed);
     const Outcome second = RunCluster(seed);
@@ -305,6 +307,7 @@ TEST(WorldTest, TheSameSeedGivesTheSameRunUnderFaults) {
 TEST(WorldTest, AForgottenSyncIsNoticed) {
   int lost = 0;
   for (uint64_t seed = 1; seed <= 50; ++seed) {
+    TellSeedOnAbort(seed);
     World world(seed);
     Machine& a = world.AddMachine("a");
     a.Start();
