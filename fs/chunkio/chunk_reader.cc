@@ -41,34 +41,27 @@ ChunkReader::ChunkReader(Loop& loop, rpc::Channels& channels, const ChunkIoOptio
       channels_(channels),
       options_(options),
       bad_(std::move(bad)),
-      cache_(options.cache_bytes, metrics),
       hedges_(metrics.GetCounter("moraine_client_hedged_reads_total",
                                  "Reads that asked a second replica because the first was slow.")),
       mismatches_(metrics.GetCounter("moraine_client_checksum_mismatches_total",
                                      "Answers whose bytes did not match their checksums.")),
       tasks_(loop) {}
 
-Task<Result<OwnedBytes>> ChunkReader::Read(ChunkPlace place, uint64_t offset, uint64_t length,
-                                           uint64_t committed, Instant deadline) {
-  const auto range = place.sealed ? cache_.Cover(offset, length, place.length) : std::nullopt;
-  if (range) {
-    if (auto found = cache_.Find(place.chunk, offset, length)) co_return *std::move(found);
-    auto around =
-        co_await ReadReplicas(place, range->begin, range->end - range->begin, committed, deadline);
-    if (around.ok()) {
-      cache_.Insert(place.chunk, *range, *around);
-      around->bytes = around->bytes.subspan(offset - range->begin, length);
-      co_return around;
-    }
-    // A damaged neighbour is not the reader's.
-    if (around.code() != Code::kCorruption && around.code() != Code::kIo) co_return around;
-  }
-  co_return co_await ReadReplicas(std::move(place), offset, length, committed, deadline);
+// The quickest first. One replica of each chunk, the same for all clients, is preferred unless it
+// is twice as slow as another: so each block is in the memory of one server and not of three. Among
+// the others one by chance, so that load spreads.
+void ChunkReader::OrderForReading(ChunkId chunk, std::vector<ReplicaPlace>* replicas) {
+  if (replicas->empty()) return;
+  const ServerId home = (*replicas)[chunk.value() % replicas->size()].server;
+  loop_.random().Shuffle(*replicas);
+  const auto rank = [&](const ReplicaPlace& replica) {
+    return stats_.Rank(replica.server) * (replica.server == home ? 0.5 : 1.0);
+  };
+  std::ranges::sort(*replicas, {}, rank);
 }
 
-Task<Result<OwnedBytes>> ChunkReader::ReadReplicas(ChunkPlace place, uint64_t offset,
-                                                   uint64_t length, uint64_t committed,
-                                                   Instant deadline) {
+Task<Result<OwnedBytes>> ChunkReader::Read(ChunkPlace place, uint64_t offset, uint64_t length,
+                                           uint64_t committed, Instant deadline) {
   MORAINE_CHECK(length > 0 && length <= limits::kReadBytesMax);
   auto attempt = std::make_shared<Attempt>(loop_);
   attempt->offset = offset;
@@ -79,11 +72,7 @@ Task<Result<OwnedBytes>> ChunkReader::ReadReplicas(ChunkPlace place, uint64_t of
       Status(Code::kUnavailable, fmt::format("chunk {} has no replica", place.chunk.value()));
   std::vector<ReplicaPlace> replicas = place.replicas;
   attempt->place = std::move(place);
-  // Among equals, one by chance, so that load spreads.
-  loop_.random().Shuffle(replicas);
-  std::sort(replicas.begin(), replicas.end(), [&](const ReplicaPlace& a, const ReplicaPlace& b) {
-    return stats_.Rank(a.server) < stats_.Rank(b.server);
-  });
+  OrderForReading(attempt->place.chunk, &replicas);
   for (size_t next = 0; next < replicas.size(); ++next) {
     if (next > 0 && attempt->under_way > 0) hedges_.Add();
     ++attempt->under_way;

@@ -1,6 +1,5 @@
 // Reads ranges of chunks from whichever replica is likely to be quickest, asks another after a
-// while, checks every block, and goes on to the next replica when bytes do not match. Small reads
-// of sealed chunks may be answered from memory (block_cache.h).
+// while, checks every block, and goes on to the next replica when bytes do not match.
 //
 // Confined to one loop. Close and Drain before destruction.
 #pragma once
@@ -14,7 +13,6 @@
 #include "base/loop/sync.h"
 #include "base/loop/task_group.h"
 #include "base/metrics.h"
-#include "fs/chunkio/block_cache.h"
 #include "fs/chunkio/chunk.h"
 #include "fs/chunkio/options.h"
 #include "fs/chunkio/server_stats.h"
@@ -47,9 +45,7 @@ class ChunkReader {
   Task<void> Drain();
 
  private:
-  // The same, past the cache.
-  Task<Result<OwnedBytes>> ReadReplicas(ChunkPlace place, uint64_t offset, uint64_t length,
-                                        uint64_t committed, Instant deadline);
+  void OrderForReading(ChunkId chunk, std::vector<ReplicaPlace>* replicas);
   struct Attempt;  // shared by the replicas asked for one read
   Task<void> AskReplica(std::shared_ptr<Attempt> attempt, ReplicaPlace replica);
   Task<Result<OwnedBytes>> AskOne(const Attempt& attempt, const ReplicaPlace& replica);
@@ -61,7 +57,6 @@ class ChunkReader {
   const ChunkIoOptions options_;
   const BadReplica bad_;
   ServerStats stats_;
-  BlockCache cache_;
   Counter& hedges_;
   Counter& mismatches_;
   TaskGroup tasks_;

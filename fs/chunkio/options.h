@@ -11,8 +11,7 @@ struct ChunkIoOptions {
   Duration stall = limits::kAppendStallMax;     // a replica that is silent this long is left behind
   Duration call_timeout = std::chrono::seconds(10);  // of one call to one server
   uint64_t window_bytes = 16 << 20;                  // taken over and not yet committed, per stream
-  uint64_t cache_bytes = 0;        // of small reads of sealed chunks (block_cache.h)
-  uint64_t piece_bytes = 1 << 20;  // sequential bytes are gathered up to this
+  uint64_t piece_bytes = 1 << 20;                    // sequential bytes are gathered up to this
   Duration hedge_min = std::chrono::milliseconds(2);  // never hedge a read before this
 };
 

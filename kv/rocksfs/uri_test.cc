@@ -10,8 +10,7 @@ using ::testing::HasSubstr;
 
 TEST(ParseUri, TakesHostPathAndOptions) {
   const Result<Uri> uri = ParseUri(
-      "moraine://10.0.0.1:7400//databases/x/"
-      "?timeout=10s&window=32MiB&read_ahead=0&cache=1GiB&name=bench"
+      "moraine://10.0.0.1:7400//databases/x/?timeout=10s&window=32MiB&read_ahead=0&name=bench"
       "&log=debug&policy.state=l5&policy.table=single&policy.other=o",
       nullptr);
   ASSERT_TRUE(uri.ok()) << uri.status().ToString();
@@ -20,7 +19,6 @@ TEST(ParseUri, TakesHostPathAndOptions) {
   EXPECT_EQ(uri->timeout, std::chrono::seconds(10));
   EXPECT_EQ(uri->window_bytes, 32u << 20);
   EXPECT_EQ(uri->read_ahead_bytes, 0u);
-  EXPECT_EQ(uri->cache_bytes, 1u << 30);
   EXPECT_EQ(uri->name, "bench");
   EXPECT_EQ(uri->log, LogLevel::kDebug);
   EXPECT_EQ(uri->policies, (PolicyNames{.state = "l5", .table = "single", .other = "o"}));
@@ -32,7 +30,6 @@ TEST(ParseUri, HasDefaults) {
   EXPECT_EQ(uri->metaserver, (Endpoint{"meta", 1}));
   EXPECT_EQ(uri->root, "/");
   EXPECT_EQ(uri->timeout, std::chrono::seconds(30));
-  EXPECT_EQ(uri->cache_bytes, 256u << 20);
   EXPECT_EQ(uri->policies, PolicyNames());
   EXPECT_FALSE(uri->log.has_value());
 }
@@ -61,7 +58,6 @@ TEST(ParseUri, SaysWhatIsWrong) {
       {"moraine://m:1?window=1", "from 64KiB to 1GiB"},
       {"moraine://m:1?window=", "'window='"},
       {"moraine://m:1?read_ahead=-1", "'read_ahead=-1'"},
-      {"moraine://m:1?cache=2TiB", "'cache=2TiB'"},
       {"moraine://m:1?log=loud", "debug, info, warning"},
       {"moraine://m:1?name=", "1 to 255 bytes"},
       {"moraine://m:1?timeout", "option=value"},
@@ -83,7 +79,6 @@ TEST(ConnectionKey, DependsOnWhatTheSessionNeedsOnly) {
   EXPECT_NE(key("moraine://m:1"), key("moraine://m:2"));
   EXPECT_NE(key("moraine://m:1?timeout=1s"), key("moraine://m:1"));
   EXPECT_NE(key("moraine://m:1?window=1MiB"), key("moraine://m:1"));
-  EXPECT_NE(key("moraine://m:1?cache=0"), key("moraine://m:1"));
   EXPECT_NE(key("moraine://m:1?name=x"), key("moraine://m:1"));
 }
 
