@@ -134,7 +134,8 @@ Task<void> HttpStatusServer::RunConnection(std::shared_ptr<Connection> connectio
         with_body ? answer.body : std::string());
     const std::array<ConstBytes, 1> pieces = {std::as_bytes(std::span(text))};
     (co_await connection->stream->Write(pieces)).Ignore();  // who asked is gone
-    if (!head.ok() || !head->ends_with(kHeadEnd)) co_await DropRest(connection);
+    // Whoever asked for something else may still be saying it.
+    if (answer.code >= 400 || !head->ends_with(kHeadEnd)) co_await DropRest(connection);
   }
   connection->Cancel();
   connection->stream->Close();

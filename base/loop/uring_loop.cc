@@ -11,7 +11,6 @@
 #include "base/loop/uring_stream.h"
 
 namespace moraine {
-namespace {}  // namespace
 
 Result<std::unique_ptr<UringLoop>> UringLoop::Create(Options options) {
   std::unique_ptr<UringLoop> loop(new UringLoop(options));

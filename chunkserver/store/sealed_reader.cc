@@ -56,19 +56,21 @@ Task<Result<std::shared_ptr<const SealedReader::ChecksumPage>>> SealedReader::Pa
   static_assert(ChecksumPageOffset(0) == kPageBytes);
   Buffer pages = Buffer::Allocate(2 * kPageBytes);
   const MutableBytes both = pages.bytes();
-  MORAINE_CO_ASSIGN_OR_RETURN(size_t size,
-                              co_await file->ReadAt(0, group == 0 ? both : both.first(kPageBytes)));
-  if (group != 0 && size == kPageBytes) {
-    MORAINE_CO_ASSIGN_OR_RETURN(const size_t more, co_await file->ReadAt(ChecksumPageOffset(group),
+  const auto front = co_await file->ReadAt(0, group == 0 ? both : both.first(kPageBytes));
+  const size_t read = front.ok() ? *front : 0;
+  if (read < both.size()) {
+    MORAINE_CO_ASSIGN_OR_RETURN(const size_t size, co_await file->ReadAt(ChecksumPageOffset(group),
                                                                          both.subspan(kPageBytes)));
-    size += more;
+    if (size < kPageBytes) co_return Status(Code::kCorruption, "the chunk's file is too short");
   }
-  if (size < both.size()) co_return Status(Code::kCorruption, "the chunk's file is too short");
-  // A header that cannot be read says nothing; the scrubber reports it.
-  const auto header = DecodeChunkHeader(both.first(kPageBytes));
-  if (header.ok() && header->chunk != replica.chunk) {
-    co_return Status(Code::kCorruption,
-                     fmt::format("the file is that of chunk {}", header->chunk.value()));
+  // A header that cannot be read says nothing, and its chunk may be good for all that; the scrubber
+  // reports it.
+  if (read >= kPageBytes) {
+    const auto header = DecodeChunkHeader(both.first(kPageBytes));
+    if (header.ok() && header->chunk != replica.chunk) {
+      co_return Status(Code::kCorruption,
+                       fmt::format("the file is that of chunk {}", header->chunk.value()));
+    }
   }
   auto checksums = std::make_shared<ChecksumPage>();
   for (size_t i = 0; i < kGroupBlocks; ++i) {

@@ -166,6 +166,18 @@ TEST_F(StoreTest, AnotherChunksFileIsNotRead) {
   EXPECT_TRUE(sim.Await(sim.store->Read(ChunkId(2), 0, 1, 0)).ok());
 }
 
+// A bad sector under the header must not cost a chunk whose bytes and checksums are good.
+TEST_F(StoreTest, AHeaderThatCannotBeReadCostsNoBytes) {
+  constexpr uint64_t kLength = 3'000'000;  // two groups
+  FillAndSeal(kChunk, kLength);
+  for (const uint64_t offset : {uint64_t{0}, kLength - 1}) {
+    sim.machine.disk().FailNext(sim::DiskOp::kRead, "*" + ChunkPath(kChunk));
+    const auto read = sim.Await(sim.store->Read(kChunk, offset, 1, 0));
+    EXPECT_TRUE(read.ok()) << offset << ": " << read.status().ToString();
+  }
+  EXPECT_FALSE(sim.store->Stat(kChunk)->damaged);
+}
+
 // It took the open that found no file for an error that passes.
 TEST_F(StoreTest, TheScrubberFindsAMissingFile) {
   FillAndSeal(kChunk, 30'000);

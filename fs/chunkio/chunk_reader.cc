@@ -47,15 +47,15 @@ ChunkReader::ChunkReader(Loop& loop, rpc::Channels& channels, const ChunkIoOptio
                                      "Answers whose bytes did not match their checksums.")),
       tasks_(loop) {}
 
-// The quickest first. One replica of each chunk, the same for all clients, is preferred unless it
-// is twice as slow as another: so each block is in the memory of one server and not of three. Among
-// the others one by chance, so that load spreads.
+// The quickest first, among equals one by chance, so that load spreads. One replica of each chunk,
+// the same for all clients, counts as twice as quick as it is: so a block that is read now and then
+// is in the memory of one server and not of three.
 void ChunkReader::OrderForReading(ChunkId chunk, std::vector<ReplicaPlace>* replicas) {
   if (replicas->empty()) return;
   const ServerId home = (*replicas)[chunk.value() % replicas->size()].server;
   loop_.random().Shuffle(*replicas);
   const auto rank = [&](const ReplicaPlace& replica) {
-    return stats_.Rank(replica.server) * (replica.server == home ? 0.5 : 1.0);
+    return stats_.Rank(replica.server, replica.server == home);
   };
   std::ranges::sort(*replicas, {}, rank);
 }

@@ -59,8 +59,13 @@ Result<ReportOutcome> ApplyReports(Transaction& transaction, ServerId server,
       ++outcome.unknown;
       continue;
     }
-    // Before the seal the sealer asks for itself.
-    if (record->state != ChunkState::kSealed) continue;
+    // Before the seal the sealer asks for itself; only damage may come after its question.
+    if (record->state != ChunkState::kSealed) {
+      if (report.damaged && record->state != ChunkState::kDeleting) {
+        outcome.again.push_back(report.chunk);
+      }
+      continue;
+    }
     if (is_busy(report.chunk)) {
       outcome.again.push_back(report.chunk);
       continue;

@@ -95,13 +95,14 @@ bool Registry::Heartbeat(ServerId id, uint64_t start_id, ServerSpace space, bool
   return true;
 }
 
-std::vector<ServerId> Registry::Overdue() {
+std::vector<ServerId> Registry::Overdue(Duration tick) {
   std::vector<ServerId> overdue;
   const Instant now = loop_.Now();
   const Duration gap = now - looked_;
   looked_ = now;
-  if (gap > options_.repair_grace / 4) {
-    for (auto& [id, server] : servers_) server.heard = std::min(server.heard + gap, now);
+  // A look that comes much later than it should: this process did not run, and nobody was heard.
+  if (gap > tick + options_.repair_grace / 4) {
+    for (auto& [id, server] : servers_) server.heard = std::min(server.heard + (gap - tick), now);
   }
   for (const auto& [id, server] : servers_) {
     if (server.record.state == ServerState::kLive &&

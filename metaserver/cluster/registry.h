@@ -61,9 +61,9 @@ class Registry {
   bool Heartbeat(ServerId id, uint64_t start_id, ServerSpace space, bool quarantined);
 
   // Servers that have been silent for the grace time and are not declared dead yet. To be asked
-  // often: a gap of a quarter of the grace time means that this process did not run, and could not
-  // have heard of them; it does not count.
-  std::vector<ServerId> Overdue();
+  // every `tick`: a look that is late by a quarter of the grace time means that this process did
+  // not run, and could not have heard of them; that time does not count.
+  std::vector<ServerId> Overdue(Duration tick);
   Status DeclareDead(Transaction& transaction, ServerId id);
   void DeclaredDead(ServerId id);
 

@@ -353,7 +353,7 @@ Task<Status> Caretaker::FreeOne(InodeId inode) {
 // ---- Dead servers
 
 void Caretaker::WatchServers() {
-  for (const ServerId server : registry_.Overdue()) {
+  for (const ServerId server : registry_.Overdue(options_.tick)) {
     Transaction transaction(store_);
     Status status = registry_.DeclareDead(transaction, server);
     if (status.ok()) status = store_.Commit(transaction).status();

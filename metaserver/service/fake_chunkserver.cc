@@ -231,7 +231,6 @@ Task<void> FakeChunkserver::Heartbeat() {
   if (!answer.ok()) co_return;
   for (const ChunkId chunk : told) disk_.changed.erase(chunk);
   for (const int64_t chunk : answer->again) {
-    ++disk_.asked_again;
     disk_.changed.insert(ChunkId(static_cast<uint64_t>(chunk)));
   }
   if (answer->register_again) registered_ = false;

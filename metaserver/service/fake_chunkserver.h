@@ -39,7 +39,6 @@ struct FakeDisk {
   uint64_t stats = 0;
   uint64_t copies = 0;
   uint64_t deletions = 0;
-  uint64_t asked_again = 0;
 
   // The test is the writer: bytes arrive, and are synced or not.
   void Write(ChunkId chunk, uint64_t length, bool synced = true, uint64_t file_offset = 0) {

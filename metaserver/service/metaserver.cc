@@ -153,7 +153,7 @@ Task<void> Metaserver::RunTicks() {
 }
 
 void Metaserver::ExpireSessions() {
-  for (const SessionId session : sessions_.Expired()) {
+  for (const SessionId session : sessions_.Expired(options_.session_tick)) {
     LogWarning("session {} has not renewed in time; it ends", session.value());
     const Status status = EndSessionNow(core_, session);
     if (!status.ok()) LogError("ending session {}: {}", session.value(), status.ToString());

@@ -22,7 +22,10 @@ inline constexpr size_t kSealJobsMax = 16;
 
 class MetaProcess : public sim::Process {
  public:
-  MetaProcess(sim::SimLoop& loop, std::shared_ptr<VolatileFileSystem> disk, Duration session_ttl)
+  using Configure = std::function<void(MetaserverOptions&)>;
+
+  MetaProcess(sim::SimLoop& loop, std::shared_ptr<VolatileFileSystem> disk,
+              const Configure& configure)
       : disk_(std::move(disk)), env_(VolatileFileSystem::MakeEnv(disk_)) {
     MetaserverOptions options;
     options.store.directory = "/meta";
@@ -30,11 +33,11 @@ class MetaProcess : public sim::Process {
     options.store.block_cache_bytes = 8 << 20;
     options.store.write_buffer_bytes = 1 << 20;
     options.listen = {"meta", 7440};
-    options.session_ttl = session_ttl;
     options.registry.repair_grace = 6s;
     options.sealer.jobs_max = kSealJobsMax;
     options.caretaker.unknown_grace = 60s;
     options.caretaker.unknown_tick = 1s;
+    configure(options);
     auto opened = Metaserver::Open(loop, std::move(options), metrics_);
     MORAINE_CHECK(opened.ok(), opened.status().ToString());
     metaserver = std::move(*opened);
@@ -164,7 +167,9 @@ class MetaCluster {
     EXPECT_TRUE(world_.RunUntil([&] { return AliveServers() == servers; }, 20s));
   }
 
-  Duration session_ttl = 3s;  // from the next start on
+  // From the next start on.
+  Duration session_ttl = 3s;
+  MetaProcess::Configure configure = [](MetaserverOptions&) {};
 
   sim::World& world() { return world_; }
   TestClient& alice() { return *alice_; }
@@ -274,9 +279,12 @@ class MetaCluster {
  private:
   void StartMeta() {
     auto disk = disk_;
-    const Duration ttl = session_ttl;
+    const auto all = [ttl = session_ttl, more = configure](MetaserverOptions& options) {
+      options.session_ttl = ttl;
+      more(options);
+    };
     meta_->Start(
-        [disk, ttl](sim::SimLoop& loop) { return std::make_unique<MetaProcess>(loop, disk, ttl); });
+        [disk, all](sim::SimLoop& loop) { return std::make_unique<MetaProcess>(loop, disk, all); });
   }
 
   sim::World world_;

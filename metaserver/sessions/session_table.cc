@@ -59,12 +59,12 @@ Status SessionTable::Renew(SessionId session) {
   return found->lease.Renew(Now());
 }
 
-std::vector<SessionId> SessionTable::Expired() {
+std::vector<SessionId> SessionTable::Expired(Duration tick) {
   std::vector<SessionId> expired;
   const protocol::Time gap = Now() - looked_;
   looked_ = Now();
-  if (gap > terms_.ttl / 4) {
-    for (const auto& [id, session] : sessions_) session->lease.Extend(gap, Now());
+  if (gap > tick + terms_.ttl / 4) {
+    for (const auto& [id, session] : sessions_) session->lease.Extend(gap - tick, Now());
   }
   for (const auto& [id, session] : sessions_) {
     if (session->lease.Expire(Now())) expired.push_back(id);

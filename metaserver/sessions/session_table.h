@@ -41,10 +41,10 @@ class SessionTable {
   size_t size() const { return sessions_.size(); }
   // kSessionEnded.
   Status Renew(SessionId session);
-  // Sessions whose time is over; they are still in the table. To be asked often: a gap of a quarter
-  // of the ttl means that this process did not run, and could not have heard of them; it does not
-  // count.
-  std::vector<SessionId> Expired();
+  // Sessions whose time is over; they are still in the table. To be asked every
+  // `tick`: a look that is late by a quarter of the ttl means that this process did not run, and
+  // could not have heard of them; that time does not count.
+  std::vector<SessionId> Expired(Duration tick);
   // True when every session that was loaded has renewed or ended since: only then is it known what
   // is open.
   bool AllHeard() const { return unheard_.empty(); }

@@ -71,13 +71,14 @@ def synced(path):
 
 
 def wait_until(condition, limit, what):
-    """Until condition() is true; gives its value."""
+    """Until condition() is true; gives its value. `what` may be a function: it is asked at the end."""
     end = time.monotonic() + limit
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > end:
+            what = what() if callable(what) else what
             raise AssertionError("waited %s s for %s" % (limit, what))
         time.sleep(0.05)
 

@@ -94,10 +94,9 @@ class Load:
             want = table(self.seed, name)
             with open(os.path.join(directory, name), "rb") as file:
                 got = file.read()
-            assert hashlib.sha256(got).digest() == hashlib.sha256(want).digest(), (
-                "seed %d: table %s differs (%d bytes of %d)"
-                % (self.seed, name, len(got), len(want))
-            )
+            assert (
+                hashlib.sha256(got).digest() == hashlib.sha256(want).digest()
+            ), "seed %d: table %s differs (%d bytes of %d)" % (self.seed, name, len(got), len(want))
             total += len(want)
         if self.records == 0:
             return total
@@ -111,8 +110,11 @@ class Load:
         )
         # One record may have been under way.
         rest = got[len(want) :]
-        assert record(self.seed, self.log_name, self.records).startswith(rest), (
-            "seed %d: log %s has %d bytes that were never written"
-            % (self.seed, self.log_name, len(rest))
+        assert record(self.seed, self.log_name, self.records).startswith(
+            rest
+        ), "seed %d: log %s has %d bytes that were never written" % (
+            self.seed,
+            self.log_name,
+            len(rest),
         )
         return total + len(want)

@@ -198,9 +198,10 @@ class Worker:
 
     def verify(self, root):
         root = os.path.join(root, self.name)
-        assert sorted(os.listdir(root)) == sorted(self.model), (
-            "seed %d, %s: names differ: %s"
-            % (SEED, self.name, sorted(set(os.listdir(root)) ^ set(self.model)))
+        assert sorted(os.listdir(root)) == sorted(self.model), "seed %d, %s: names differ: %s" % (
+            SEED,
+            self.name,
+            sorted(set(os.listdir(root)) ^ set(self.model)),
         )
         for name, (mode, content) in self.model.items():
             path = os.path.join(root, name)
@@ -324,7 +325,7 @@ def crash_at_every_point(cluster, rng):
     wait_until(
         lambda: [cluster.status()[k] for k in ("inodes", "chunks", "deleting_chunks")] == [1, 0, 0],
         60,
-        "the last of the removed files to go: %s" % cluster.status(),
+        lambda: "the last of the removed files to go: %s" % cluster.status(),
     )
     changes = sum(worker.number for worker in workers)
     points += AT_FIRST_START

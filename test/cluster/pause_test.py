@@ -142,9 +142,9 @@ def check_content(got, want, acknowledged):
     old = b"".join(record(b"old", i) for i in range(acknowledged + 1))
     end = got.find(b"new ")
     assert end >= 0 and got[end:] == want, "the new owner's data is not what it wrote"
-    assert old.startswith(got[:end]) and end >= RECORD * acknowledged, (
-        "%d bytes before the new owner's, %d were acknowledged" % (end, RECORD * acknowledged)
-    )
+    assert (
+        old.startswith(got[:end]) and end >= RECORD * acknowledged
+    ), "%d bytes before the new owner's, %d were acknowledged" % (end, RECORD * acknowledged)
 
 
 def main():

@@ -27,11 +27,12 @@ Task<Status> ReadWorkload::ReadSome(fs::Client& client, const FileModel& model) 
   auto found = co_await client.Lookup(model.parent, model.name);
   if (!found.ok()) {
     if (found.code() != Code::kNotFound) co_return found.status();
-    if (due) Fail(model.path + " is gone");
+    // It may have been removed while this reader was cut off.
+    if (due && !model.doubtful) Fail(model.path + " is gone");
     co_return Status::Ok();
   }
   if (found->inode != model.inode) {
-    if (due) Fail(model.path + " is another file now");
+    if (due && !model.doubtful) Fail(model.path + " is another file now");
     co_return Status::Ok();
   }
   const uint64_t most = model.submitted;
