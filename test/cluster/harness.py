@@ -71,7 +71,7 @@ def synced(path):
 
 
 def wait_until(condition, limit, what):
-    """Until condition() is true; gives its value. `what` may be a function: it is asked at the end."""
+    """Until condition() is true; gives its value. A function as `what` is asked at the end."""
     end = time.monotonic() + limit
     while True:
         value = condition()
