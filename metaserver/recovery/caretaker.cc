@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/check.h"
 #include "base/fault_point.h"
 #include "base/log.h"
 #include "base/units.h"
@@ -201,20 +202,18 @@ Status Caretaker::GiveUpUnknown() {
 }
 
 void Caretaker::StartDeletions() {
-  std::vector<std::pair<ServerId, ChunkId>> due;
   for (const auto& [server, after] : deletions_after_) {
-    if (registry_.IsAlive(server) && !deleting_.contains(server)) due.emplace_back(server, after);
-  }
-  for (const auto& [server, after] : due) {
-    deleting_.insert(server);
-    if (!tasks_.Spawn(RunDeletions(server, after))) deleting_.erase(server);
+    if (!registry_.IsAlive(server) || !deleting_.insert(server).second) continue;
+    if (!tasks_.Spawn(RunDeletions(server))) deleting_.erase(server);
   }
 }
 
-Task<void> Caretaker::RunDeletions(ServerId server, ChunkId after) {
-  // What is queued from now on sets a mark of its own.
-  deletions_after_.erase(server);
-  const Deleted deleted = co_await DeleteQueued(server, after);
+Task<void> Caretaker::RunDeletions(ServerId server) {
+  // What is queued from now on sets a mark of its own. What was queued since this was spawned has
+  // only moved the one that is taken here.
+  const auto mark = deletions_after_.extract(server);
+  MORAINE_CHECK(!mark.empty(), "only this takes marks");
+  const Deleted deleted = co_await DeleteQueued(server, mark.mapped());
   if (!deleted.all) NoteDeletion(server, deleted.after.Next());
   deleting_.erase(server);
 }

@@ -74,7 +74,7 @@ class Caretaker {
   Status NoteCopied(ChunkId chunk, ServerId target, uint64_t length, Ticket* ticket);
   Status GiveUpUnknown();
   void StartDeletions();
-  Task<void> RunDeletions(ServerId server, ChunkId after);
+  Task<void> RunDeletions(ServerId server);
   // Deletes in order; how far that went, and whether nothing is left.
   struct Deleted {
     ChunkId after;
