@@ -84,6 +84,32 @@ TEST_F(FailuresTest, DamageThatCannotBeNotedNowIsAskedForAgain) {
   EXPECT_FALSE(asked_again(false));
 }
 
+// A round of deletions took its mark when it was spawned and erased it when it ran; one that had
+// moved down in between was lost. Orphans go in the order of their inodes, so the chunk of the
+// second is queued in just that moment.
+TEST_F(FailuresTest, ADeletionThatIsQueuedWhileARoundBeginsIsNotMissed) {
+  TestClient carol(world(), world().AddMachine("carol"));
+  carol.StartSession("carol");
+  const auto first = cluster_.CreateFile(carol, "a.log", 1, /*write=*/false);
+  const auto second = cluster_.CreateFile(carol, "b.log");
+  ASSERT_TRUE(OpenToWrite(carol, first.attributes.inode).ok());
+  idl::AllocateChunkRequest allocate;
+  allocate.inode = first.attributes.inode;
+  const auto later = carol.Change(idl::kAllocateChunk, allocate);
+  ASSERT_TRUE(later.ok()) << later.status().ToString();
+  ASSERT_GT(later->chunk.chunk, second.chunk.chunk);
+  ASSERT_EQ(Remove(alice(), "a.log"), Code::kOk);
+  ASSERT_EQ(Remove(alice(), "b.log"), Code::kOk);
+  ASSERT_TRUE(carol.Call(idl::kEndSession, idl::Empty()).ok());
+  EXPECT_TRUE(world().RunUntil(
+      [&] {
+        return !cluster_.Chunk(later->chunk.chunk).has_value() &&
+               !cluster_.Chunk(second.chunk.chunk).has_value();
+      },
+      30s));
+  world().Find("carol")->Kill();
+}
+
 // Many clients that meet one bad replica are one question to its server.
 TEST_F(FailuresTest, AReplicaIsCheckedOnceAtATime) {
   const auto file = cluster_.CreateFile(alice(), "f.sst");
