@@ -24,7 +24,7 @@ struct ReplicaReport {
 struct ReportOutcome {
   size_t unknown = 0;           // not in the records; kept for a long while (chunk_table.h)
   std::vector<ChunkId> remind;  // sealed chunks whose replica is still open
-  std::vector<ChunkId> again;   // busy, so the report was not taken: it has to come once more
+  std::vector<ChunkId> again;   // reports that could not be taken now: they have to come once more
 };
 
 // `is_busy`: a copy to this server or the end of a seal is under way, which will change the record

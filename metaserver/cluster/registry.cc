@@ -98,12 +98,8 @@ bool Registry::Heartbeat(ServerId id, uint64_t start_id, ServerSpace space, bool
 std::vector<ServerId> Registry::Overdue(Duration tick) {
   std::vector<ServerId> overdue;
   const Instant now = loop_.Now();
-  const Duration gap = now - looked_;
-  looked_ = now;
-  // A look that comes much later than it should: this process did not run, and nobody was heard.
-  if (gap > tick + options_.repair_grace / 4) {
-    for (auto& [id, server] : servers_) server.heard = std::min(server.heard + (gap - tick), now);
-  }
+  const Duration missed = missed_.Look(now.time_since_epoch(), tick, options_.repair_grace);
+  for (auto& [id, server] : servers_) server.heard = std::min(server.heard + missed, now);
   for (const auto& [id, server] : servers_) {
     if (server.record.state == ServerState::kLive &&
         loop_.Now() - server.heard > options_.repair_grace) {

@@ -22,6 +22,7 @@
 #include "metaserver/chunks/placement.h"
 #include "metaserver/store/store.h"
 #include "metaserver/store/transaction.h"
+#include "protocol/missed_time.h"
 
 namespace moraine::metaserver {
 
@@ -39,7 +40,7 @@ struct ServerSpace {
 class Registry {
  public:
   Registry(Loop& loop, const RegistryOptions& options)
-      : loop_(loop), options_(options), looked_(loop.Now()) {}
+      : loop_(loop), options_(options), missed_(loop.Now().time_since_epoch()) {}
 
   Status Load(Store& store);
 
@@ -61,8 +62,7 @@ class Registry {
   bool Heartbeat(ServerId id, uint64_t start_id, ServerSpace space, bool quarantined);
 
   // Servers that have been silent for the grace time and are not declared dead yet. To be asked
-  // every `tick`: a look that is late by a quarter of the grace time means that this process did
-  // not run, and could not have heard of them; that time does not count.
+  // every `tick`: time in which this process did not run does not count (protocol/missed_time.h).
   std::vector<ServerId> Overdue(Duration tick);
   Status DeclareDead(Transaction& transaction, ServerId id);
   void DeclaredDead(ServerId id);
@@ -89,7 +89,7 @@ class Registry {
   Loop& loop_;
   const RegistryOptions options_;
   std::map<ServerId, Server> servers_;
-  Instant looked_;  // when Overdue was asked last
+  protocol::MissedTime missed_;  // between calls of Overdue
   std::vector<ServerView> views_;
 };
 

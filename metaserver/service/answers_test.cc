@@ -9,11 +9,16 @@ namespace {
 
 using AnswersTest = MetaserverTest;
 
-TEST_F(AnswersTest, ARepeatedChangeHasTheSameAnswerAlsoAfterARestart) {
+idl::CreateRequest NewFile(std::string name) {
   idl::CreateRequest request;
   request.parent = 1;
-  request.name = "once";
+  request.name = std::move(name);
   request.type = idl::FileType::kRegular;
+  return request;
+}
+
+TEST_F(AnswersTest, ARepeatedChangeHasTheSameAnswerAlsoAfterARestart) {
+  const idl::CreateRequest request = NewFile("once");
   const auto first = alice().Call(idl::kCreate, request, 41);
   ASSERT_TRUE(first.ok());
   const auto second = alice().Call(idl::kCreate, request, 41);
@@ -36,10 +41,7 @@ TEST_F(AnswersTest, ARepeatedChangeHasTheSameAnswerAlsoAfterARestart) {
 
 // A repetition that was held up until its answer was acknowledged and forgotten is not done again.
 TEST_F(AnswersTest, AChangeThatComesAfterItsAcknowledgementIsRefused) {
-  idl::CreateRequest create;
-  create.parent = 1;
-  create.name = "name";
-  create.type = idl::FileType::kRegular;
+  const idl::CreateRequest create = NewFile("name");
   idl::RemoveRequest remove;
   remove.parent = 1;
   remove.name = "name";
@@ -67,10 +69,7 @@ TEST_F(AnswersTest, AChangeThatComesAfterItsAcknowledgementIsRefused) {
 
 // One change whose answer is lost again and again, and many after it.
 TEST_F(AnswersTest, ASlowChangeDoesNotHoldUpThoseAfterIt) {
-  idl::CreateRequest create;
-  create.parent = 1;
-  create.name = "slow";
-  create.type = idl::FileType::kRegular;
+  const idl::CreateRequest create = NewFile("slow");
   const auto slow = alice().Call(idl::kCreate, create, 1);
   ASSERT_TRUE(slow.ok());
   idl::RemoveRequest remove;

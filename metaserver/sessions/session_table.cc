@@ -18,7 +18,7 @@ protocol::LeaseTerms TermsOf(Duration ttl) {
 }  // namespace
 
 SessionTable::SessionTable(Loop& loop, Duration ttl)
-    : loop_(loop), terms_(TermsOf(ttl)), looked_(Now()) {}
+    : loop_(loop), terms_(TermsOf(ttl)), missed_(Now()) {}
 
 Status SessionTable::Load(Store& store) {
   Transaction transaction(store);
@@ -61,10 +61,9 @@ Status SessionTable::Renew(SessionId session) {
 
 std::vector<SessionId> SessionTable::Expired(Duration tick) {
   std::vector<SessionId> expired;
-  const protocol::Time gap = Now() - looked_;
-  looked_ = Now();
-  if (gap > tick + terms_.ttl / 4) {
-    for (const auto& [id, session] : sessions_) session->lease.Extend(gap - tick, Now());
+  const protocol::Time missed = missed_.Look(Now(), tick, terms_.ttl);
+  if (missed > protocol::Time::zero()) {
+    for (const auto& [id, session] : sessions_) session->lease.Extend(missed, Now());
   }
   for (const auto& [id, session] : sessions_) {
     if (session->lease.Expire(Now())) expired.push_back(id);

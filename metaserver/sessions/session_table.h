@@ -18,6 +18,7 @@
 #include "base/loop/sync.h"
 #include "metaserver/store/transaction.h"
 #include "protocol/lease.h"
+#include "protocol/missed_time.h"
 
 namespace moraine::metaserver {
 
@@ -41,9 +42,8 @@ class SessionTable {
   size_t size() const { return sessions_.size(); }
   // kSessionEnded.
   Status Renew(SessionId session);
-  // Sessions whose time is over; they are still in the table. To be asked every
-  // `tick`: a look that is late by a quarter of the ttl means that this process did not run, and
-  // could not have heard of them; that time does not count.
+  // Sessions whose time is over; they are still in the table. To be asked every `tick`:
+  // time in which this process did not run does not count (protocol/missed_time.h).
   std::vector<SessionId> Expired(Duration tick);
   // True when every session that was loaded has renewed or ended since: only then is it known what
   // is open.
@@ -109,7 +109,7 @@ class SessionTable {
   std::unordered_map<InodeId, int> open_counts_;
   std::unordered_map<InodeId, Interest> interests_;
   uint64_t interest_clock_ = 0;
-  protocol::Time looked_;  // when Expired was asked last
+  protocol::MissedTime missed_;  // between calls of Expired
   bool closing_ = false;
 };
 
