@@ -380,7 +380,11 @@ Status CloseChunk(ChunkRecord& record, Epoch epoch, uint64_t length,
   if (record.state == ChunkState::kSealed) {
     // Settled meanwhile: a repeat of the same close.
     if (record.length == length && record.epoch == epoch) return Status::Ok();
-    return Status(record.epoch == epoch ? Code::kSealed : Code::kFenced,
+    if (record.epoch != epoch) {
+      return Status(Code::kFenced, fmt::format("the chunk was sealed at {} under epoch {}, not {}",
+                                               record.length, record.epoch.value(), epoch.value()));
+    }
+    return Status(Code::kSealed,
                   fmt::format("the chunk is sealed at {}, not at {}", record.length, length));
   }
   protocol::CloseRequest request{.epoch = epoch, .length = length, .holders = {}};

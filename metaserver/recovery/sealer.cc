@@ -24,6 +24,7 @@ struct Sealer::Attempt {
   SealProcedure procedure;
   Condition changed;
   bool over = false;
+  Status refusal;  // the last of a replica that answered, and cannot
   // Where the writer of a successor meant its bytes to be, as its replicas were told.
   uint64_t file_offset = kUnknownOffset;
 
@@ -217,6 +218,8 @@ Task<Result<std::optional<uint64_t>>> Sealer::TryOnce(ChunkId chunk, bool first)
   if (!store_.health().ok()) co_return store_.health();
   MORAINE_LOG_SOMETIMES(LogLevel::kWarning, "chunk {} cannot be sealed yet: {}", chunk.value(),
                         status.ToString());
+  // Only the room of other data helps here: who waits should know, and the queue tries again.
+  if (status.code() == Code::kNoSpace) co_return status;
   co_return std::optional<uint64_t>();
 }
 
@@ -239,6 +242,7 @@ Task<Status> Sealer::Drive(std::shared_ptr<Attempt> attempt) {
       }
     }
     if (procedure.phase() == SealProcedure::Phase::kFailed) {
+      if (!attempt->refusal.ok()) co_return attempt->refusal;
       co_return Status(Code::kTooFewServers, "too few replicas answer");
     }
     if (procedure.phase() == SealProcedure::Phase::kRecording) continue;
@@ -341,7 +345,9 @@ Task<void> Sealer::AskHold(std::shared_ptr<Attempt> attempt, SealRequest request
     }
     const bool again = co_await Again(attempt, status.code());
     if (again) continue;
-    if (!attempt->over && !IsSilence(status.code())) attempt->procedure.OnFailed(request.replica);
+    if (attempt->over || IsSilence(status.code())) co_return;
+    attempt->refusal = status;
+    attempt->procedure.OnFailed(request.replica);
     co_return;
   }
 }

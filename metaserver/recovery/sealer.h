@@ -52,7 +52,8 @@ class Sealer {
   void Wake() { wake_.Set(); }
 
   // Fences (if it is still open) and seals; waits for the end, which is the sealed length.
-  // kTimeout: it goes on by itself. kUnknownChunk: there is no such chunk any more.
+  // kTimeout: it goes on by itself. kNoSpace: so it does, but the disks of too many replicas are
+  // full. kUnknownChunk: there is no such chunk any more.
   Task<Result<uint64_t>> Seal(ChunkId chunk, Instant deadline);
   // What transactions have done to the queue (Effects), so that nobody has to read it for one file.
   void NoteUnsettled(InodeId inode, ChunkId chunk) { unsettled_[inode].insert(chunk); }

@@ -80,6 +80,7 @@ Result<idl::ReplicaInfo> FakeChunkserver::Seal(const idl::SealRequest& request) 
   const Epoch epoch(static_cast<uint64_t>(request.epoch));
   const auto length = static_cast<uint64_t>(request.length);
   if (request.hold_only) {
+    if (disk_.full && replica->state.synced() < length) return Status(Code::kNoSpace, "full");
     MORAINE_RETURN_IF_ERROR(replica->state.Hold(epoch, length));
     replica->state.OnSynced(replica->state.held());
   } else {

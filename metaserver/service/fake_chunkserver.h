@@ -35,6 +35,7 @@ struct FakeDisk {
   std::map<ChunkId, FakeReplica> replicas;
   std::map<ChunkId, Epoch> tombstones;
   std::set<ChunkId> changed;  // to be told with the next heartbeat
+  bool full = false;              // takes no byte to the disk
   uint64_t starts = 0;
   uint64_t stats = 0;
   uint64_t copies = 0;

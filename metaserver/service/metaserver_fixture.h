@@ -164,7 +164,8 @@ class MetaCluster {
     }
     alice_ = std::make_unique<TestClient>(world_, world_.AddMachine("alice"));
     bob_ = std::make_unique<TestClient>(world_, world_.AddMachine("bob"));
-    EXPECT_TRUE(world_.RunUntil([&] { return AliveServers() == servers; }, 20s));
+    EXPECT_TRUE(world_.RunUntil([&] { return AliveServers() == servers && AllKnowThemselves(); },
+                                20s));
   }
 
   // From the next start on.
@@ -228,6 +229,11 @@ class MetaCluster {
     if (!status.ok()) return 0;
     return static_cast<size_t>(
         std::ranges::count(status->servers, true, &idl::ServerStatus::alive));
+  }
+
+  // The metaserver knows a server before its answer tells the server its number.
+  bool AllKnowThemselves() const {
+    return std::ranges::none_of(disks_, [](const auto& disk) { return disk->id.IsNone(); });
   }
 
   // ---- Shorthand for calls

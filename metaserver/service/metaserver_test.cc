@@ -126,6 +126,29 @@ TEST_F(ServiceTest, ASyncOfAFileWaitsForItsClosedChunks) {
   EXPECT_EQ(cluster_.Chunk(file.chunk.chunk)->length, 100u);
 }
 
+// A sync that full disks cannot do says so at once, not at its deadline that they are late.
+TEST_F(ServiceTest, AFullDiskIsToldToWhoWaitsForASeal) {
+  const auto file = cluster_.CreateFile(alice(), "f.sst");
+  const auto chunk = ChunkId(static_cast<uint64_t>(file.chunk.chunk));
+  for (const idl::Replica& replica : file.chunk.replicas) {
+    FakeDisk& disk = cluster_.disk(ServerId(static_cast<uint64_t>(replica.server_id)));
+    disk.Write(chunk, 100, /*synced=*/false);
+    disk.full = true;
+  }
+  ASSERT_EQ(CloseFile(alice(), file, 100), Code::kOk);
+  idl::RecoverChunkRequest await;
+  await.chunk = file.chunk.chunk;
+  const auto refused = alice().Call(idl::kRecoverChunk, await);
+  EXPECT_EQ(refused.code(), Code::kNoSpace) << refused.status().ToString();
+  EXPECT_NE(cluster_.Chunk(file.chunk.chunk)->state, ChunkState::kSealed);
+  // The queue goes on by itself.
+  for (const idl::Replica& replica : file.chunk.replicas) {
+    cluster_.disk(ServerId(static_cast<uint64_t>(replica.server_id))).full = false;
+  }
+  EXPECT_TRUE(cluster_.AwaitState(file.chunk.chunk, ChunkState::kSealed));
+  EXPECT_EQ(cluster_.Chunk(file.chunk.chunk)->length, 100u);
+}
+
 TEST_F(ServiceTest, ASessionThatEndsLeavesItsFilesWhole) {
   TestClient carol(world(), world().AddMachine("carol"));
   carol.StartSession("carol");
@@ -356,10 +379,17 @@ TEST_F(ServiceTest, DeadServersReplicasAreMadeAnewAndOldOnesDeleted) {
   report.chunk = file.chunk.chunk;
   report.server_id = static_cast<int64_t>(bad.value());
   ASSERT_TRUE(bob().Call(idl::kReportReplica, report).ok());
-  EXPECT_TRUE(
-      world().RunUntil([&] { return cluster_.Chunk(file.chunk.chunk)->GoodReplicas() == 2; }, 5s));
-  EXPECT_TRUE(
-      world().RunUntil([&] { return cluster_.Chunk(file.chunk.chunk)->GoodReplicas() == 3; }, 30s));
+  EXPECT_TRUE(world().RunUntil(
+      [&] {
+        const auto record = cluster_.Chunk(file.chunk.chunk);
+        return record->GoodReplicas() == 3 &&
+               std::ranges::none_of(record->replicas, [&](const ReplicaRecord& replica) {
+                 const auto& held = cluster_.disk(replica.server).replicas;
+                 const auto found = held.find(ChunkId(static_cast<uint64_t>(file.chunk.chunk)));
+                 return found == held.end() || found->second.damaged;
+               });
+      },
+      30s));
   // A good one cannot be talked away.
   report.server_id =
       static_cast<int64_t>(cluster_.Chunk(file.chunk.chunk)->replicas[1].server.value());

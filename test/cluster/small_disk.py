@@ -1,7 +1,9 @@
 """Small file systems below a cluster's directory, and ways to fill them. Needs root."""
+import contextlib
 import errno
 import os
 import shutil
+import threading
 
 from harness import run
 
@@ -49,6 +51,26 @@ class SmallDisks:
                         raise
         finally:
             os.close(handle)
+
+    @contextlib.contextmanager
+    def kept_full(self, names):
+        """Whatever is given back on these disks is taken at once by the other program."""
+        stop = threading.Event()
+
+        def keep():
+            while not stop.wait(0.001):
+                for name in names:
+                    self.fill(name)
+
+        for name in names:
+            self.fill(name)
+        thread = threading.Thread(target=keep, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
 
     def empty(self, name):
         os.unlink(self.ballast(name))
