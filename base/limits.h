@@ -66,6 +66,7 @@ inline constexpr auto kKeepAliveInterval = 5s;      // so often,
 inline constexpr int kKeepAliveProbes = 4;          // so many times
 inline constexpr int kRememberedAnswersMax = 1024;  // per session
 inline constexpr int kSlowChangesMax = 128;         // of a session, that hold up no other change
+inline constexpr size_t kClosesAtOnceMax = 64;      // files that one call closes
 
 // Time.
 inline constexpr auto kHeartbeatInterval = 1s;

@@ -120,7 +120,9 @@ struct OpenResponse { 1: Attributes attributes, 2: Layout layout, 3: bool leased
 // Gives up the session's handle, or with release_lease its write lease; handles may stay then, and
 // the renewals tell when the last one is closed. Without it a lease stays: the session may have
 // opened the inode to write on the way.
-struct CloseRequest { 1: i64 inode, 2: bool release_lease = false }
+struct ClosedFile { 1: i64 inode, 2: bool release_lease = false }
+// All of them in one transaction.
+struct CloseRequest { 1: list<ClosedFile> files }
 struct SealedChunk { 1: i64 chunk, 2: i64 epoch, 3: i64 length, 4: list<i64> holders }
 // One transaction: seals, maps extents (older ones underneath are cut), sets size and times.
 struct CommitRequest {

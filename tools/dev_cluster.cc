@@ -38,6 +38,17 @@ bool IsMounted(const std::string& mount) {
   return above && above->mount_point == fs::path(mount).lexically_normal().string();
 }
 
+// Whether there is nothing in `dir` but the empty directories that lead to `mount`.
+bool HoldsOnlyTheWayTo(const fs::path& mount, const fs::path& dir) {
+  std::error_code error;
+  for (fs::directory_iterator at(dir, error), end; !error && at != end; at.increment(error)) {
+    const std::string below = at->path().string() + "/";
+    if (!(mount.string() + "/").starts_with(below)) return false;
+    if (at->is_symlink(error) || !HoldsOnlyTheWayTo(mount, at->path())) return false;
+  }
+  return !error;
+}
+
 }  // namespace
 
 std::string DevCluster::plugin() const {
@@ -97,12 +108,14 @@ Status DevCluster::CheckIsEmpty(const Plan& plan) const {
     const bool more_options =
         name == "metaserver.toml" || name == "chunkserver.toml" || name == "mount.toml";
     const bool ours = name == "lock" || name == "cluster.json.next" || more_options;
-    const std::string mount =
-        plan.mount.empty() ? "" : fs::absolute(plan.mount).lexically_normal().string() + "/";
-    if (ours || mount.starts_with(at->path().string() + "/")) continue;
-    return {Code::kNotEmpty, fmt::format("{} is not empty (it has '{}') and no dev cluster: give a "
-                                         "directory that is missing or empty",
-                                         dir_, name)};
+    if (ours) continue;
+    const fs::path mount = plan.mount.empty() ? "" : fs::absolute(plan.mount).lexically_normal();
+    const bool leads = !plan.mount.empty() && !at->is_symlink(error) &&
+                       (mount.string() + "/").starts_with(at->path().string() + "/");
+    if (leads && HoldsOnlyTheWayTo(mount, at->path())) continue;
+    return {Code::kNotEmpty, fmt::format("{} is not empty (it has {}in '{}') and no dev cluster: "
+                                         "give a directory that is missing or empty",
+                                         dir_, leads ? "files " : "", name)};
   }
   if (error) return StatusFromErrno(error.value(), dir_);
   return {};

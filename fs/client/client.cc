@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "fs/client/client_state.h"
 #include "fs/client/convert.h"
@@ -13,7 +14,7 @@
 namespace moraine::fs {
 namespace {
 
-constexpr int kGiveBacksAtOnce = 64;  // when the client stops
+constexpr int kEndsAtOnce = 64;  // when the client stops
 constexpr Duration kTick = std::chrono::seconds(1);
 constexpr Duration kDirtyAgeMax = std::chrono::seconds(3);  // then it is stored without being asked
 
@@ -104,14 +105,14 @@ Task<Status> Client::Start() {
 Task<Status> Client::Stop() {
   ClientCore& core = state_->core;
   core.stopping.Set();
-  const Status status = co_await state_->GiveBackAll(core.link.Deadline());
+  const Status status = co_await state_->EndAll(core.link.Deadline());
   core.tasks.Close();
   co_await core.link.Stop();
   core.reader.Close();
   core.channels.Close();
   co_await core.reader.Drain();
   (void)co_await core.tasks.Drain();
-  // What could not be given back in time; nothing waits for anybody any more.
+  // What could not be ended in time; nothing waits for anybody any more.
   for (const auto& [inode, file] : core.files) {
     co_await file->GiveUp(Status(Code::kCanceled, "the client has stopped"));
   }
@@ -122,7 +123,7 @@ Task<Status> Client::Stop() {
 }
 
 // All files at once, as far as they get by `deadline`; the first error.
-Task<Status> Client::State::GiveBackAll(Instant deadline) {
+Task<Status> Client::State::EndAll(Instant deadline) {
   struct All {
     explicit All(Loop& loop) : changed(loop) {}
     Condition changed;
@@ -136,13 +137,13 @@ Task<Status> Client::State::GiveBackAll(Instant deadline) {
   const auto work = [](std::shared_ptr<All> shared, Instant until) -> Task<void> {
     while (shared->next < shared->files.size()) {
       const std::shared_ptr<FileImpl> file = shared->files[shared->next++];
-      const Status status = co_await file->GiveBack(until);
+      const Status status = co_await file->End(until);
       if (!status.ok() && shared->first.ok()) shared->first = status;
     }
     --shared->workers;
     shared->changed.NotifyAll();
   };
-  const auto workers = std::min<size_t>(kGiveBacksAtOnce, all->files.size());
+  const auto workers = std::min<size_t>(kEndsAtOnce, all->files.size());
   for (size_t i = 0; i < workers; ++i) {
     if (core.tasks.Spawn(work(all, deadline))) ++all->workers;
   }
@@ -196,14 +197,24 @@ Task<void> Client::State::StoreOld(std::shared_ptr<FileImpl> file) {
   }
 }
 
-Task<void> Client::State::Recall(std::shared_ptr<FileImpl> file) {
-  // Whoever wants the file asks again and again.
+Task<void> Client::State::Recall(InodeId inode) {
+  const Instant deadline = core.link.Deadline();
+  Attributes unknown;
+  unknown.inode = inode;
+  const auto found = co_await FileOf(std::move(unknown), deadline);
+  if (!found.ok()) co_return;  // it is being closed; whoever wants it asks again and again
+  const std::shared_ptr<FileImpl>& file = *found;
   if (std::exchange(file->recalling, true)) co_return;
-  const Status status = co_await file->GiveBack(core.link.Deadline());
+  ++file->opening;
+  // The lease may be in the answer to a create.
+  if (!file->leased) co_await creates.AwaitOlder(deadline);
+  const Status status = co_await file->GiveBack(deadline);
   if (!status.ok()) {
-    LogWarning("inode {}: giving back the lease: {}", file->inode().value(), status.ToString());
+    LogWarning("inode {}: giving back the lease: {}", inode.value(), status.ToString());
   }
+  --file->opening;
   file->recalling = false;
+  EndIfUnused(file);
 }
 
 void Client::State::OnRenewed(const idl::RenewSessionResponse& response) {
@@ -212,7 +223,9 @@ void Client::State::OnRenewed(const idl::RenewSessionResponse& response) {
     return it == core.files.end() ? nullptr : it->second;
   };
   for (int64_t inode : response.recalled) {
-    if (auto file = file_of(inode); file != nullptr && file->leased) core.tasks.Spawn(Recall(file));
+    const auto file = file_of(inode);
+    if (file != nullptr && (file->recalling || file->closing)) continue;
+    core.tasks.Spawn(Recall(InodeId(static_cast<uint64_t>(inode))));
   }
   for (int64_t inode : response.lost) {
     const InodeId id(static_cast<uint64_t>(inode));
@@ -249,9 +262,31 @@ Task<Result<std::shared_ptr<FileImpl>>> Client::State::FileOf(Attributes attribu
 
 void Client::State::EndIfUnused(const std::shared_ptr<FileImpl>& file) {
   if (file->handles > 0 || file->opening > 0 || file->closing) return;
-  file->closing = true;
-  // The lease and the registration go in the background; a new Open waits for that.
-  (void)core.tasks.Spawn(Forget(file));  // if not, Stop does that
+  if (!file->error().ok()) {
+    file->closing = true;
+    (void)core.tasks.Spawn(Forget({file}));  // if not, Stop does that
+    return;
+  }
+  if (!std::exchange(file->idle, true)) idle.push_back(file);
+  if (!std::exchange(ending_idle, true)) ending_idle = core.tasks.Spawn(EndIdle());
+}
+
+Task<void> Client::State::EndIdle() {
+  while (!idle.empty()) {
+    const bool stopping = co_await core.stopping.Wait(core.loop.After(kIdleTime));
+    if (stopping) co_return;  // the end of the session is the end of them all
+    std::vector<std::shared_ptr<FileImpl>> batch;
+    for (const auto& file : std::exchange(idle, {})) {
+      file->idle = false;
+      if (file->handles > 0 || file->opening > 0 || file->closing) continue;
+      file->closing = true;
+      batch.push_back(file);
+      if (batch.size() < limits::kClosesAtOnceMax) continue;
+      core.tasks.Spawn(Forget(std::exchange(batch, {})));
+    }
+    if (!batch.empty()) core.tasks.Spawn(Forget(std::move(batch)));
+  }
+  ending_idle = false;
 }
 
 Task<Result<std::shared_ptr<File>>> Client::Open(InodeId inode, OpenMode mode, bool truncate) {
@@ -284,26 +319,36 @@ Task<Status> Client::Close(std::shared_ptr<File> handle) {
   if (--file->handles > 0 || file->opening > 0) {
     co_return file->leased ? co_await file->Flush() : Status();
   }
-  file->closing = true;
   Status status = co_await file->Settle(false);
   if (status.ok()) status = file->error();
-  // The lease and the registration go in the background; a new Open waits for that.
-  (void)state_->core.tasks.Spawn(state_->Forget(file));  // if not, Stop does that
+  state_->EndIfUnused(file);
   co_return status;
 }
 
-Task<void> Client::State::Forget(std::shared_ptr<FileImpl> file) {
-  const bool leased = file->leased;
-  // Nobody else uses the file: what holds it is bounded.
-  const Status status = co_await file->GiveBack(kNever);
-  if (!status.ok()) LogWarning("inode {}: close: {}", file->inode().value(), status.ToString());
-  if (!leased && file->registered) {
-    idl::CloseRequest request;
-    request.inode = ToWire(file->inode());
-    (void)co_await core.link.Change(idl::kClose, std::move(request), core.link.Deadline());
+// The lease and the registration go in the background; a new Open waits for that.
+Task<void> Client::State::Forget(std::vector<std::shared_ptr<FileImpl>> files) {
+  idl::CloseRequest request;
+  for (const auto& file : files) {
+    // Nobody else uses the file: what holds it is bounded.
+    const Status status = co_await file->End(kNever);
+    if (!status.ok()) LogWarning("inode {}: close: {}", file->inode().value(), status.ToString());
+    if (!file->leased && !file->registered) continue;
+    idl::ClosedFile closed;
+    closed.inode = ToWire(file->inode());
+    closed.release_lease = std::exchange(file->leased, false);
+    request.files.push_back(closed);
   }
-  MORAINE_CHECK(file->handles == 0 && file->opening == 0, "a file was opened while it was closed");
-  core.files.erase(file->inode());
+  if (!request.files.empty()) {
+    const size_t count = request.files.size();
+    const auto answer =
+        co_await core.link.Change(idl::kClose, std::move(request), core.link.Deadline());
+    if (!answer.ok()) LogWarning("closing {} files: {}", count, answer.status().ToString());
+  }
+  for (const auto& file : files) {
+    MORAINE_CHECK(file->handles == 0 && file->opening == 0,
+                  "a file was opened while it was closed");
+    core.files.erase(file->inode());
+  }
 }
 
 // ---- Directory ownership

@@ -118,6 +118,7 @@ Task<Result<Created>> Client::Create(InodeId parent, std::string name, NewEntry 
   request.want_chunk = open && entry.expect_stream;
   request.policy = std::move(entry.policy);
   const Instant deadline = core.link.Deadline();
+  const CallsUnderWay::Call under_way(state_->creates);
   Result<idl::CreateResponse> answer{Code::kTimeout, ""};
   while (true) {
     answer = co_await core.link.Change(idl::kCreate, request, deadline);
@@ -152,7 +153,9 @@ Task<Result<std::shared_ptr<File>>> Client::OpenCreated(idl::CreateResponse answ
   Status status;
   if (answer.created) {
     status = file->AdoptLease(answer.attributes, answer.layout);
-    file->NoteSynced();  // a lease is granted durably, and the name with it
+    // A chunk is granted durably, and with it the name. A name alone is synced when it is asked
+    // for.
+    if (grant) file->NoteSynced();
   } else {
     // The file was there, so a close of it, or a recall, may have given the lease back again behind
     // this answer: it is asked for in order.

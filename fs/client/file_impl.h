@@ -53,9 +53,11 @@ class FileImpl final : public File, public std::enable_shared_from_this<FileImpl
   Task<Status> Reload(Instant deadline);
   // Stores everything, ends the streams, and keeps the lease.
   Task<Status> Settle(bool sync);
-  // The same, then gives the lease back; for recalls and the last close. What cannot be stored is
-  // given up, and error() says so from then on. kTimeout when the file is busy for too long: then
-  // nothing has changed.
+  // The same for good: what cannot be stored is given up, and error() says so from then on.
+  // kTimeout when the file is busy for too long: then nothing has changed.
+  Task<Status> End(Instant deadline);
+  // The same, then gives the lease back, for recalls: also one that is not known of here, of an
+  // open or a close whose answer never came.
   Task<Status> GiveBack(Instant deadline);
   // When the client stops and nothing can be sent any more.
   Task<void> GiveUp(Status why);
@@ -79,6 +81,7 @@ class FileImpl final : public File, public std::enable_shared_from_this<FileImpl
   bool leased = false;
   int handles = 0;
   int opening = 0;          // calls of Open under way: the end does not begin before they end
+  bool idle = false;        // nobody has it open; it is closed soon, unless it is opened again
   bool closing = false;     // the end has begun; who opens waits until this is out of the table
   bool registered = false;  // the metaserver was told that this client has the file open
   bool recalling = false;   // giving the lease back for another session
@@ -106,6 +109,7 @@ class FileImpl final : public File, public std::enable_shared_from_this<FileImpl
   Task<Result<std::optional<ChunkClose>>> EndStream(AppendStream& stream, bool sync);
   void OnStored(const Ended& ended);
   Task<Status> SettleLocked(bool sync);
+  Task<Status> EndLocked();
   Task<Status> SyncRecord();
   // Gives a stream up; its calls end in the background. Readers may still hold it.
   Task<void> LetGo(std::shared_ptr<AppendStream> stream);

@@ -224,7 +224,10 @@ Task<Result<ReadBytes>> FileImpl::ReadOnce(uint64_t offset, uint64_t length, Ins
 
 // Bytes on their way are not kept for readers: they are where they belong in a moment.
 Task<Status> FileImpl::ReachUnsent(uint64_t end) {
-  while (stream_ != nullptr && end > stream_->start() && end > stream_->committed()) {
+  while (stream_ != nullptr) {
+    // A size may lie beyond what the stream was given: there is a hole, or a dirty range.
+    const uint64_t wanted = std::min(end, stream_->taken());
+    if (wanted <= stream_->start() || wanted <= stream_->committed()) break;
     // It may end and go while this waits.
     const std::shared_ptr<AppendStream> stream = stream_;
     const Status flushed = co_await stream->Flush();

@@ -107,6 +107,8 @@ Task<Status> FileImpl::Store(bool sync, Ending ending) {
   const bool overlaps = stream_ != nullptr && !dirty_.empty() && dirty_.end() > stream_->start();
   const bool must_end = overlaps || (stream_ != nullptr && stream_->finished());
   if (must_end && ending == Ending::kNothing) ending = Ending::kStream;
+  // Of a commit that failed: its chunk takes no sync any more and must be closed.
+  if (loose_ != nullptr && loose_->finished()) ending = Ending::kAll;
   const bool ends = ending != Ending::kNothing;
   MORAINE_CO_ASSIGN_OR_RETURN(const Ended ended, co_await EndStreams(sync, ending));
   const bool nothing_new =
@@ -130,11 +132,15 @@ Task<Status> FileImpl::Store(bool sync, Ending ending) {
     if (stream_ == nullptr || ends) commit.__set_size(static_cast<int64_t>(size_));
   }
   if (!sync) NoteUnsynced();
+  // There is one log: what is told with "sync" takes everything before it along. Chunks are apart.
+  const bool all_in_log = sync && inline_dirty_ && commit.seals.empty() && commit.extents.empty();
+  const uint64_t told = changes_;
   auto answer = co_await core_.link.Change(idl::kCommit, std::move(commit), deadline);
   if (!answer.ok()) co_return answer.status();
   Result<Attributes> attributes = FromWire(answer->attributes);
   if (!attributes.ok()) co_return attributes.status();
 
+  if (all_in_log) synced_changes_ = told;
   OnStored(ended);
   if (ends) {
     first_chunk_.reset();
@@ -223,23 +229,31 @@ Task<Status> FileImpl::SettleLocked(bool sync) {
   co_return Keep(co_await Store(sync, Ending::kAll));
 }
 
-Task<Status> FileImpl::GiveBack(Instant deadline) {
-  // Writers end by their own deadlines, and stand before this one.
-  auto lock = co_await mutex_.Acquire(deadline);
-  if (!lock) co_return Status(Code::kTimeout, "the file is busy");
+Task<Status> FileImpl::EndLocked() {
   const Status status = co_await SettleLocked(false);
   if (!status.ok()) co_await DropUnsaved(status);
   if (loose_ != nullptr) co_await LetGo(std::exchange(loose_, nullptr));  // of a lost session
-  if (leased) {
-    leased = false;
-    idl::CloseRequest request;
-    request.inode = ToWire(inode_);
-    request.release_lease = true;
-    auto answer =
-        co_await core_.link.Change(idl::kClose, std::move(request), core_.link.Deadline());
-    if (!answer.ok() && status.ok()) co_return answer.status();
-  }
   co_return status;
+}
+
+Task<Status> FileImpl::End(Instant deadline) {
+  // Writers end by their own deadlines, and stand before this one.
+  auto lock = co_await mutex_.Acquire(deadline);
+  if (!lock) co_return Status(Code::kTimeout, "the file is busy");
+  co_return co_await EndLocked();
+}
+
+Task<Status> FileImpl::GiveBack(Instant deadline) {
+  auto lock = co_await mutex_.Acquire(deadline);
+  if (!lock) co_return Status(Code::kTimeout, "the file is busy");
+  const Status status = co_await EndLocked();
+  leased = false;
+  idl::CloseRequest request;
+  request.files.resize(1);
+  request.files[0].inode = ToWire(inode_);
+  request.files[0].release_lease = true;
+  auto answer = co_await core_.link.Change(idl::kClose, std::move(request), core_.link.Deadline());
+  co_return status.ok() ? answer.status() : status;
 }
 
 Task<void> FileImpl::GiveUp(Status why) {
@@ -249,7 +263,8 @@ Task<void> FileImpl::GiveUp(Status why) {
 
 Task<void> FileImpl::DropUnsaved(Status why) {
   // Writes that were taken over are lost here: whatever the advice, every later call says so.
-  const bool lost = inline_dirty_ || !dirty_.empty() || stream_ != nullptr || changed_;
+  const bool lost = inline_dirty_ || !dirty_.empty() || stream_ != nullptr || loose_ != nullptr ||
+                    !unclosed_.empty() || changed_;
   if (lost && error_.ok()) error_ = why.Prefixed("writes were given up");
   for (auto* stream : {&stream_, &loose_}) {
     if (*stream != nullptr) co_await LetGo(std::exchange(*stream, nullptr));

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "base/limits.h"
 #include "base/log.h"
 #include "metaserver/chunks/chunk_table.h"
 #include "metaserver/namespace/ops/ops.h"
@@ -43,16 +44,24 @@ Task<Result<idl::OpenResponse>> OpenCall(Core& core, rpc::CallContext& context,
 
 Task<Result<idl::Empty>> CloseCall(Core& core, rpc::CallContext& context,
                                    idl::CloseRequest request) {
-  const auto inode = IdFromWire<InodeId>(request.inode);
+  if (request.files.size() > limits::kClosesAtOnceMax) {
+    co_return Status(Code::kTooLarge, fmt::format("{} files to be closed by one call, at most {}",
+                                                  request.files.size(), limits::kClosesAtOnceMax));
+  }
   auto answer = co_await core.Change<idl::Empty>(
       idl::kClose.name, context,
-      [inode, release = request.release_lease](Transaction& transaction) -> Result<idl::Empty> {
-        if (release) MORAINE_RETURN_IF_ERROR(Close(transaction, inode));
+      [&files = request.files](Transaction& transaction) -> Result<idl::Empty> {
+        for (const idl::ClosedFile& file : files) {
+          if (!file.release_lease) continue;
+          MORAINE_RETURN_IF_ERROR(Close(transaction, IdFromWire<InodeId>(file.inode)));
+        }
         return idl::Empty();
       });
+  if (!answer.ok()) co_return answer;
   // A lease may go back while handles stay: then the renewals tell when the last one is closed.
-  if (answer.ok()) {
-    core.sessions.NoteClose(core.SessionOf(context), inode, !request.release_lease);
+  for (const idl::ClosedFile& file : request.files) {
+    const auto inode = IdFromWire<InodeId>(file.inode);
+    core.sessions.NoteClose(core.SessionOf(context), inode, !file.release_lease);
     core.caretaker.NoteClosed(inode);
   }
   co_return answer;

@@ -328,6 +328,14 @@ class MetaserverTest : public ::testing::Test {
     request.name = std::move(name);
     return client.Change(idl::kRemove, request).code();
   }
+  // The handle, or the lease.
+  Code GiveUp(TestClient& client, int64_t inode, bool lease = false) {
+    idl::CloseRequest close;
+    close.files.resize(1);
+    close.files[0].inode = inode;
+    close.files[0].release_lease = lease;
+    return client.Change(idl::kClose, close).code();
+  }
   // Closes the only chunk of a file at `length`.
   Code CloseFile(TestClient& client, const idl::CreateResponse& file, int64_t length) {
     idl::CommitRequest commit;

@@ -209,10 +209,7 @@ TEST_F(ServiceTest, ALeaseIsRecalledAtOnce) {
   EXPECT_TRUE(world().RunUntil([&] { return !alice().recalled.empty(); }, 500ms));
   EXPECT_EQ(alice().recalled, std::vector<int64_t>{file.attributes.inode});
   ASSERT_EQ(CloseFile(alice(), file, 0), Code::kOk);
-  idl::CloseRequest close;
-  close.inode = file.attributes.inode;
-  close.release_lease = true;
-  ASSERT_TRUE(alice().Change(idl::kClose, close).ok());
+  ASSERT_EQ(GiveUp(alice(), file.attributes.inode, /*lease=*/true), Code::kOk);
   EXPECT_TRUE(OpenToWrite(bob(), file.attributes.inode).ok());
   // What Bob changes, Alice hears of, since she has looked.
   idl::InodeRequest look;
@@ -229,15 +226,12 @@ TEST_F(ServiceTest, ALeaseIsRecalledAtOnce) {
 TEST_F(ServiceTest, ACloseKeepsTheLeaseUnlessItGivesItBack) {
   const auto file = cluster_.CreateFile(alice(), "f", 1, false);
   ASSERT_TRUE(OpenToWrite(alice(), file.attributes.inode).ok());
-  idl::CloseRequest close;
-  close.inode = file.attributes.inode;
-  ASSERT_TRUE(alice().Change(idl::kClose, close).ok());
+  ASSERT_EQ(GiveUp(alice(), file.attributes.inode), Code::kOk);
   EXPECT_EQ(OpenToWrite(bob(), file.attributes.inode).code(), Code::kLeaseTaken);
-  close.release_lease = true;
-  ASSERT_TRUE(alice().Change(idl::kClose, close).ok());
+  ASSERT_EQ(GiveUp(alice(), file.attributes.inode, /*lease=*/true), Code::kOk);
   EXPECT_TRUE(OpenToWrite(bob(), file.attributes.inode).ok());
   // Nobody gives back what another has.
-  ASSERT_TRUE(alice().Change(idl::kClose, close).ok());
+  ASSERT_EQ(GiveUp(alice(), file.attributes.inode, /*lease=*/true), Code::kOk);
   EXPECT_EQ(OpenToWrite(alice(), file.attributes.inode).code(), Code::kLeaseTaken);
 }
 
@@ -406,13 +400,11 @@ TEST_F(ServiceTest, AnUnlinkedFileLivesWhileItIsOpen) {
   open.inode = file.attributes.inode;
   ASSERT_TRUE(bob().Change(idl::kOpen, open).ok());
   EXPECT_EQ(Remove(alice(), "f.sst"), Code::kOk);
-  idl::CloseRequest close;
-  close.inode = file.attributes.inode;
-  ASSERT_TRUE(alice().Change(idl::kClose, close).ok());
+  ASSERT_EQ(GiveUp(alice(), file.attributes.inode), Code::kOk);
   world().RunFor(3s);
   EXPECT_EQ(cluster_.LayoutOf(file.attributes.inode).attributes.links, 0);
   EXPECT_EQ(ReplicasOnDisks(file.chunk.chunk), 3u);
-  ASSERT_TRUE(bob().Change(idl::kClose, close).ok());
+  ASSERT_EQ(GiveUp(bob(), file.attributes.inode), Code::kOk);
   EXPECT_TRUE(world().RunUntil([&] { return ReplicasOnDisks(file.chunk.chunk) == 0; }, 10s));
   EXPECT_TRUE(world().RunUntil([&] { return !cluster_.Chunk(file.chunk.chunk).has_value(); }, 10s));
   idl::InodeRequest look;

@@ -6,6 +6,8 @@ namespace {
 
 class SessionTest : public ClientTest {
  protected:
+  using ClientTest::ClientTest;
+  SessionTest() = default;
   void CutFromMeta(bool cut) {
     if (cut) {
       world().net().Partition({&alice_machine()}, {&meta_machine()});
@@ -105,6 +107,65 @@ TEST_F(SessionTest, AnOpenFileSeesWhatAnotherClientAddsLater) {
     seen = Read(bob_machine(), reader, text.size(), 20'000);
   }
   EXPECT_EQ(seen, more);
+}
+
+class LostAnswerTest : public SessionTest {
+ protected:
+  LostAnswerTest()
+      : SessionTest([] {
+          ClientOptions options;
+          options.timeout = 1s;
+          return options;
+        }()) {}
+  // Bob asks until he gets it.
+  Status OpenByBob(InodeId inode) {
+    Status status;
+    for (int i = 0; i < 20; ++i) {
+      const auto file = ByBob(bob().Open(inode, Client::OpenMode::kWrite));
+      if (file.ok()) return ByBob(bob().Close(*file));
+      status = file.status();
+    }
+    return status;
+  }
+};
+
+// Whoever knows nothing of a lease gives it back all the same when it is recalled; the metaserver
+// kept it for the client for as long as that lived.
+TEST_F(LostAnswerTest, ALeaseOfAnAnswerThatWasLostIsGivenBack) {
+  const auto made = Create("f");
+  ASSERT_TRUE(ByAlice(made->Append(Bytes(Pattern(6000)))).ok());
+  ASSERT_TRUE(ByAlice(alice().Close(made)).ok());
+  const InodeId inode = made->inode();
+  ASSERT_TRUE(OpenByBob(inode).ok());
+  world().RunFor(100ms);  // until bob's own close is done
+  const SessionId session = alice().session();
+  // Alice's open arrives, its answer does not.
+  const auto opening = Begin(alice_machine(), alice().Open(inode, Client::OpenMode::kWrite));
+  world().RunFor(50us);
+  world().net().Cut(meta_machine(), alice_machine());
+  EXPECT_FALSE(Finish(opening).ok());
+  world().net().MendAll();
+  const Status opened = OpenByBob(inode);
+  EXPECT_TRUE(opened.ok()) << opened.ToString();
+  EXPECT_EQ(alice().session(), session) << "it showed nothing";
+}
+
+// The same when the answer to the last close was lost.
+TEST_F(LostAnswerTest, ALeaseWhoseCloseWasLostIsGivenBack) {
+  const auto file = Create("f");
+  ASSERT_TRUE(ByAlice(file->Append(Bytes(Pattern(6000)))).ok());
+  ASSERT_TRUE(ByAlice(file->Sync()).ok());
+  AttributeChange mode;
+  mode.mode = 0600;
+  ASSERT_TRUE(ByAlice(alice().SetAttributes(file->inode(), mode)).ok());
+  const SessionId session = alice().session();
+  ASSERT_TRUE(ByAlice(alice().Close(file)).ok());
+  meta_machine().Kill();
+  world().RunFor(1200ms);
+  StartMeta();
+  const Status opened = OpenByBob(file->inode());
+  EXPECT_TRUE(opened.ok()) << opened.ToString();
+  EXPECT_EQ(alice().session(), session) << "it showed nothing";
 }
 
 }  // namespace

@@ -17,6 +17,8 @@ InodeId Stored(Client& alice, const std::shared_ptr<File>& file,
 
 class SyncTest : public ClientTest {
  protected:
+  using ClientTest::ClientTest;
+  SyncTest() = default;
   std::shared_ptr<File> Reopened(const std::string& name, const std::string& content) {
     const auto ok = [this](Task<Status> task) { return ByAlice(std::move(task)).ok(); };
     const InodeId inode = Stored(alice(), Create(name), ok, Bytes(content));
@@ -110,6 +112,54 @@ TEST_F(SyncTest, StoresAnyNumberOfSmallWrites) {
   ASSERT_TRUE(synced.ok()) << synced.ToString();
   for (uint64_t i = 0; i < kWrites; ++i) text[i * kStride] = 'Z';
   EXPECT_EQ(Content(file->inode()), text);
+}
+
+// A name is on disk some time after the answer, or when its file is synced.
+TEST_F(SyncTest, CoversTheNameOfANewFile) {
+  for (int round = 0; round < 8; ++round) {
+    const std::string name = fmt::format("f{}", round);
+    const std::string text(round % 2 == 0 ? 0 : 100, 'x');
+    const auto file = Create(name);
+    if (!text.empty()) ASSERT_TRUE(ByAlice(file->Append(Bytes(text))).ok());
+    ASSERT_TRUE(ByAlice(file->Sync()).ok());
+    PowerCutAll();
+    const auto found = ByBob(bob().Resolve("/" + name));
+    ASSERT_TRUE(found.ok()) << name << ": " << found.status().ToString();
+    EXPECT_EQ(Content(found->inode), text);
+  }
+}
+
+// The metaserver was away while a chunk should have been closed: the sync that follows closes it.
+class ShortTimeoutTest : public SyncTest {
+ protected:
+  ShortTimeoutTest()
+      : SyncTest([] {
+          ClientOptions options;
+          options.timeout = 1s;
+          return options;
+        }()) {}
+};
+
+TEST_F(ShortTimeoutTest, CoversWhatACommitThatFailedDidNotClose) {
+  const auto file = Create("f");
+  std::string text = Pattern(200'000);
+  ASSERT_TRUE(ByAlice(file->Append(Bytes(text))).ok());
+  const std::string middle = Pattern(10'000, 'A');
+  ASSERT_TRUE(ByAlice(file->Sync()).ok());
+  ASSERT_TRUE(ByAlice(file->Write(50'000, Bytes(middle))).ok());
+  ASSERT_TRUE(ByAlice(file->Flush()).ok());
+  ASSERT_TRUE(ByAlice(file->Append(Bytes(middle))).ok());
+  ASSERT_TRUE(ByAlice(file->Flush()).ok());
+  text = text.replace(50'000, middle.size(), middle) + middle;
+  meta_machine().Kill();
+  AttributeChange times;
+  times.mtime_ns = 1;
+  EXPECT_FALSE(ByAlice(alice().SetAttributes(file->inode(), times)).ok());
+  StartMeta();
+  ASSERT_TRUE(world().RunUntil([&] { return alice().SessionIsCertain(); }, 60s));
+  const Status synced = ByAlice(file->Sync());
+  ASSERT_TRUE(synced.ok()) << synced.ToString();
+  ExpectAfterPowerCut(file, text);
 }
 
 }  // namespace

@@ -214,6 +214,21 @@ TEST_F(RollTest, ReplicasThatAWriterMakesNameTheirPolicy) {
   EXPECT_EQ(names, std::vector<std::string>(3, "immutable"));
 }
 
+// The size lay beyond all that the stream would ever have: the read span for ever, and with it
+// everything else on the loop.
+TEST_F(RollTest, AReadReachesOverTheEndOfAStream) {
+  const auto file = Create("f");
+  ASSERT_TRUE(ByAlice(file->Append(Bytes("x"))).ok());
+  ASSERT_TRUE(ByAlice(file->Truncate(8192)).ok());
+  ASSERT_TRUE(ByAlice(file->Write(5000, Bytes("y"))).ok());
+  std::string text(8192, '\0');
+  text[0] = 'x';
+  text[5000] = 'y';
+  EXPECT_EQ(Read(alice_machine(), file, 0, 8192), text);
+  ASSERT_TRUE(ByAlice(alice().Close(file)).ok());
+  EXPECT_EQ(Content(file->inode()), text);
+}
+
 // After the roll the stream waited for the calls to the server that had been left.
 TEST_F(RollTest, ASilentServerStallsAStreamOnlyOnce) {
   const auto file = OpenLog("f.sst");

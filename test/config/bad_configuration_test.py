@@ -391,6 +391,15 @@ def the_world(table, taken):
         ["/dir is not empty", "'thesis.txt'"],
         with_foreign_folder,
     )
+    # `dev down --delete` would take what the mount covers.
+    for mount in ("{d}/dir", "{d}/dir/mnt"):
+        table.case(
+            "dev up over files in " + mount,
+            [TOOL, "dev", "up", "--dir={d}", "--mount=" + mount],
+            1,
+            ["is not empty", "files in 'dir'"],
+            with_foreign_folder,
+        )
 
 
 def configuration_files(table):
