@@ -126,7 +126,8 @@ TEST_F(LogTest, ManyThreadsOneSite) {
   const std::vector<std::string> lines = Lines();
   ASSERT_GE(lines.size(), 1u);
   EXPECT_LT(lines.size(), 100u);
-  EXPECT_EQ(lines[0], "info tick 1");
+  // One that came while the first was written may be counted with it.
+  EXPECT_THAT(lines[0], testing::StartsWith("info tick 1"));
 }
 
 }  // namespace

@@ -352,6 +352,8 @@ Status DevCluster::Up(const Tell& progress) {
     if (process.name == "mount") continue;
     progress("waiting for " + process.name);
     MORAINE_RETURN_IF_ERROR(AwaitServing(process));
+    // When it starts it takes all that it knows for alive: only what it hears from now on counts.
+    if (process.name == "metaserver") starting_since_ = std::chrono::steady_clock::now();
   }
   MORAINE_RETURN_IF_ERROR(AwaitMetaserver(static_cast<size_t>(plan_.chunkservers), nullptr));
   for (DevProcess& process : processes_) {

@@ -46,6 +46,9 @@ class Replica:
         self.state, self.chunk = struct.unpack_from("<IQ", data, 12)
         self.length = struct.unpack_from("<Q", data, 56)[0]
         self.wanted = struct.unpack_from("<H", data, 64)[0]
+        if self.size < file_bytes(self.length):  # so is a damaged length, which would take for ever
+            self.digest = "short"
+            return
         digest = hashlib.sha256()
         # Chunk and place in the file; the incarnation, the epoch and so the checksum of the header
         # are the replica's own.
@@ -56,8 +59,6 @@ class Replica:
             digest.update(data[page : page + 8 * blocks_of(size)])
             digest.update(data[page + PAGE : page + PAGE + size])
         self.digest = digest.hexdigest()
-        if self.size < file_bytes(self.length):
-            self.digest = "short"
 
 
 def header(path):

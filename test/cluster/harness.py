@@ -201,7 +201,10 @@ class Cluster:
 
     def kill_together(self, *names):
         """SIGKILL to all of them before anything else happens."""
-        pids = [self.pid(name) for name in names]
+        self.kill_pids([self.pid(name) for name in names])
+
+    @staticmethod
+    def kill_pids(pids):
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
         for pid in pids:
@@ -221,9 +224,7 @@ class Cluster:
 
     def kill_everything_at_once(self):
         self.reload()
-        pids = [p["pid"] for p in self.info["processes"] if p["pid"]]
-        for pid in pids:
-            os.kill(pid, signal.SIGKILL)
+        self.kill_pids([p["pid"] for p in self.info["processes"] if p["pid"]])
 
     def moraine(self, *words, check=True):
         return run([self.program("moraine"), *words, "--dir", self.dir], check=check, timeout=60)
@@ -285,6 +286,7 @@ class Cluster:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            pipesize=1 << 20,  # most tests read it at the end
         )
 
     def wait_healthy(self, limit=120, all_servers=True):
