@@ -24,6 +24,7 @@ ChunkWriter::ChunkWriter(Loop& loop, rpc::Channels& channels, ChunkGrant grant,
 }
 
 Result<protocol::AppendWriter::Ticket> ChunkWriter::Append(OwnedBytes bytes, bool sync) {
+  last_append_ = loop_.Now();
   auto submitted = rules_.Submit(bytes.bytes.size(), sync);
   if (!submitted.ok()) return submitted.status();
   const protocol::AppendHeader& header = submitted->header;

@@ -26,12 +26,14 @@ class ChunkWriter {
   ChunkWriter(Loop& loop, rpc::Channels& channels, ChunkGrant grant, protocol::MadePolicy policy,
               const ChunkIoOptions& options, Condition& changed);
 
-  // Sends `bytes` (at most limits::kAppendBytesMax; none is a plain sync). Errors: those of
-  // AppendWriter::Submit.
+  // Sends `bytes` (at most limits::kAppendBytesMax; none is a plain sync, or only tells what is
+  // committed). Errors: those of AppendWriter::Submit.
   Result<protocol::AppendWriter::Ticket> Append(OwnedBytes bytes, bool sync);
 
   protocol::AppendWriter& rules() { return rules_; }
   const ChunkGrant& grant() const { return grant_; }
+  // When Append was called last.
+  Instant last_append() const { return last_append_; }
   // Of this chunk as the metaserver wants it to close it.
   ChunkClose Close();
   std::vector<ServerId> FailedServers() const;
@@ -61,6 +63,7 @@ class ChunkWriter {
   };
   std::vector<Replica> replicas_;
   Status last_failure_;
+  Instant last_append_{};
   bool watching_ = false;
   Event abandoned_;
   TaskGroup tasks_;
