@@ -1,6 +1,9 @@
 // Appends to one open chunk: sends every append to all its replicas, in order, many in flight, and
 // counts the answers by the rules of protocol/append_writer.h.
 //
+// A replica that answers and is much slower than those that commit is left behind: the bytes for it
+// are kept for at most two of the stream's windows.
+//
 // It does not roll and does not retry: when rules().roll() says so, AppendStream goes on in another
 // chunk. Confined to one loop; Abandon and Drain before destruction.
 #pragma once
@@ -47,6 +50,7 @@ class ChunkWriter {
  private:
   Task<void> Send(size_t replica, idl::AppendRequest request, OwnedBytes bytes);
   Task<void> WatchForStalls();
+  void LeaveLaggards();
   void Fail(size_t replica, const Status& why);
 
   Loop& loop_;
