@@ -36,7 +36,9 @@ Result<AppendWriter::Submitted> AppendWriter::Submit(uint64_t bytes, bool sync) 
   if (bytes > limits::kAppendBytesMax) {
     return {Code::kTooLarge, fmt::format("an append of {} bytes", bytes)};
   }
-  if (bytes == 0 && !sync) return {Code::kInvalidArgument, "an append of nothing"};
+  if (bytes == 0 && !sync && told_ == committed_) {
+    return {Code::kInvalidArgument, "an append of nothing"};
+  }
   if (fenced_) return {Code::kFenced, fmt::format("chunk {} has a new owner", chunk_.value())};
   if (closed_ || live_.Count() < policy_.w) {
     return {Code::kSealed, fmt::format("chunk {} takes no more appends", chunk_.value())};
@@ -53,6 +55,7 @@ Result<AppendWriter::Submitted> AppendWriter::Submit(uint64_t bytes, bool sync) 
                       .sync = sync,
                       .committed = committed_};
   submitted_ = ticket.end;
+  told_ = committed_;
   full_ = full_ || submitted_ == capacity_bytes_;
   (sync ? waiting_sync_ : waiting_).push_back(ticket);
   return Submitted{.ticket = ticket, .header = header};

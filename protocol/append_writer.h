@@ -48,7 +48,8 @@ class AppendWriter {
   AppendWriter(ChunkId chunk, Epoch epoch, const MadePolicy& policy,
                uint64_t capacity_bytes = limits::kChunkBytesMax);
 
-  // Takes an append of `bytes` at submitted(). Zero bytes are allowed with `sync`.
+  // Takes an append of `bytes` at submitted(). Zero bytes are allowed with `sync`, and while told()
+  // is below committed(): then the append only says how far the chunk is committed.
   // Errors: kTooLarge (over limits::kAppendBytesMax), kSealed (no room, or closed, or fewer than w
   // replicas are left: roll), kFenced (another owner has taken over: give up).
   Result<Submitted> Submit(uint64_t bytes, bool sync);
@@ -81,6 +82,8 @@ class AppendWriter {
   std::optional<Ticket> PopUnfinished();
 
   uint64_t committed() const { return committed_; }
+  // The committed length in the last header: what the replicas know, or will.
+  uint64_t told() const { return told_; }
   uint64_t synced() const { return synced_; }
   uint64_t submitted() const { return submitted_; }
   uint64_t remaining() const { return capacity_bytes_ - submitted_; }
@@ -118,6 +121,7 @@ class AppendWriter {
   ReplicaSet live_;
   uint64_t submitted_ = 0;
   uint64_t committed_ = 0;
+  uint64_t told_ = 0;
   uint64_t synced_ = 0;
   uint64_t next_sequence_ = 1;
   std::deque<Ticket> waiting_;       // without sync, ends ascending

@@ -66,6 +66,22 @@ TEST(AppendWriterTest, PlainSyncAndRefusals) {
   EXPECT_EQ(writer.roll(), Roll::kNow);
 }
 
+TEST(AppendWriterTest, AnAppendOfNothingTellsWhatWasCommittedSinceTheLastOne) {
+  AppendWriter writer = Writer(kImmutablePolicy, 3);
+  ASSERT_TRUE(writer.Submit(10, false).ok());
+  for (int i = 0; i < 2; ++i) writer.OnAck(i, 10, 0);
+  EXPECT_EQ(writer.Submit(0, false).code(), Code::kInvalidArgument);
+  writer.OnAck(2, 10, 0);
+  EXPECT_EQ(writer.told(), 0u);
+  const auto told = writer.Submit(0, false);
+  ASSERT_TRUE(told.ok());
+  EXPECT_EQ(told->header.offset, 10u);
+  EXPECT_EQ(told->header.committed, 10u);
+  EXPECT_EQ(writer.told(), 10u);
+  EXPECT_EQ(DoneSequences(writer), (std::vector<uint64_t>{1, 2}));
+  EXPECT_EQ(writer.Submit(0, false).code(), Code::kInvalidArgument);
+}
+
 TEST(AppendWriterTest, RollsAtOnceOnlyWhereNothingCanCommit) {
   struct Row {
     Policy policy;

@@ -235,6 +235,8 @@ Status Channel::CheckServer(const idl::HandshakeResponse& response) const {
 }
 
 Status Channel::FillHeader(CallOptions* options) const {
+  if (options->dropped != nullptr && *options->dropped)
+    return {Code::kCanceled, "the call was dropped before it was sent"};
   const Duration left = options->deadline - loop_.Now();
   if (left <= Duration::zero())
     return {Code::kTimeout, "the deadline came before the call was sent"};

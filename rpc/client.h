@@ -10,9 +10,9 @@
 //   kTimeout      no answer by the deadline: likewise unknown
 //   kOverloaded   refused at the door, here (no room by the deadline) or there: not carried out
 //   kTooLarge     the request does not fit into a frame: not sent (or the server's own answer)
-//   kCanceled     the channel was closed: unknown
-//   kWrongCluster, kWrongVersion, kWrongRole  the handshake failed: not carried out
-//   anything else is the server's own answer
+//   kCanceled     the channel was closed: unknown; or the caller dropped the call before it was
+//   sent kWrongCluster, kWrongVersion, kWrongRole  the handshake failed: not carried out anything
+//   else is the server's own answer
 // A change whose outcome is unknown is repeated with the same session and sequence number
 // (section "Idempotency" of idl/PROTOCOL.md); nothing here repeats by itself.
 //
@@ -38,6 +38,9 @@ struct CallOptions {
   idl::RequestHeader header;  // session, sequence and trace; the rest is filled in
   BulkOut bulk;
   size_t bulk_alignment = 0;  // where in a 4 KiB page the bulk begins for the receiver
+  // True when the call's turn to be sent comes: it is not sent and ends with kCanceled. Outlives
+  // the call; none: it is sent in any case.
+  const bool* dropped = nullptr;
 };
 
 template <class Response>

@@ -15,6 +15,7 @@ constexpr size_t kFirstGatherBytes = 64 << 10;  // small streams do not take a w
 constexpr Duration kRetryMin = std::chrono::milliseconds(5);
 constexpr Duration kRetryMax = std::chrono::milliseconds(500);
 constexpr Duration kSoon = std::chrono::milliseconds(500);
+constexpr Duration kTellAfter = std::chrono::milliseconds(500);
 constexpr size_t kAvoidMax = 16;
 
 }  // namespace
@@ -194,14 +195,28 @@ Task<void> AppendStream::Run() {
       continue;
     }
     if (SendQueued()) continue;
+    const Instant tell_at = TellAt();
+    if (tell_at <= loop_.Now()) {
+      writer_->Append({}, false).status().Ignore();  // refused: MustRoll sees why
+      continue;
+    }
     const bool degraded =
         writer_ != nullptr && writer_->rules().roll() == protocol::Roll::kSoon && !finished_;
-    co_await changed_.Wait(degraded ? loop_.After(kSoon) : kNever);
+    co_await changed_.Wait(std::min(tell_at, degraded ? loop_.After(kSoon) : kNever));
     if (degraded && writer_->rules().roll() == protocol::Roll::kSoon && !finished_ && error_.ok()) {
       // Fewer replicas than the policy wants: go on in a chunk that has them all.
       co_await Roll();
     }
   }
+}
+
+// When the replicas are to be told what was committed after the last append: a reader who cannot
+// reach all of them needs their word for it (visible_length.h). It also finds a replica that was
+// lost while nothing was sent. Only tails have such readers.
+Instant AppendStream::TellAt() const {
+  if (writer_ == nullptr || finished_ || !writer_->grant().tail) return kNever;
+  const protocol::AppendWriter& rules = writer_->rules();
+  return rules.told() < rules.committed() ? writer_->last_append() + kTellAfter : kNever;
 }
 
 bool AppendStream::MustRoll() const {

@@ -1,6 +1,7 @@
 // An endless append stream over a row of chunks: gathers small pieces, sends them, goes on in a
 // new chunk when one is full or lost too many replicas, and knows how far everything is held and
-// synced. It knows nothing of names; a ChunkSource gives it chunks.
+// synced. When it falls silent it tells the replicas how far that is, for readers. It knows nothing
+// of names; a ChunkSource gives it chunks.
 //
 // Positions are stream offsets; the stream begins at `start` (the file offset of a tail stream).
 //   taken      given to Append
@@ -108,6 +109,7 @@ class AppendStream {
   bool SendQueued();
   void SendSync();
   void TakeAnswers();
+  Instant TellAt() const;
   bool MustRoll() const;
   Task<void> Roll();
   Task<void> DrainFullChunk(Instant deadline);

@@ -7,6 +7,12 @@
 #include "idl/methods.h"
 
 namespace moraine::fs {
+namespace {
+
+// One is what the stream has on the way to those that commit, and a large piece a half more.
+constexpr uint64_t kWindowsBehindMax = 2;
+
+}  // namespace
 
 ChunkWriter::ChunkWriter(Loop& loop, rpc::Channels& channels, ChunkGrant grant,
                          protocol::MadePolicy policy, const ChunkIoOptions& options,
@@ -24,6 +30,8 @@ ChunkWriter::ChunkWriter(Loop& loop, rpc::Channels& channels, ChunkGrant grant,
 }
 
 Result<protocol::AppendWriter::Ticket> ChunkWriter::Append(OwnedBytes bytes, bool sync) {
+  last_append_ = loop_.Now();
+  LeaveLaggards();
   auto submitted = rules_.Submit(bytes.bytes.size(), sync);
   if (!submitted.ok()) return submitted.status();
   const protocol::AppendHeader& header = submitted->header;
@@ -69,6 +77,7 @@ Task<void> ChunkWriter::Send(size_t index, idl::AppendRequest request, OwnedByte
   options.deadline = loop_.After(options_.call_timeout);
   options.bulk_alignment = static_cast<uint64_t>(request.offset) % limits::kBlockBytes;
   options.bulk.Add(std::move(bytes.owner), bytes.bytes);
+  options.dropped = &replica.failed;
   const ReplicaPlace& place = grant_.replicas[index];
   rpc::Channel& channel = channels_.To(place.endpoint, place.server);
   auto answer = co_await channel.Ask(idl::kAppend, std::move(request), std::move(options));
@@ -105,6 +114,20 @@ void ChunkWriter::Fail(size_t index, const Status& why) {
   }
   rules_.OnFailure(static_cast<int>(index), why.code());
   changed_.NotifyAll();
+}
+
+// The caller waits for what commits, not for the slowest: bytes for a replica that is behind those
+// would gather here without end, all the time that it answers something.
+void ChunkWriter::LeaveLaggards() {
+  const protocol::ReplicaSet live = rules_.live();
+  for (size_t i = 0; i < replicas_.size(); ++i) {
+    const int replica = static_cast<int>(i);
+    if (!live.Has(replica)) continue;
+    if (rules_.submitted() - rules_.held(replica) <= kWindowsBehindMax * options_.window_bytes) {
+      continue;
+    }
+    Fail(i, Status(Code::kTimeout, "fell behind the window"));
+  }
 }
 
 // A server that takes bytes and answers nothing must not hold the stream for longer than `stall`.

@@ -1,6 +1,9 @@
 // Appends to one open chunk: sends every append to all its replicas, in order, many in flight, and
 // counts the answers by the rules of protocol/append_writer.h.
 //
+// A replica that answers and is much slower than those that commit is left behind: the bytes for it
+// are kept for at most two of the stream's windows.
+//
 // It does not roll and does not retry: when rules().roll() says so, AppendStream goes on in another
 // chunk. Confined to one loop; Abandon and Drain before destruction.
 #pragma once
@@ -26,12 +29,14 @@ class ChunkWriter {
   ChunkWriter(Loop& loop, rpc::Channels& channels, ChunkGrant grant, protocol::MadePolicy policy,
               const ChunkIoOptions& options, Condition& changed);
 
-  // Sends `bytes` (at most limits::kAppendBytesMax; none is a plain sync). Errors: those of
-  // AppendWriter::Submit.
+  // Sends `bytes` (at most limits::kAppendBytesMax; none is a plain sync, or only tells what is
+  // committed). Errors: those of AppendWriter::Submit.
   Result<protocol::AppendWriter::Ticket> Append(OwnedBytes bytes, bool sync);
 
   protocol::AppendWriter& rules() { return rules_; }
   const ChunkGrant& grant() const { return grant_; }
+  // When Append was called last.
+  Instant last_append() const { return last_append_; }
   // Of this chunk as the metaserver wants it to close it.
   ChunkClose Close();
   std::vector<ServerId> FailedServers() const;
@@ -45,6 +50,7 @@ class ChunkWriter {
  private:
   Task<void> Send(size_t replica, idl::AppendRequest request, OwnedBytes bytes);
   Task<void> WatchForStalls();
+  void LeaveLaggards();
   void Fail(size_t replica, const Status& why);
 
   Loop& loop_;
@@ -61,6 +67,7 @@ class ChunkWriter {
   };
   std::vector<Replica> replicas_;
   Status last_failure_;
+  Instant last_append_{};
   bool watching_ = false;
   Event abandoned_;
   TaskGroup tasks_;

@@ -129,7 +129,7 @@ class Client {
   const ClientOptions& options() const { return options_; }
 
  private:
-  Task<Result<Attributes>> WithTail(Attributes attributes);
+  Task<Result<Attributes>> WithTail(Attributes attributes, Instant deadline);
   Task<Result<std::shared_ptr<File>>> OpenCreated(idl::CreateResponse answer, Instant deadline);
 
   Loop& loop_;

@@ -21,18 +21,18 @@ Task<Result<Attributes>> Client::Lookup(InodeId parent, std::string name) {
   request.parent = ToWire(parent);
   request.name = std::move(name);
   MetaLink& link = state_->core.link;
-  auto attributes =
-      AttributesOf(co_await link.Query(idl::kLookup, std::move(request), link.Deadline()));
+  const Instant deadline = link.Deadline();
+  auto attributes = AttributesOf(co_await link.Query(idl::kLookup, std::move(request), deadline));
   if (!attributes.ok()) co_return attributes;
-  co_return co_await WithTail(std::move(*attributes));
+  co_return co_await WithTail(std::move(*attributes), deadline);
 }
 
 // What the metaserver does not know: our own unsaved size, or another's open tail.
-Task<Result<Attributes>> Client::WithTail(Attributes attributes) {
+Task<Result<Attributes>> Client::WithTail(Attributes attributes, Instant deadline) {
   ClientCore& core = state_->core;
   auto open = core.files.find(attributes.inode);
   if (open != core.files.end() && open->second->leased && !core.link.IsCertain()) {
-    MORAINE_CO_RETURN_IF_ERROR(co_await core.link.AwaitCertain(core.link.Deadline()));
+    MORAINE_CO_RETURN_IF_ERROR(co_await core.link.AwaitCertain(deadline));
     open = core.files.find(attributes.inode);
   }
   if (open != core.files.end() && open->second->leased) {
@@ -43,7 +43,7 @@ Task<Result<Attributes>> Client::WithTail(Attributes attributes) {
   }
   if (!attributes.open_tail) co_return attributes;
   FileImpl file(core, attributes);
-  MORAINE_CO_RETURN_IF_ERROR(co_await file.Reload(core.link.Deadline()));
+  MORAINE_CO_RETURN_IF_ERROR(co_await file.Reload(deadline));
   co_return file.attributes();
 }
 
@@ -51,20 +51,21 @@ Task<Result<Attributes>> Client::Resolve(std::string path) {
   idl::PathRequest request;
   request.path = std::move(path);
   MetaLink& link = state_->core.link;
-  auto attributes =
-      AttributesOf(co_await link.Query(idl::kResolve, std::move(request), link.Deadline()));
+  const Instant deadline = link.Deadline();
+  auto attributes = AttributesOf(co_await link.Query(idl::kResolve, std::move(request), deadline));
   if (!attributes.ok()) co_return attributes;
-  co_return co_await WithTail(std::move(*attributes));
+  co_return co_await WithTail(std::move(*attributes), deadline);
 }
 
 Task<Result<Attributes>> Client::GetAttributes(InodeId inode) {
   idl::InodeRequest request;
   request.inode = ToWire(inode);
   MetaLink& link = state_->core.link;
+  const Instant deadline = link.Deadline();
   auto attributes =
-      AttributesOf(co_await link.Query(idl::kGetAttributes, std::move(request), link.Deadline()));
+      AttributesOf(co_await link.Query(idl::kGetAttributes, std::move(request), deadline));
   if (!attributes.ok()) co_return attributes;
-  co_return co_await WithTail(std::move(*attributes));
+  co_return co_await WithTail(std::move(*attributes), deadline);
 }
 
 Task<Result<Attributes>> Client::SetAttributes(InodeId inode, AttributeChange change) {
@@ -94,11 +95,12 @@ Task<Result<Attributes>> Client::SetAttributes(InodeId inode, AttributeChange ch
   const bool nothing_else =
       !change.mode && !change.uid && !change.gid && !change.atime_ns && !change.mtime_ns;
   if (nothing_else) co_return co_await GetAttributes(inode);
-  auto attributes = AttributesOf(
-      co_await core.link.Change(idl::kSetAttributes, std::move(request), core.link.Deadline()));
+  const Instant deadline = core.link.Deadline();
+  auto attributes =
+      AttributesOf(co_await core.link.Change(idl::kSetAttributes, std::move(request), deadline));
   if (!attributes.ok()) co_return attributes;
   core.NoteUnsynced(inode);
-  co_return co_await WithTail(std::move(*attributes));
+  co_return co_await WithTail(std::move(*attributes), deadline);
 }
 
 Task<Result<Created>> Client::Create(InodeId parent, std::string name, NewEntry entry, bool open) {
@@ -223,11 +225,12 @@ Task<Result<Attributes>> Client::Link(InodeId inode, InodeId new_parent, std::st
   request.new_parent = ToWire(new_parent);
   request.new_name = std::move(new_name);
   request.token = ToWire(core.TokenOf(new_parent));
+  const Instant deadline = core.link.Deadline();
   auto attributes =
-      AttributesOf(co_await core.link.Change(idl::kLink, std::move(request), core.link.Deadline()));
+      AttributesOf(co_await core.link.Change(idl::kLink, std::move(request), deadline));
   if (!attributes.ok()) co_return attributes;
   core.NoteUnsynced(inode);
-  co_return co_await WithTail(std::move(*attributes));
+  co_return co_await WithTail(std::move(*attributes), deadline);
 }
 
 Task<Result<DirectoryPage>> Client::ReadDirectory(InodeId inode, std::string after, int limit,
@@ -238,11 +241,14 @@ Task<Result<DirectoryPage>> Client::ReadDirectory(InodeId inode, std::string aft
   request.after = std::move(after);
   request.limit = limit;
   request.with_attributes = with_attributes;
-  auto answer = co_await link.Query(idl::kReadDirectory, std::move(request), link.Deadline());
+  // One for all entries: many tails that cannot be told take no longer than one.
+  const Instant deadline = link.Deadline();
+  auto answer = co_await link.Query(idl::kReadDirectory, std::move(request), deadline);
   if (!answer.ok()) co_return answer.status();
   DirectoryPage page;
   page.more = answer->more;
   page.parent = InodeId(static_cast<uint64_t>(answer->parent));
+  bool tails_answer = true;
   for (const idl::DirectoryEntry& wire : answer->entries) {
     DirectoryEntry entry;
     entry.name = wire.name;
@@ -250,8 +256,11 @@ Task<Result<DirectoryPage>> Client::ReadDirectory(InodeId inode, std::string aft
     entry.type = static_cast<FileType>(wire.type);
     if (wire.__isset.attributes) {
       MORAINE_CO_ASSIGN_OR_RETURN(Attributes attributes, FromWire(wire.attributes));
-      auto full = co_await WithTail(std::move(attributes));
-      if (full.ok()) entry.attributes = std::move(*full);
+      if (tails_answer || !attributes.open_tail) {
+        auto full = co_await WithTail(std::move(attributes), deadline);
+        tails_answer = tails_answer && full.ok();
+        if (full.ok()) entry.attributes = std::move(*full);
+      }
     }
     page.entries.push_back(std::move(entry));
   }

@@ -38,6 +38,7 @@ Dispatcher::Dispatcher(Loop& loop, FileSystem& file_system, DispatcherOptions op
       options_(options),
       drop_cache_(std::move(drop_cache)),
       directory_attributes_(loop, options.attr_timeout) {
+  known_[kRootInode].lookups = 1;  // the kernel has it without asking
   file_system_.OnStale([this](InodeId inode) { DropStale(inode); });
 }
 
@@ -47,34 +48,57 @@ Dispatcher::~Dispatcher() {
 
 void Dispatcher::DropStale(InodeId inode) {
   directory_attributes_.Forget(inode);
-  // Not known: the kernel has nothing to drop.
-  if (known_.erase(inode) > 0) drop_cache_(inode);
+  // Nothing seen: the kernel has nothing to drop.
+  if (FindSeen(inode) == nullptr) return;
+  known_[inode].seen.reset();
+  drop_cache_(inode);
 }
 
-Entry Dispatcher::Tell(Attributes attributes) {
-  Known& known = known_[attributes.inode];
-  known.attributes = {attributes.version, attributes.size};
-  known.at = loop_.Now();
+Dispatcher::Seen* Dispatcher::FindSeen(InodeId inode) {
+  const auto it = known_.find(inode);
+  return it == known_.end() || !it->second.seen ? nullptr : &*it->second.seen;
+}
+
+// An inode that the kernel does not hold (it forgot it while this was asked) is not remembered:
+// nobody would forget it again.
+void Dispatcher::NoteTold(const Attributes& attributes) {
+  const auto it = known_.find(attributes.inode);
+  if (it == known_.end()) return;
+  if (!it->second.seen) it->second.seen = Seen{};
+  it->second.seen->attributes = {attributes.version, attributes.size};
+  it->second.seen->at = loop_.Now();
+}
+
+Entry Dispatcher::EntryOf(Attributes attributes) const {
   const bool directory = attributes.type == FileType::kDirectory;
   return {.attributes = std::move(attributes),
           .entry_valid = directory ? options_.directory_timeout : options_.entry_timeout,
           .attributes_valid = options_.attr_timeout};
 }
 
-Entry Dispatcher::TellListed(Attributes attributes) {
-  Entry entry = Tell(std::move(attributes));
-  entry.entry_valid = std::max(entry.entry_valid, options_.listing_timeout);
-  return entry;
+Entry Dispatcher::Tell(Attributes attributes) {
+  NoteTold(attributes);
+  return EntryOf(std::move(attributes));
+}
+
+Entry Dispatcher::TellName(Attributes attributes) {
+  ++known_[attributes.inode].lookups;
+  return Tell(std::move(attributes));
 }
 
 Task<Result<Entry>> Dispatcher::Lookup(InodeId parent, std::string name) {
   MORAINE_CO_RETURN_IF_ERROR(CheckName(name));
   MORAINE_CO_ASSIGN_OR_RETURN(Attributes attributes,
                               co_await file_system_.Lookup(parent, std::move(name)));
-  co_return Tell(std::move(attributes));
+  co_return TellName(std::move(attributes));
 }
 
-void Dispatcher::Forget(InodeId inode) { known_.erase(inode); }
+void Dispatcher::Forget(InodeId inode, uint64_t lookups) {
+  const auto it = known_.find(inode);
+  if (it == known_.end()) return;
+  it->second.lookups -= std::min(it->second.lookups, lookups);
+  if (it->second.lookups == 0) known_.erase(it);
+}
 
 Task<Result<Entry>> Dispatcher::GetAttributes(InodeId inode) {
   if (const Attributes* known = directory_attributes_.Find(inode)) co_return Tell(*known);
@@ -124,7 +148,7 @@ Task<Result<Entry>> Dispatcher::MakeNode(InodeId parent, std::string name, NewEn
       Attributes attributes,
       co_await file_system_.Create(parent, std::move(name), std::move(entry)));
   directory_attributes_.NoteCreated(parent, attributes);
-  co_return Tell(std::move(attributes));
+  co_return TellName(std::move(attributes));
 }
 
 Task<Status> Dispatcher::Unlink(InodeId parent, std::string name) {
@@ -157,7 +181,7 @@ Task<Result<Entry>> Dispatcher::Link(InodeId inode, InodeId new_parent, std::str
   MORAINE_CO_ASSIGN_OR_RETURN(Attributes attributes,
                               co_await file_system_.Link(inode, new_parent, std::move(new_name)));
   directory_attributes_.Forget(new_parent);
-  co_return Tell(std::move(attributes));
+  co_return TellName(std::move(attributes));
 }
 
 Task<Result<FileSystemSpace>> Dispatcher::Space() { return file_system_.Space(); }

@@ -2,7 +2,10 @@
 // comes in here, so that all of it is tested without a kernel. fuse_session.h is the kernel's side.
 //
 // It owns the handles of open files and directories and remembers, for each inode that the kernel
-// knows, which version the kernel has seen. The rules of caching that follow from it:
+// knows, which version the kernel has seen. The kernel counts how often it was told an inode by a
+// name, and gives those counts back when it forgets; a forget may come late, when the inode has
+// been looked up and opened again, so the counts are kept here too. The rules of caching that
+// follow from it:
 //  - a file's name is looked up again on each use (`entry_timeout` 0), which also brings its
 //    attributes; directories on the way are believed for `directory_timeout`;
 //  - an open asks the metaserver. The kernel keeps its pages of the file iff the version is the one
@@ -79,7 +82,10 @@ class Dispatcher {
 
   // ---- Names and attributes
   Task<Result<Entry>> Lookup(InodeId parent, std::string name);
-  void Forget(InodeId inode);  // the kernel keeps nothing of it any more
+  // The kernel gives back `lookups` of those that it was answered (each Entry of Lookup, MakeNode,
+  // Link, Create and ReadDirectory is one), or did not take them. With the last one it keeps
+  // nothing of the inode.
+  void Forget(InodeId inode, uint64_t lookups);
   Task<Result<Entry>> GetAttributes(InodeId inode);
   // `handle`: the open file the change came through, or none.
   Task<Result<Entry>> SetAttributes(InodeId inode, AttributeRequest request, HandleId handle);
@@ -117,7 +123,8 @@ class Dispatcher {
     const Entry* attributes;  // null: none; the kernel will ask if it wants them
     uint64_t next;            // position behind it
   };
-  // False: it did not fit.
+  // False: it did not fit, and the kernel is not told. Attributes that were added count as a
+  // lookup.
   using AddListed = std::function<bool(const Listed&)>;
   // See directory_cursor.h.
   Task<Status> ReadDirectory(HandleId handle, uint64_t position, bool with_attributes,
@@ -140,7 +147,7 @@ class Dispatcher {
 
   size_t open_files() const { return files_.size(); }
   size_t open_directories() const { return directories_.size(); }
-  size_t known_inodes() const { return known_.size(); }
+  size_t known_inodes() const { return known_.size(); }  // with the root
 
  private:
   struct OpenFile {
@@ -155,15 +162,23 @@ class Dispatcher {
     bool operator==(const Content&) const = default;
   };
   // What the kernel has of an inode.
-  struct Known {
+  struct Seen {
     Content attributes;
     std::optional<Content> pages;
     Instant at{};  // of the last attributes or own change
   };
+  struct Known {
+    uint64_t lookups = 0;      // told to the kernel and not given back
+    std::optional<Seen> seen;  // none: all of it is to be dropped
+  };
 
   // Notes that the kernel is told these attributes.
   Entry Tell(Attributes attributes);
-  Entry TellListed(Attributes attributes);
+  // The same as the answer to a name: a lookup.
+  Entry TellName(Attributes attributes);
+  void NoteTold(const Attributes& attributes);
+  Entry EntryOf(Attributes attributes) const;
+  Seen* FindSeen(InodeId inode);
   bool MayTellListed(const DirectoryEntry& entry, Instant page_time) const;
   HandleId AddFile(std::shared_ptr<File> file, OpenFlags flags);
   OpenFile* FindFile(HandleId handle);

@@ -1,4 +1,5 @@
 // Open files and directories of the dispatcher.
+#include <algorithm>
 #include <utility>
 
 #include "base/limits.h"
@@ -28,11 +29,11 @@ Dispatcher::OpenFile* Dispatcher::FindFile(HandleId handle) {
 // The kernel's pages hold what this mount has read and written, and nobody else could write since
 // the version was looked at.
 void Dispatcher::RememberPages(const File& file) {
-  const auto it = known_.find(file.inode());
-  if (it == known_.end()) return;
+  Seen* seen = FindSeen(file.inode());
+  if (seen == nullptr) return;
   const Attributes attributes = file.attributes();
-  it->second.pages = {attributes.version, attributes.size};
-  it->second.at = loop_.Now();
+  seen->pages = {attributes.version, attributes.size};
+  seen->at = loop_.Now();
 }
 
 Task<Result<CreatedEntry>> Dispatcher::Create(InodeId parent, std::string name, NewEntry entry,
@@ -45,7 +46,7 @@ Task<Result<CreatedEntry>> Dispatcher::Create(InodeId parent, std::string name, 
                                                        parent, std::move(name), std::move(entry)));
   directory_attributes_.NoteCreated(parent, created.attributes);
   CreatedEntry answer;
-  answer.entry = Tell(std::move(created.attributes));
+  answer.entry = TellName(std::move(created.attributes));
   RememberPages(*created.file);
   flags.write = true;  // Client::Create always opens for writing
   answer.opened.handle = AddFile(std::move(created.file), flags);
@@ -66,10 +67,13 @@ Task<Result<OpenedFile>> Dispatcher::Open(InodeId inode, OpenFlags flags) {
     co_return Status(Code::kNotFound, "the file was removed");
   }
   OpenedFile opened;
-  Known& known = known_[inode];
   const Content content{attributes.version, attributes.size};
-  opened.keep_cache = known.pages == content;
-  opened.attributes_stale = known.attributes != content;
+  const Seen* seen = FindSeen(inode);
+  opened.keep_cache = seen != nullptr && seen->pages == content;
+  opened.attributes_stale = seen == nullptr || seen->attributes != content;
+  if (const auto known = known_.find(inode); known != known_.end() && seen == nullptr) {
+    known->second.seen = Seen{};
+  }
   RememberPages(*file);
   opened.handle = AddFile(std::move(file), flags);
   co_return opened;
@@ -161,10 +165,15 @@ Task<Status> Dispatcher::ReadDirectory(HandleId handle, uint64_t position, bool 
   if (it == directories_.end()) co_return NoSuchHandle(handle);
   const std::shared_ptr<DirectoryCursor> cursor = it->second;
   co_return co_await cursor->Read(
-      position, with_attributes, [this, &add, &cursor](const DirectoryEntry& entry, uint64_t next) {
-        if (!MayTellListed(entry, cursor->page_time())) return add({entry, nullptr, next});
-        const Entry told = TellListed(*entry.attributes);
-        return add({entry, &told, next});
+      position, with_attributes,
+      [this, &add, &cursor, with_attributes](const DirectoryEntry& entry, uint64_t next) {
+        if (!with_attributes || !MayTellListed(entry, cursor->page_time()))
+          return add({entry, nullptr, next});
+        Entry listed = EntryOf(*entry.attributes);
+        listed.entry_valid = std::max(listed.entry_valid, options_.listing_timeout);
+        if (!add({entry, &listed, next})) return false;
+        TellName(std::move(listed.attributes));
+        return true;
       });
 }
 
@@ -174,7 +183,8 @@ bool Dispatcher::MayTellListed(const DirectoryEntry& entry, Instant page_time) c
   if (!entry.attributes || loop_.Now() - page_time > options_.listing_timeout) return false;
   if (file_system_.FindOpen(entry.inode) != nullptr) return false;
   const auto known = known_.find(entry.inode);
-  return known == known_.end() || known->second.at < page_time;
+  const bool seen = known != known_.end() && known->second.seen.has_value();
+  return !seen || known->second.seen->at < page_time;
 }
 
 Status Dispatcher::ReleaseDirectory(HandleId handle) {

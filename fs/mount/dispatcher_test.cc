@@ -146,12 +146,64 @@ TEST_F(DispatcherTest, AttributesJustLookedUpAreNotDroppedAtOpen) {
 
 TEST_F(DispatcherTest, ForgetEndsTheTrustInPages) {
   const InodeId inode = MakeFile("f", "x");
+  EXPECT_EQ(dispatcher_.known_inodes(), 2u) << "the root and this";
+  dispatcher_.Forget(inode, 1);
   EXPECT_EQ(dispatcher_.known_inodes(), 1u);
-  dispatcher_.Forget(inode);
-  EXPECT_EQ(dispatcher_.known_inodes(), 0u);
   const OpenedFile opened = Open(inode, kRead);
   EXPECT_FALSE(opened.keep_cache);
   EXPECT_EQ(Close(opened.handle), Code::kOk);
+}
+
+// Forgets wait apart from requests: one for an inode that the kernel had thrown out was read when
+// it had been looked up and opened again, and what changed elsewhere then stayed in the cache.
+TEST_F(DispatcherTest, ALateForgetDoesNotHideWhatTheKernelHasOpen) {
+  const InodeId inode = MakeFile("f", "x");
+  Lookup("f");
+  const OpenedFile opened = Open(inode, kRead);
+  dispatcher_.Forget(inode, 1);
+  files_.TellStale(inode);
+  EXPECT_THAT(dropped_, ElementsAre(inode));
+  // Nor does what was dropped end the count.
+  Lookup("f");
+  files_.TellStale(inode);
+  EXPECT_THAT(dropped_, ElementsAre(inode, inode));
+  EXPECT_EQ(Close(opened.handle), Code::kOk);
+  dispatcher_.Forget(inode, 2);
+  EXPECT_EQ(dispatcher_.known_inodes(), 1u) << "only the root is left";
+  files_.TellStale(inode);
+  EXPECT_EQ(dropped_.size(), 2u);
+}
+
+TEST_F(DispatcherTest, EachAnswerToANameIsForgottenOnce) {
+  const InodeId inode = MakeFile("f", "x");
+  ASSERT_TRUE(Run(dispatcher_.Link(inode, kRootInode, "g")).ok());
+  ASSERT_TRUE(Run(dispatcher_.GetAttributes(inode)).ok());  // no name
+  const auto made = Run(dispatcher_.MakeNode(kRootInode, "h", NewEntry{}));
+  ASSERT_TRUE(made.ok());
+  dispatcher_.Forget(inode, 1);
+  EXPECT_EQ(dispatcher_.known_inodes(), 3u);
+  dispatcher_.Forget(inode, 1);
+  dispatcher_.Forget(made->attributes.inode, 1);
+  EXPECT_EQ(dispatcher_.known_inodes(), 1u);
+  // The kernel had forgotten it before the answer came.
+  ASSERT_TRUE(Run(dispatcher_.GetAttributes(inode)).ok());
+  EXPECT_EQ(dispatcher_.known_inodes(), 1u);
+}
+
+// An entry that did not fit was remembered, and nobody would ever forget it.
+TEST_F(DispatcherTest, AListingTellsOnlyWhatFits) {
+  for (const char* name : {"a", "b", "c"}) dispatcher_.Forget(MakeFile(name, "x"), 1);
+  EXPECT_EQ(dispatcher_.known_inodes(), 1u);
+  const HandleId handle = *dispatcher_.OpenDirectory(kRootInode);
+  EXPECT_THAT(List(handle, 0, 3), ElementsAre(".", "..", "a+"));
+  EXPECT_EQ(dispatcher_.known_inodes(), 2u);
+  // One without attributes brings no lookup.
+  const auto plain = [](const Dispatcher::Listed& one) { return one.attributes == nullptr; };
+  EXPECT_TRUE(Run(dispatcher_.ReadDirectory(handle, 0, false, plain)).ok());
+  EXPECT_EQ(dispatcher_.known_inodes(), 2u);
+  dispatcher_.Forget(files_.Find(kRootInode, "a"), 1);
+  EXPECT_EQ(dispatcher_.known_inodes(), 1u);
+  EXPECT_TRUE(dispatcher_.ReleaseDirectory(handle).ok());
 }
 
 TEST_F(DispatcherTest, StaleInodesThatTheKernelKnowsAreDropped) {

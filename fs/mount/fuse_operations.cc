@@ -129,7 +129,9 @@ AttributeRequest AttributeRequestOf(const struct stat& attributes, int set) {
 void AnswerEntry(PendingRequest& pending, const Entry& entry) {
   const fuse_entry_param param =
       ToEntryParam(entry, pending.session().options().io_bytes_preferred);
-  pending.Answer([&](fuse_req_t request) { return fuse_reply_entry(request, &param); });
+  const bool taken =
+      pending.Answer([&](fuse_req_t request) { return fuse_reply_entry(request, &param); });
+  if (!taken) pending.session().dispatcher().Forget(entry.attributes.inode, 1);
 }
 
 void AnswerAttributes(PendingRequest& pending, const Entry& entry) {
@@ -192,13 +194,15 @@ void OnLookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
         AnswerEntry);
 }
 
-void OnForget(fuse_req_t request, fuse_ino_t inode, uint64_t) {
-  DispatcherOf(request).Forget(InodeId(inode));
+void OnForget(fuse_req_t request, fuse_ino_t inode, uint64_t lookups) {
+  DispatcherOf(request).Forget(InodeId(inode), lookups);
   fuse_reply_none(request);
 }
 
 void OnForgetMulti(fuse_req_t request, size_t count, fuse_forget_data* forgets) {
-  for (size_t i = 0; i < count; ++i) DispatcherOf(request).Forget(InodeId(forgets[i].ino));
+  for (size_t i = 0; i < count; ++i) {
+    DispatcherOf(request).Forget(InodeId(forgets[i].ino), forgets[i].nlookup);
+  }
   fuse_reply_none(request);
 }
 
@@ -309,6 +313,7 @@ void OnCreate(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mo
             pending.Answer([&](fuse_req_t to) { return fuse_reply_create(to, &param, &info); });
         if (taken) return;
         FuseSession& session = pending.session();
+        session.dispatcher().Forget(created.entry.attributes.inode, 1);
         session.requests().Spawn(ReleaseUntaken(&session, created.opened.handle));
       },
       [exclusive](Code code) { return ErrnoForCreate(code, exclusive); });
@@ -395,7 +400,13 @@ class ListingBuffer {
     bytes_.resize(size_);
     const size_t used = Encode(listed, bytes_.data() + old_size, left);
     bytes_.resize(used <= left ? old_size + used : old_size);
-    return used <= left;
+    if (used > left) return false;
+    if (listed.attributes != nullptr) told_.push_back(listed.entry.inode);
+    return true;
+  }
+  // The kernel did not take the answer.
+  void ForgetTold() const {
+    for (const InodeId inode : told_) pending_->session().dispatcher().Forget(inode, 1);
   }
   const std::string& bytes() const { return bytes_; }
 
@@ -419,6 +430,7 @@ class ListingBuffer {
   const size_t size_;
   const bool plus_;
   std::string bytes_;
+  std::vector<InodeId> told_;
 };
 
 Task<void> ListDirectory(Pending pending, HandleId handle, uint64_t position, size_t size,
@@ -428,13 +440,15 @@ Task<void> ListDirectory(Pending pending, HandleId handle, uint64_t position, si
       handle, position, plus, [&buffer, &pending](const Dispatcher::Listed& listed) {
         return !pending->answered() && buffer.Add(listed);
       });
+  bool taken = false;
   if (!status.ok()) {
     pending->Error(ErrnoFor(status.code()));
   } else {
-    pending->Answer([&](fuse_req_t to) {
+    taken = pending->Answer([&](fuse_req_t to) {
       return fuse_reply_buf(to, buffer.bytes().data(), buffer.bytes().size());
     });
   }
+  if (!taken) buffer.ForgetTold();
 }
 
 void OnReaddir(fuse_req_t request, fuse_ino_t, size_t size, off_t offset, fuse_file_info* info) {

@@ -6,10 +6,17 @@
 #include <algorithm>
 #include <array>
 
+#include "base/limits.h"
+
 namespace moraine::fs::mount {
 namespace {
 
 using namespace std::chrono_literals;
+
+// They are stored in chunks that stay attached to the file until all of them are; half of what may
+// be attached is for those and for what a stream that lost servers leaves behind.
+constexpr uint64_t kDirtyBytesMax = 2_GiB;
+static_assert(2 * kDirtyBytesMax <= limits::kChunksAttachedMax * limits::kChunkBytesMax);
 
 // Words of mount(8) and /etc/fstab that say nothing to us.
 constexpr std::array<std::string_view, 14> kIgnored = {
@@ -143,7 +150,7 @@ std::unique_ptr<OptionTable> MakeMountOptionTable(MountOptions* options) {
                   "How far the kernel and the client read ahead of a sequential reader.");
   table->AddBytes("window", &options->window_bytes, 1_MiB, 1_GiB,
                   "Bytes of one file that are sent and not yet acknowledged, at most.");
-  table->AddBytes("dirty", &options->dirty_bytes, 1_MiB, 16_GiB,
+  table->AddBytes("dirty", &options->dirty_bytes, 1_MiB, kDirtyBytesMax,
                   "Bytes of random writes of one file that are held back, at most.");
   AddProcessOptions(
       *table, &options->process,

@@ -39,7 +39,7 @@ void Parse(std::string_view program, const std::vector<std::string>& args) {
   MORAINE_CHECK(options.timeout >= std::chrono::seconds(1));
   MORAINE_CHECK(options.timeout <= std::chrono::hours(1));
   MORAINE_CHECK(options.window_bytes >= 1_MiB && options.window_bytes <= 1_GiB);
-  MORAINE_CHECK(options.dirty_bytes >= 1_MiB && options.dirty_bytes <= 16_GiB);
+  MORAINE_CHECK(options.dirty_bytes >= 1_MiB && options.dirty_bytes <= 2_GiB);
   MORAINE_CHECK(options.read_ahead_bytes <= 1_GiB);
 }
 

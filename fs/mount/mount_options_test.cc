@@ -98,6 +98,14 @@ TEST(MountOptions, ReachTheirFields) {
   EXPECT_THAT(options.mount_flags, ElementsAre("nodev"));
 }
 
+// More dirty bytes than the chunks that a file may have attached hold could never be stored.
+TEST(MountOptions, WhatIsHeldBackCanBeStored) {
+  MountOptions options;
+  EXPECT_EQ(Parse(&options, {"h:1", "/mnt", "--dirty", "2GiB"}), "");
+  EXPECT_EQ(options.dirty_bytes, 2_GiB);
+  EXPECT_THAT(Parse(&options, {"h:1", "/mnt", "--dirty", "4GiB"}), HasSubstr("--dirty"));
+}
+
 TEST(MountOptions, ErrorsNameTheNearestOption) {
   MountOptions options;
   EXPECT_THAT(Parse(&options, {"h:1", "/mnt", "-o", "timout=3s"}),

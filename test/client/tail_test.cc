@@ -1,0 +1,65 @@
+// What others see of a file that somebody has open and appends to no more.
+#include "test/client/client_fixture.h"
+
+namespace moraine::fs {
+namespace {
+
+class TailTest : public ClientTest {
+ protected:
+  // Of a policy that acknowledges what all three replicas hold.
+  std::shared_ptr<File> Written(const std::string& name) {
+    auto file = Create(name);
+    MORAINE_CHECK(ByAlice(file->Append(Bytes(text_))).ok());
+    MORAINE_CHECK(ByAlice(file->Flush()).ok());
+    return file;
+  }
+  // Bob finds the end of the file, long before his patience is over.
+  void ExpectSeenSoon(const std::string& name, const std::string& when) {
+    const Duration begin = world().now();
+    const auto found = ByBob(bob().Lookup(InodeId(1), name));
+    ASSERT_TRUE(found.ok()) << found.status().ToString() << " " << when;
+    EXPECT_EQ(found->size, text_.size()) << when;
+    const auto file = ByBob(bob().Open(found->inode, Client::OpenMode::kRead));
+    ASSERT_TRUE(file.ok()) << file.status().ToString() << " " << when;
+    EXPECT_EQ(Read(bob_machine(), *file, 0, (*file)->size()), text_) << when;
+    EXPECT_TRUE(ByBob(bob().Close(*file)).ok());
+    EXPECT_LT(world().now() - begin, bob().options().timeout / 4) << when;
+  }
+
+  const std::string text_ = Pattern(50'000);
+};
+
+// The writer never said how far the last append was committed. With one of three replicas gone its
+// end was not to be told, and each look-up and each open failed after the whole timeout.
+TEST_F(TailTest, AnIdleWritersFileIsSeenThoughAServerIsGone) {
+  for (const Duration idle : {Duration(0ms), Duration(3s)}) {
+    for (size_t i = 0; i < kServers; ++i) {
+      const std::string name = fmt::format("f{}-{}", idle / 1s, i);
+      const auto file = Written(name);
+      world().RunFor(idle);
+      server(i).Kill();
+      ExpectSeenSoon(name, fmt::format("{} s, server {}", idle / 1s, i));
+      ASSERT_TRUE(ByAlice(alice().Close(file)).ok());
+      StartServer(i);
+      ASSERT_TRUE(world().RunUntil([&] { return AllServersUp(); }, 60s));
+    }
+  }
+}
+
+// Each entry took a timeout of its own.
+TEST_F(TailTest, AListingWaitsForAllTailsTogether) {
+  constexpr size_t kFiles = 8;
+  for (size_t i = 0; i < kFiles; ++i) Written(fmt::format("f{}", i));
+  std::vector<const sim::Machine*> servers;
+  for (size_t i = 0; i < kServers; ++i) servers.push_back(&server(i));
+  world().net().Partition({&bob_machine()}, servers);
+  const Duration begin = world().now();
+  const auto page = ByBob(bob().ReadDirectory(InodeId(1), "", 100, true));
+  EXPECT_LT(world().now() - begin, 2 * bob().options().timeout);
+  ASSERT_TRUE(page.ok()) << page.status().ToString();
+  ASSERT_EQ(page->entries.size(), kFiles);
+  for (const DirectoryEntry& entry : page->entries) EXPECT_FALSE(entry.attributes) << entry.name;
+}
+
+}  // namespace
+}  // namespace moraine::fs
