@@ -1,0 +1,89 @@
+// A whole metaserver on the simulated world: what was acknowledged stays, and nothing is
+// acknowledged before it is safe.
+#include <gtest/gtest.h>
+
+#include "metaserver/service/metaserver_fixture.h"
+
+namespace moraine::metaserver {
+namespace {
+
+class DurabilityTest : public MetaserverTest {
+ protected:
+  static ServerId ServerOf(const idl::ChunkGrant& grant, size_t replica) {
+    return ServerId(static_cast<uint64_t>(grant.replicas.at(replica).server_id));
+  }
+  static ChunkId IdOf(const idl::ChunkGrant& grant) {
+    return ChunkId(static_cast<uint64_t>(grant.chunk));
+  }
+  FakeDisk& DiskOf(const idl::ChunkGrant& grant, size_t replica) {
+    return cluster_.disk(ServerOf(grant, replica));
+  }
+  size_t ReplicasOnDisks(const idl::ChunkGrant& grant) {
+    size_t count = 0;
+    for (size_t i = 0; i < grant.replicas.size(); ++i) {
+      count += DiskOf(grant, i).replicas.contains(IdOf(grant));
+    }
+    return count;
+  }
+  void SetFull(const idl::ChunkGrant& grant, bool full) {
+    for (size_t i = 0; i < grant.replicas.size(); ++i) DiskOf(grant, i).full = full;
+  }
+  // A file with one sealed chunk that three servers have.
+  idl::CreateResponse SealedFile(const std::string& name) {
+    const auto file = cluster_.CreateFile(alice(), name);
+    cluster_.Append(file.chunk, {10, 10, 10});
+    EXPECT_EQ(CloseFile(alice(), file, 10), Code::kOk);
+    idl::CloseRequest close;
+    close.inode = file.attributes.inode;
+    close.release_lease = true;
+    EXPECT_TRUE(alice().Change(idl::kClose, close).ok());
+    EXPECT_TRUE(world().RunUntil(
+        [&] {
+          const auto record = cluster_.Chunk(file.chunk.chunk);
+          return record->state == ChunkState::kSealed && record->GoodReplicas() == 3;
+        },
+        30s));
+    return file;
+  }
+  void SyncLate() {
+    cluster_.configure = [](MetaserverOptions& options) { options.store.lazy_sync = 30s; };
+    cluster_.RestartMeta();
+  }
+  void KillAllBut(ServerId left) {
+    for (uint64_t id = 1; id <= 6; ++id) {
+      if (ServerId(id) != left) cluster_.machine(ServerId(id)).Kill();
+    }
+  }
+  Result<idl::Empty> Sync(int64_t inode, Duration timeout) {
+    idl::InodeRequest sync;
+    sync.inode = inode;
+    return alice().Call(idl::kSyncMetadata, sync, 0, timeout);
+  }
+};
+
+// Replicas went as soon as the removal was in the log. A power cut took it back, and the file was
+// there without its bytes.
+TEST_F(DurabilityTest, NoNameComesBackWithoutItsReplicas) {
+  SyncLate();
+  for (int round = 0; round < 12; ++round) {
+    SCOPED_TRACE(round);
+    const std::string name = fmt::format("f{}.sst", round);
+    const auto file = SealedFile(name);
+    ASSERT_EQ(Remove(alice(), name), Code::kOk);
+    if (round % 2 == 0) {
+      ASSERT_TRUE(world().RunUntil([&] { return ReplicasOnDisks(file.chunk) == 0; }, 10s));
+    } else {
+      world().RunFor(std::chrono::microseconds(200) * round);
+    }
+    cluster_.PowerCutMeta();
+    idl::EntryRequest look;
+    look.parent = 1;
+    look.name = name;
+    const bool is_back = bob().Call(idl::kLookup, look).ok();
+    world().RunFor(2s);
+    if (is_back) EXPECT_EQ(ReplicasOnDisks(file.chunk), 3u);
+  }
+}
+
+}  // namespace
+}  // namespace moraine::metaserver
