@@ -85,5 +85,44 @@ TEST_F(DurabilityTest, NoNameComesBackWithoutItsReplicas) {
   }
 }
 
+// The new owner got a log without its tail, while its disks only had no room to promise it.
+TEST_F(DurabilityTest, ADirectoryIsNotTakenOverBeforeItsFilesAreWhole) {
+  const int64_t d = cluster_.CreateFile(alice(), "shard", 1, false, 0, idl::FileType::kDirectory)
+                        .attributes.inode;
+  idl::AcquireDirectoryRequest acquire;
+  acquire.inode = d;
+  acquire.owner = "alice";
+  const auto hers = alice().Change(idl::kAcquireDirectory, acquire);
+  ASSERT_TRUE(hers.ok()) << hers.status().ToString();
+  const auto file = cluster_.CreateFile(alice(), "1.log", d, true, hers->token);
+  cluster_.Append(file.chunk, {70, 70, 70, 70, 70}, /*synced=*/false);
+  SetFull(file.chunk, true);
+  acquire.owner = "bob";
+  const auto refused = bob().Change(idl::kAcquireDirectory, acquire);
+  EXPECT_EQ(refused.code(), Code::kNoSpace) << refused.status().ToString();
+  SetFull(file.chunk, false);
+  const auto his = bob().Change(idl::kAcquireDirectory, acquire);
+  ASSERT_TRUE(his.ok()) << his.status().ToString();
+  ASSERT_EQ(his->entries.size(), 1u);
+  EXPECT_EQ(his->entries[0].attributes.size, 70);
+  EXPECT_FALSE(his->entries[0].layout.__isset.tail);
+}
+
+// It asked again and again until the deadline, with a new epoch each time.
+TEST_F(DurabilityTest, AnOpenOfWhatFullDisksKeepFromRecoverySaysSo) {
+  TestClient carol(world(), world().AddMachine("carol"));
+  carol.StartSession("carol");
+  const auto file = cluster_.CreateFile(carol, "f.log");
+  cluster_.Append(file.chunk, {70, 70, 70, 70, 70}, /*synced=*/false);
+  SetFull(file.chunk, true);
+  ASSERT_TRUE(carol.Call(idl::kEndSession, idl::Empty()).ok());
+  const auto refused = OpenToWrite(bob(), file.attributes.inode);
+  EXPECT_EQ(refused.code(), Code::kNoSpace) << refused.status().ToString();
+  SetFull(file.chunk, false);
+  const auto opened = OpenToWrite(bob(), file.attributes.inode);
+  ASSERT_TRUE(opened.ok()) << opened.status().ToString();
+  EXPECT_EQ(opened->attributes.size, 70);
+}
+
 }  // namespace
 }  // namespace moraine::metaserver
