@@ -124,5 +124,52 @@ TEST_F(DurabilityTest, AnOpenOfWhatFullDisksKeepFromRecoverySaysSo) {
   EXPECT_EQ(opened->attributes.size, 70);
 }
 
+// The one server that was left promised the length, and the sync was answered with one copy.
+TEST_F(DurabilityTest, ASyncIsNotAnsweredOnFewerDisksThanTheFloor) {
+  const auto file = cluster_.CreateFile(alice(), "f.sst");
+  ASSERT_EQ(file.chunk.replicas.size(), 3u);
+  cluster_.Append(file.chunk, {100, 100, 100}, /*synced=*/false);
+  KillAllBut(ServerOf(file.chunk, 0));
+  ASSERT_EQ(CloseFile(alice(), file, 100), Code::kOk);
+  const int64_t inode = file.attributes.inode;
+  EXPECT_EQ(Sync(inode, 8s).code(), Code::kTimeout);
+  EXPECT_EQ(cluster_.Chunk(file.chunk.chunk)->state, ChunkState::kSealed);
+  EXPECT_EQ(cluster_.Chunk(file.chunk.chunk)->GoodReplicas(), 1u);
+  EXPECT_EQ(Sync(inode, 2s).code(), Code::kTimeout) << "sealed, and still on one disk";
+  idl::RecoverChunkRequest await;
+  await.chunk = file.chunk.chunk;
+  EXPECT_EQ(alice().Call(idl::kRecoverChunk, await, 0, 2s).code(), Code::kTimeout);
+  cluster_.RestartMeta();
+  EXPECT_EQ(Sync(inode, 2s).code(), Code::kTimeout);
+  // Two are the floor.
+  cluster_.StartServer(cluster_.IndexOf(ServerOf(file.chunk, 1)));
+  const auto synced = Sync(inode, 30s);
+  EXPECT_TRUE(synced.ok()) << synced.status().ToString();
+  EXPECT_GE(cluster_.Chunk(file.chunk.chunk)->GoodReplicas(), 2u);
+  const auto length = alice().Call(idl::kRecoverChunk, await);
+  ASSERT_TRUE(length.ok()) << length.status().ToString();
+  EXPECT_EQ(length->length, 100);
+  // What was acknowledged stays so.
+  cluster_.machine(ServerOf(file.chunk, 1)).Kill();
+  world().RunFor(20s);
+  EXPECT_EQ(cluster_.Chunk(file.chunk.chunk)->GoodReplicas(), 1u);
+  EXPECT_TRUE(Sync(inode, 2s).ok());
+}
+
+// Who takes a file over needs what is left of it, not a sync.
+TEST_F(DurabilityTest, AFileIsRecoveredFromOneReplicaOfThree) {
+  TestClient carol(world(), world().AddMachine("carol"));
+  carol.StartSession("carol");
+  const auto file = cluster_.CreateFile(carol, "f.sst");
+  cluster_.Append(file.chunk, {100, 100, 100}, /*synced=*/false);
+  KillAllBut(ServerOf(file.chunk, 0));
+  ASSERT_TRUE(carol.Call(idl::kEndSession, idl::Empty()).ok());
+  ASSERT_TRUE(cluster_.AwaitState(file.chunk.chunk, ChunkState::kSealed));
+  const auto opened = OpenToWrite(alice(), file.attributes.inode);
+  ASSERT_TRUE(opened.ok()) << opened.status().ToString();
+  EXPECT_EQ(opened->attributes.size, 100);
+  EXPECT_EQ(Sync(file.attributes.inode, 2s).code(), Code::kTimeout);
+}
+
 }  // namespace
 }  // namespace moraine::metaserver
