@@ -85,6 +85,26 @@ TEST_F(DurabilityTest, NoNameComesBackWithoutItsReplicas) {
   }
 }
 
+// A report that was answered is not told again, so it must not be lost with the log's end.
+TEST_F(DurabilityTest, AReportThatWasAnsweredSurvivesAPowerCut) {
+  SyncLate();
+  for (int round = 0; round < 8; ++round) {
+    SCOPED_TRACE(round);
+    const auto file = SealedFile(fmt::format("f{}.sst", round));
+    const ServerId server = ServerOf(file.chunk, 0);
+    world().RunFor(2s);  // everybody has been told of the seal
+    FakeDisk& bad = cluster_.disk(server);
+    bad.replicas.at(IdOf(file.chunk)).damaged = true;
+    bad.changed.insert(IdOf(file.chunk));
+    ASSERT_TRUE(world().RunUntil([&] { return bad.changed.empty(); }, 10s));
+    cluster_.PowerCutMeta();
+    const auto record = cluster_.Chunk(file.chunk.chunk);
+    const ReplicaRecord* replica = record->FindReplica(server);
+    EXPECT_TRUE(replica == nullptr || replica->state != ReplicaState::kGood ||
+                !bad.replicas.at(IdOf(file.chunk)).damaged);
+  }
+}
+
 // The new owner got a log without its tail, while its disks only had no room to promise it.
 TEST_F(DurabilityTest, ADirectoryIsNotTakenOverBeforeItsFilesAreWhole) {
   const int64_t d = cluster_.CreateFile(alice(), "shard", 1, false, 0, idl::FileType::kDirectory)
