@@ -76,6 +76,8 @@ Status Sealer::Start() {
     MORAINE_ASSIGN_OR_RETURN(const ChunkRecord record, GetChunk(transaction, chunk));
     NoteUnsettled(record.inode, chunk);
   }
+  MORAINE_ASSIGN_OR_RETURN(const auto below, ChunksBelowFloor(transaction));
+  for (const auto& [inode, chunk] : below) NoteBelowFloor(inode, chunk);
   tasks_.Spawn(RunQueue());
   return Status::Ok();
 }
@@ -399,6 +401,10 @@ CopyOrder Sealer::OrderFor(ChunkId chunk, const ChunkRecord& record, uint64_t le
 
 Task<void> Sealer::AskCopy(std::shared_ptr<Attempt> attempt, SealRequest request) {
   CopyOrder order = OrderFor(attempt->chunk, attempt->record, request.length);
+  // As the writer told the source: the next recovery may hear it from this replica.
+  if (attempt->record.file_offset == kUnknownOffset && attempt->file_offset != kUnknownOffset) {
+    order.file_offset = attempt->file_offset;
+  }
   order.sources = {attempt->server(request.source)};
   const Status status = co_await calls_.Copy(attempt->server(request.replica), std::move(order),
                                              loop_.After(options_.copy_timeout));

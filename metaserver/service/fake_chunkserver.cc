@@ -125,7 +125,9 @@ Task<Result<idl::ReplicaInfo>> FakeChunkserver::Copy(idl::CopyRequest request) {
       const auto stone = disk_.tombstones.find(chunk);
       if (stone != disk_.tombstones.end() && stone->second <= epoch) {
         disk_.tombstones.erase(stone);
-        disk_.replicas.emplace(chunk, FakeReplica{protocol::AppendReplica(chunk, epoch)});
+        disk_.replicas.emplace(chunk,
+                               FakeReplica{protocol::AppendReplica(chunk, epoch),
+                                           static_cast<uint64_t>(request.create.file_offset)});
       }
       MORAINE_CO_ASSIGN_OR_RETURN(FakeReplica * replica, Find(chunk));
       const uint64_t from = replica->state.held();
