@@ -224,5 +224,23 @@ TEST_F(DurabilityTest, ARepeatedRecoveryKeepsThePlaceOfAPendingChunk) {
   EXPECT_EQ(cluster_.LayoutOf(file.attributes.inode).attributes.size, 80);
 }
 
+// The complaint of a client took the deletion off the queue, and the replica stayed for ever.
+TEST_F(DurabilityTest, ADamagedReplicaIsDeletedAfterAComplaintToo) {
+  const auto file = SealedFile("f.sst");
+  FakeDisk& disk = DiskOf(file.chunk, 0);
+  disk.kept.insert(IdOf(file.chunk));
+  ASSERT_EQ(Remove(alice(), "f.sst"), Code::kOk);
+  ASSERT_TRUE(world().RunUntil([&] { return ReplicasOnDisks(file.chunk) == 1; }, 10s));
+  disk.replicas.at(IdOf(file.chunk)).damaged = true;
+  idl::ReportReplicaRequest report;
+  report.chunk = file.chunk.chunk;
+  report.server_id = file.chunk.replicas[0].server_id;
+  ASSERT_TRUE(bob().Call(idl::kReportReplica, report).ok());
+  world().RunFor(2s);
+  disk.kept.clear();
+  EXPECT_TRUE(world().RunUntil([&] { return ReplicasOnDisks(file.chunk) == 0; }, 20s));
+  EXPECT_TRUE(world().RunUntil([&] { return !cluster_.Chunk(file.chunk.chunk).has_value(); }, 10s));
+}
+
 }  // namespace
 }  // namespace moraine::metaserver

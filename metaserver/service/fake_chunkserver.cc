@@ -145,6 +145,7 @@ Result<idl::Nothing> FakeChunkserver::Delete(const idl::DeleteReplicaRequest& re
   const ChunkId chunk(static_cast<uint64_t>(request.chunk));
   const auto it = disk_.replicas.find(chunk);
   if (it == disk_.replicas.end()) return idl::Nothing();
+  if (disk_.kept.contains(chunk)) return Status(Code::kNoSpace, "no room for the deletion");
   if (it->second.state.epoch() > Epoch(static_cast<uint64_t>(request.epoch))) {
     return Status(Code::kFenced, "the replica is newer");
   }

@@ -111,7 +111,6 @@ Task<Result<idl::RecoverChunkResponse>> RecoverCall(Core& core, SessionId sessio
     Transaction transaction(core.store);
     MORAINE_CO_ASSIGN_OR_RETURN(record, GetChunk(transaction, chunk));
   }
-  idl::RecoverChunkResponse response;
   switch (record.state) {
     case ChunkState::kDeleting:
       co_return Status(Code::kUnknownChunk, fmt::format("chunk {} was deleted", chunk.value()));
@@ -159,7 +158,9 @@ Task<void> CheckReplica(Core& core, ChunkId chunk, ServerId server) {
   const bool bad = stat.ok() ? stat->damaged : stat.code() == Code::kUnknownChunk;
   if (!bad) co_return;
   Transaction transaction(core.store);
-  Status status = ApplyGone(transaction, server, chunk);
+  // A damaged one that is still there must be deleted yet, where that is queued.
+  Status status =
+      stat.ok() ? ApplyDamage(transaction, server, chunk) : ApplyGone(transaction, server, chunk);
   if (status.ok()) status = core.store.Commit(transaction).status();
   if (!status.ok()) {
     LogError("a bad replica of chunk {}: {}", chunk.value(), status.ToString());
