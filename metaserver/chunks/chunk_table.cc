@@ -79,6 +79,17 @@ void MoveSealEntry(Transaction& transaction, ChunkId chunk, InodeId inode,
   effect.emplace_back(inode, chunk);
 }
 
+// Who waits for a sync needs the moment of the seal; good replicas that are lost later take nothing
+// back that was acknowledged.
+void NoteFloor(Transaction& transaction, ChunkId chunk, const std::optional<ChunkRecord>& before,
+               const ChunkRecord& record) {
+  const bool was_below = before.has_value() && IsBelowFloor(*before);
+  const bool was_sealed = before.has_value() && before->state == ChunkState::kSealed;
+  const bool is_below = IsBelowFloor(record);
+  if (is_below && !was_sealed) transaction.effects().below_floor.emplace_back(record.inode, chunk);
+  if (was_below && !is_below) transaction.effects().at_floor.emplace_back(record.inode, chunk);
+}
+
 Result<std::vector<ChunkId>> ScanChunks(Transaction& transaction, Family family,
                                         std::string_view prefix, std::string_view from,
                                         size_t offset, size_t limit) {
@@ -135,6 +146,7 @@ Status PutChunk(Transaction& transaction, ChunkId chunk, const ChunkRecord& reco
   const auto old_seal = before.has_value() ? SealEntry(chunk, *before) : std::nullopt;
   MoveQueueEntry(transaction, old_repair, RepairEntry(chunk, record));
   MoveSealEntry(transaction, chunk, record.inode, old_seal, SealEntry(chunk, record));
+  NoteFloor(transaction, chunk, before, record);
   transaction.Put(Family::kChunks, ChunkKey(chunk), record.Encode());
   transaction.effects().durable = true;
   return Status::Ok();
@@ -291,6 +303,18 @@ Result<std::vector<ChunkId>> QueuedRepairs(Transaction& transaction, size_t limi
                     kRepairPrefix.size() + 1, limit);
 }
 
+Result<std::vector<std::pair<InodeId, ChunkId>>> ChunksBelowFloor(Transaction& transaction) {
+  MORAINE_ASSIGN_OR_RETURN(const auto queued,
+                           ScanChunks(transaction, Family::kQueues, kRepairPrefix, {},
+                                      kRepairPrefix.size() + 1, SIZE_MAX));
+  std::vector<std::pair<InodeId, ChunkId>> below;
+  for (const ChunkId chunk : queued) {
+    MORAINE_ASSIGN_OR_RETURN(const ChunkRecord record, GetChunk(transaction, chunk));
+    if (IsBelowFloor(record)) below.emplace_back(record.inode, chunk);
+  }
+  return below;
+}
+
 Result<std::vector<ChunkId>> QueuedSeals(Transaction& transaction, ChunkId after, size_t limit) {
   return ScanChunks(transaction, Family::kQueues, kSettlePrefix, ChunkKey(after.Next()),
                     kSettlePrefix.size(), limit);
@@ -310,6 +334,11 @@ protocol::MadePolicy MadePolicyOf(const ChunkRecord& record) {
   const auto made = policy.ForMade(static_cast<int>(record.made));
   MORAINE_CHECK(made.ok(), "a stored chunk keeps to its policy");
   return *made;
+}
+
+bool IsBelowFloor(const ChunkRecord& record) {
+  return record.state == ChunkState::kSealed && record.length > 0 &&
+         record.GoodReplicas() < static_cast<size_t>(MadePolicyOf(record).floor);
 }
 
 protocol::ChunkRecord ToProtocol(const ChunkRecord& record) {

@@ -60,6 +60,8 @@ Result<bool> IsDeletionQueued(Transaction& transaction, ServerId server, ChunkId
 
 // Sealed chunks with too few good copies but at least one, fewest first.
 Result<std::vector<ChunkId>> QueuedRepairs(Transaction& transaction, size_t limit);
+// Sealed chunks on fewer disks than the floor of their policy, also those on none.
+Result<std::vector<std::pair<InodeId, ChunkId>>> ChunksBelowFloor(Transaction& transaction);
 // Closed and fencing chunks, after `after`.
 Result<std::vector<ChunkId>> QueuedSeals(Transaction& transaction, ChunkId after, size_t limit);
 // Chunks with a replica on the server, after `after`.
@@ -69,6 +71,8 @@ Result<std::vector<ChunkId>> ChunksOfServer(Transaction& transaction, ServerId s
 // The record in the protocol's terms, and back. `ToProtocol` needs a chunk that is not sealed, so
 // that indices mean replicas.
 protocol::MadePolicy MadePolicyOf(const ChunkRecord& record);
+// Sealed, with bytes, and on too few disks for a sync that waits for them (APPEND.md section 7).
+bool IsBelowFloor(const ChunkRecord& record);
 protocol::ChunkRecord ToProtocol(const ChunkRecord& record);
 void TakeFromProtocol(const protocol::ChunkRecord& from, ChunkRecord& record);
 

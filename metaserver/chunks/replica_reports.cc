@@ -97,16 +97,21 @@ Status ApplyAbsence(Transaction& transaction, ServerId server, ChunkId after, Ch
   }
 }
 
-Status ApplyGone(Transaction& transaction, ServerId server, ChunkId chunk) {
+Status ApplyDamage(Transaction& transaction, ServerId server, ChunkId chunk) {
   MORAINE_ASSIGN_OR_RETURN(auto record, FindChunk(transaction, chunk));
-  if (!record.has_value()) MORAINE_RETURN_IF_ERROR(ForgetUnknown(transaction, server, chunk));
-  MORAINE_ASSIGN_OR_RETURN(const bool going, IsDeletionQueued(transaction, server, chunk));
-  if (going) return FinishDeletion(transaction, server, chunk);
   if (!record.has_value() || record->state != ChunkState::kSealed) return Status::Ok();
   ReplicaRecord* replica = record->FindReplica(server);
   if (replica == nullptr || replica->state == ReplicaState::kMissing) return Status::Ok();
   replica->state = ReplicaState::kMissing;
   return PutChunk(transaction, chunk, *record);
+}
+
+Status ApplyGone(Transaction& transaction, ServerId server, ChunkId chunk) {
+  MORAINE_ASSIGN_OR_RETURN(const auto record, FindChunk(transaction, chunk));
+  if (!record.has_value()) MORAINE_RETURN_IF_ERROR(ForgetUnknown(transaction, server, chunk));
+  MORAINE_ASSIGN_OR_RETURN(const bool going, IsDeletionQueued(transaction, server, chunk));
+  if (going) return FinishDeletion(transaction, server, chunk);
+  return ApplyDamage(transaction, server, chunk);
 }
 
 }  // namespace moraine::metaserver

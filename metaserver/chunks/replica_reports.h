@@ -36,6 +36,8 @@ Result<ReportOutcome> ApplyReports(Transaction& transaction, ServerId server,
 // Sealed replicas that should be in (after, up_to] and were not reported are missing.
 Status ApplyAbsence(Transaction& transaction, ServerId server, ChunkId after, ChunkId up_to,
                     std::span<const ReplicaReport> reports);
+// The server has its replica of a sealed chunk still, and it is damaged.
+Status ApplyDamage(Transaction& transaction, ServerId server, ChunkId chunk);
 // The server has lost or deleted its replica.
 Status ApplyGone(Transaction& transaction, ServerId server, ChunkId chunk);
 

@@ -233,6 +233,13 @@ Task<Caretaker::Deleted> Caretaker::DeleteQueued(ServerId server, ChunkId after)
       }
       queued = std::move(*found);
     }
+    // What the entries follow from (an unlink, a rename, a commit) may be in the log only: a power
+    // cut would bring the file back, without its replicas.
+    const Status durable = co_await store_.Synced(store_.written());
+    if (!durable.ok()) {
+      LogError("deleting from server {}: {}", server.value(), durable.ToString());
+      co_return deleted;
+    }
     for (const QueuedDeletion& deletion : queued) {
       if (closing_) co_return deleted;
       const Status status = co_await calls_.Delete(server, deletion.chunk, deletion.epoch,

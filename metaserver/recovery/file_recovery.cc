@@ -65,9 +65,9 @@ Task<Status> FileRecovery::RunOnce(InodeId inode) {
     MORAINE_CO_ASSIGN_OR_RETURN(chunks, ChunksToRecover(transaction, inode, std::nullopt));
   }
   // Side by side; each seals for as long as it takes.
-  auto group = std::make_shared<TaskGroup>(loop_);
-  for (const ChunkId chunk : chunks) group->Spawn(SealOne(chunk, group));
-  co_await group->Drain();
+  auto sealing = std::make_shared<Sealing>(loop_);
+  for (const ChunkId chunk : chunks) sealing->group.Spawn(SealOne(chunk, sealing));
+  co_await sealing->group.Drain();
   MORAINE_FAULT_POINT("recovery.before_finish");
   Transaction transaction(store_, SessionId(), loop_.WallNanoseconds());
   MORAINE_CO_RETURN_IF_ERROR(FinishRecovery(transaction, inode));
@@ -75,13 +75,18 @@ Task<Status> FileRecovery::RunOnce(InodeId inode) {
   MORAINE_CO_RETURN_IF_ERROR(co_await store_.Synced(ticket));
   MORAINE_FAULT_POINT("recovery.finished");
   committed_(transaction.effects());
-  co_return Status::Ok();
+  if (sealing->failure.ok()) co_return Status::Ok();
+  // The sealer's queue goes on with what could not be sealed, but the file is not whole yet.
+  Transaction after(store_);
+  MORAINE_CO_ASSIGN_OR_RETURN(chunks, ChunksToRecover(after, inode, std::nullopt));
+  co_return chunks.empty() ? Status::Ok() : sealing->failure;
 }
 
-Task<void> FileRecovery::SealOne(ChunkId chunk,
-                                 [[maybe_unused]] std::shared_ptr<TaskGroup> keep_alive) {
+Task<void> FileRecovery::SealOne(ChunkId chunk, std::shared_ptr<Sealing> sealing) {
   const auto length = co_await sealer_.Seal(chunk, kNever);
-  if (!length.ok() && length.code() != Code::kUnknownChunk && length.code() != Code::kCanceled) {
+  if (length.ok() || length.code() == Code::kUnknownChunk) co_return;
+  sealing->failure = length.status();
+  if (length.code() != Code::kCanceled) {
     LogWarning("chunk {} is not recovered: {}", chunk.value(), length.status().ToString());
   }
 }

@@ -27,7 +27,8 @@ class FileRecovery {
   // Begins again what was under way when the process stopped.
   Status Start();
   void Begin(InodeId inode);
-  // Waits until the file has no open chunks that need a recovery. kTimeout: it goes on.
+  // Waits until the file has no open chunks that need a recovery. kTimeout, kNoSpace (the disks of
+  // too many replicas are full): it goes on.
   Task<Status> Recover(InodeId inode, Instant deadline);
   Task<Status> RecoverAll(std::vector<InodeId> inodes, Instant deadline);
 
@@ -40,7 +41,13 @@ class FileRecovery {
   std::shared_ptr<Job> StartJob(InodeId inode);
   Task<void> RunJob(InodeId inode, std::shared_ptr<Job> job);
   Task<Status> RunOnce(InodeId inode);
-  Task<void> SealOne(ChunkId chunk, std::shared_ptr<TaskGroup> keep_alive);
+  // What the chunks of one recovery share; kept by each of them.
+  struct Sealing {
+    explicit Sealing(Loop& loop) : group(loop) {}
+    TaskGroup group;
+    Status failure;  // the last
+  };
+  Task<void> SealOne(ChunkId chunk, std::shared_ptr<Sealing> sealing);
 
   Loop& loop_;
   Store& store_;

@@ -58,6 +58,7 @@ Sealer::Sealer(Loop& loop, Store& store, Registry& registry, ChunkserverCalls& c
       calls_(calls),
       options_(options),
       committed_(std::move(committed)),
+      floor_changed_(loop),
       wake_(loop),
       tasks_(loop),
       sealed_(metrics.GetCounter("moraine_meta_chunks_sealed_total", "Chunks brought to SEALED.")),
@@ -75,21 +76,29 @@ Status Sealer::Start() {
     MORAINE_ASSIGN_OR_RETURN(const ChunkRecord record, GetChunk(transaction, chunk));
     NoteUnsettled(record.inode, chunk);
   }
+  MORAINE_ASSIGN_OR_RETURN(const auto below, ChunksBelowFloor(transaction));
+  for (const auto& [inode, chunk] : below) NoteBelowFloor(inode, chunk);
   tasks_.Spawn(RunQueue());
   return Status::Ok();
 }
 
-void Sealer::NoteSettled(InodeId inode, ChunkId chunk) {
-  const auto found = unsettled_.find(inode);
-  if (found == unsettled_.end()) return;
+void Sealer::Remove(ChunksByFile& chunks, InodeId inode, ChunkId chunk) {
+  const auto found = chunks.find(inode);
+  if (found == chunks.end()) return;
   found->second.erase(chunk);
-  if (found->second.empty()) unsettled_.erase(found);
+  if (found->second.empty()) chunks.erase(found);
+}
+
+void Sealer::NoteAtFloor(InodeId inode, ChunkId chunk) {
+  Remove(below_floor_, inode, chunk);
+  floor_changed_.NotifyAll();
 }
 
 void Sealer::Close() {
   closing_ = true;
   tasks_.Close();
   wake_.Set();
+  floor_changed_.NotifyAll();
 }
 
 Task<void> Sealer::Drain() { co_await tasks_.Drain(); }
@@ -137,15 +146,41 @@ Task<Result<uint64_t>> Sealer::Seal(ChunkId chunk, Instant deadline) {
   co_return *result;
 }
 
+std::set<ChunkId> Sealer::Find(const ChunksByFile& chunks, InodeId inode) {
+  const auto found = chunks.find(inode);
+  return found == chunks.end() ? std::set<ChunkId>() : found->second;
+}
+
 Task<Status> Sealer::SettleFile(InodeId inode, Instant deadline) {
-  const auto found = unsettled_.find(inode);
-  if (found == unsettled_.end()) co_return Status::Ok();
-  const std::set<ChunkId> chunks = found->second;
-  for (const ChunkId chunk : chunks) StartJob(chunk);  // side by side
-  for (const ChunkId chunk : chunks) {
-    if (!unsettled_.contains(inode) || !unsettled_.at(inode).contains(chunk)) continue;
+  const std::set<ChunkId> unsettled = Find(unsettled_, inode);
+  for (const ChunkId chunk : unsettled) StartJob(chunk);  // side by side
+  for (const ChunkId chunk : unsettled) {
+    if (!Find(unsettled_, inode).contains(chunk)) continue;
     const auto length = co_await Seal(chunk, deadline);
     if (!length.ok() && length.code() != Code::kUnknownChunk) co_return length.status();
+  }
+  for (const ChunkId chunk : Find(below_floor_, inode)) {
+    MORAINE_CO_RETURN_IF_ERROR(co_await AwaitFloor(inode, chunk, deadline));
+  }
+  co_return Status::Ok();
+}
+
+Task<Status> Sealer::AwaitFloor(InodeId inode, ChunkId chunk, Instant deadline) {
+  while (Find(below_floor_, inode).contains(chunk)) {
+    std::string state;
+    {
+      Transaction transaction(store_);
+      MORAINE_CO_ASSIGN_OR_RETURN(const auto record, FindChunk(transaction, chunk));
+      if (!record.has_value() || !IsBelowFloor(*record)) {  // it changed before it was noted
+        Remove(below_floor_, inode, chunk);
+        co_return Status::Ok();
+      }
+      state = fmt::format("chunk {} is on {} disks, its policy wants at least {}", chunk.value(),
+                          record->GoodReplicas(), MadePolicyOf(*record).floor);
+    }
+    if (closing_) co_return Status(Code::kCanceled, "the metaserver is stopping");
+    const bool woken = co_await floor_changed_.Wait(deadline);
+    if (!woken) co_return Status(Code::kTimeout, std::move(state));
   }
   co_return Status::Ok();
 }
@@ -366,6 +401,10 @@ CopyOrder Sealer::OrderFor(ChunkId chunk, const ChunkRecord& record, uint64_t le
 
 Task<void> Sealer::AskCopy(std::shared_ptr<Attempt> attempt, SealRequest request) {
   CopyOrder order = OrderFor(attempt->chunk, attempt->record, request.length);
+  // As the writer told the source: the next recovery may hear it from this replica.
+  if (attempt->record.file_offset == kUnknownOffset && attempt->file_offset != kUnknownOffset) {
+    order.file_offset = attempt->file_offset;
+  }
   order.sources = {attempt->server(request.source)};
   const Status status = co_await calls_.Copy(attempt->server(request.replica), std::move(order),
                                              loop_.After(options_.copy_timeout));

@@ -57,10 +57,15 @@ class Sealer {
   Task<Result<uint64_t>> Seal(ChunkId chunk, Instant deadline);
   // What transactions have done to the queue (Effects), so that nobody has to read it for one file.
   void NoteUnsettled(InodeId inode, ChunkId chunk) { unsettled_[inode].insert(chunk); }
-  void NoteSettled(InodeId inode, ChunkId chunk);
-  // Waits until every chunk of the file that is queued now is sealed or gone. Costs one look-up
-  // when there is none. kTimeout: it goes on by itself.
+  void NoteSettled(InodeId inode, ChunkId chunk) { Remove(unsettled_, inode, chunk); }
+  void NoteBelowFloor(InodeId inode, ChunkId chunk) { below_floor_[inode].insert(chunk); }
+  void NoteAtFloor(InodeId inode, ChunkId chunk);
+  // Waits until every chunk of the file that is queued now is sealed, on as many disks as its
+  // policy's floor says, or gone. Costs two look-ups when there is none. kTimeout: it goes on by
+  // itself.
   Task<Status> SettleFile(InodeId inode, Instant deadline);
+  // Of a chunk that is sealed: waits until repair has brought it to its policy's floor. kTimeout.
+  Task<Status> AwaitFloor(InodeId inode, ChunkId chunk, Instant deadline);
   // The replica of a sealed chunk is still open on its server: tells it.
   void Remind(ChunkId chunk, ServerId server);
   // A job or its aftermath is under way, so that missing copies may still come by themselves.
@@ -75,7 +80,10 @@ class Sealer {
     OneShot<Result<uint64_t>> result;
   };
   struct Attempt;
+  using ChunksByFile = std::map<InodeId, std::set<ChunkId>>;
 
+  static void Remove(ChunksByFile& chunks, InodeId inode, ChunkId chunk);
+  static std::set<ChunkId> Find(const ChunksByFile& chunks, InodeId inode);
   std::shared_ptr<Job> StartJob(ChunkId chunk);
   Task<void> RunQueue();
   void StartJobs();
@@ -109,7 +117,11 @@ class Sealer {
   std::map<ChunkId, std::shared_ptr<Job>> jobs_;
   size_t pausing_ = 0;  // of them, between two attempts
   std::map<ChunkId, int> telling_;
-  std::map<InodeId, std::set<ChunkId>> unsettled_;  // the queue, by file; all of the store's
+  ChunksByFile unsettled_;  // the queue; all of the store's
+  // Sealed below the floor, and not there since; after a restart all that are below it, since
+  // nobody knows then what they had.
+  ChunksByFile below_floor_;
+  Condition floor_changed_;
   Event wake_;
   bool closing_ = false;
   TaskGroup tasks_;

@@ -114,6 +114,8 @@ struct Core {
       if (status.code() != Code::kLeaseTaken || recoveries.empty()) co_return status;
       const Instant deadline = std::min(context.deadline, loop.After(options.recovery_wait));
       const Status recovered = co_await recovery.RecoverAll(std::move(recoveries), deadline);
+      // Another try would meet the same full disks.
+      if (recovered.code() == Code::kNoSpace) co_return recovered;
       if (!recovered.ok() || loop.Now() >= context.deadline) co_return status;
     }
   }

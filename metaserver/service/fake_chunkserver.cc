@@ -125,7 +125,9 @@ Task<Result<idl::ReplicaInfo>> FakeChunkserver::Copy(idl::CopyRequest request) {
       const auto stone = disk_.tombstones.find(chunk);
       if (stone != disk_.tombstones.end() && stone->second <= epoch) {
         disk_.tombstones.erase(stone);
-        disk_.replicas.emplace(chunk, FakeReplica{protocol::AppendReplica(chunk, epoch)});
+        disk_.replicas.emplace(chunk,
+                               FakeReplica{protocol::AppendReplica(chunk, epoch),
+                                           static_cast<uint64_t>(request.create.file_offset)});
       }
       MORAINE_CO_ASSIGN_OR_RETURN(FakeReplica * replica, Find(chunk));
       const uint64_t from = replica->state.held();
@@ -143,6 +145,7 @@ Result<idl::Nothing> FakeChunkserver::Delete(const idl::DeleteReplicaRequest& re
   const ChunkId chunk(static_cast<uint64_t>(request.chunk));
   const auto it = disk_.replicas.find(chunk);
   if (it == disk_.replicas.end()) return idl::Nothing();
+  if (disk_.kept.contains(chunk)) return Status(Code::kNoSpace, "no room for the deletion");
   if (it->second.state.epoch() > Epoch(static_cast<uint64_t>(request.epoch))) {
     return Status(Code::kFenced, "the replica is newer");
   }

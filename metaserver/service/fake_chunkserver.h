@@ -35,7 +35,8 @@ struct FakeDisk {
   std::map<ChunkId, FakeReplica> replicas;
   std::map<ChunkId, Epoch> tombstones;
   std::set<ChunkId> changed;  // to be told with the next heartbeat
-  bool full = false;              // takes no byte to the disk
+  bool full = false;          // takes no byte to the disk
+  std::set<ChunkId> kept;     // whose deletion is refused for now
   uint64_t starts = 0;
   uint64_t stats = 0;
   uint64_t copies = 0;

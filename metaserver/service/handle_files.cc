@@ -120,13 +120,10 @@ Task<Result<idl::RecoverChunkResponse>> RecoverCall(Core& core, SessionId sessio
     Transaction transaction(core.store);
     MORAINE_CO_ASSIGN_OR_RETURN(record, GetChunk(transaction, chunk));
   }
-  idl::RecoverChunkResponse response;
   switch (record.state) {
     case ChunkState::kDeleting:
       co_return Status(Code::kUnknownChunk, fmt::format("chunk {} was deleted", chunk.value()));
     case ChunkState::kSealed:
-      response.length = static_cast<int64_t>(record.length);
-      co_return response;
     case ChunkState::kClosed:
       break;
     case ChunkState::kOpen:
@@ -135,10 +132,18 @@ Task<Result<idl::RecoverChunkResponse>> RecoverCall(Core& core, SessionId sessio
       MORAINE_CO_RETURN_IF_ERROR(co_await core.recovery.Recover(record.inode, deadline));
       break;
   }
-  const auto length = co_await core.sealer.Seal(chunk, deadline);
-  // A chunk that turned out empty is gone with its recovery.
-  if (!length.ok() && length.code() != Code::kUnknownChunk) co_return length.status();
-  response.length = length.ok() ? static_cast<int64_t>(*length) : 0;
+  uint64_t length = record.length;
+  if (record.state != ChunkState::kSealed) {
+    const auto sealed = co_await core.sealer.Seal(chunk, deadline);
+    // A chunk that turned out empty is gone with its recovery.
+    if (!sealed.ok() && sealed.code() != Code::kUnknownChunk) co_return sealed.status();
+    length = sealed.ok() ? *sealed : 0;
+  }
+  // Who asks has a sync that waits for the bytes.
+  MORAINE_CO_RETURN_IF_ERROR(co_await core.sealer.AwaitFloor(record.inode, chunk, deadline));
+  MORAINE_CO_RETURN_IF_ERROR(co_await core.store.Synced(core.store.written()));
+  idl::RecoverChunkResponse response;
+  response.length = static_cast<int64_t>(length);
   co_return response;
 }
 
@@ -162,7 +167,9 @@ Task<void> CheckReplica(Core& core, ChunkId chunk, ServerId server) {
   const bool bad = stat.ok() ? stat->damaged : stat.code() == Code::kUnknownChunk;
   if (!bad) co_return;
   Transaction transaction(core.store);
-  Status status = ApplyGone(transaction, server, chunk);
+  // A damaged one that is still there must be deleted yet, where that is queued.
+  Status status =
+      stat.ok() ? ApplyDamage(transaction, server, chunk) : ApplyGone(transaction, server, chunk);
   if (status.ok()) status = core.store.Commit(transaction).status();
   if (!status.ok()) {
     LogError("a bad replica of chunk {}: {}", chunk.value(), status.ToString());

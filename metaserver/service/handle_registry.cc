@@ -29,11 +29,12 @@ Task<Result<idl::RegisterResponse>> RegisterCall(Core& core, idl::RegisterReques
 }
 
 // Commits what reports have changed, has open replicas of sealed chunks told, and asks for reports
-// that came at the wrong time.
+// that came at the wrong time. Durable: what was answered is not reported again.
 template <class Response>
-Status Finish(Core& core, Transaction& transaction, ServerId server, const ReportOutcome& outcome,
-              Response* response) {
-  MORAINE_RETURN_IF_ERROR(core.store.Commit(transaction).status());
+Task<Status> Finish(Core& core, Transaction& transaction, ServerId server,
+                    const ReportOutcome& outcome, Response* response) {
+  const bool changed = !transaction.empty();
+  MORAINE_CO_ASSIGN_OR_RETURN(const Ticket ticket, core.store.Commit(transaction));
   core.Act(transaction.effects(), SessionId(), true);
   if (outcome.unknown > 0) {
     LogWarning("chunkserver {} has {} replicas that no record names; they are kept for {}",
@@ -45,7 +46,8 @@ Status Finish(Core& core, Transaction& transaction, ServerId server, const Repor
     response->again.push_back(ToWire(chunk));
     response->__isset.again = true;
   }
-  return Status::Ok();
+  if (!changed) co_return Status::Ok();
+  co_return co_await core.store.Synced(ticket);
 }
 
 Result<ReportOutcome> Apply(Core& core, Transaction& transaction, ServerId server,
@@ -58,27 +60,28 @@ Result<ReportOutcome> Apply(Core& core, Transaction& transaction, ServerId serve
       [&core] { return core.registry.Views(); });
 }
 
-Result<idl::InventoryResponse> InventoryCall(Core& core, const idl::InventoryRequest& request) {
+Task<Result<idl::InventoryResponse>> InventoryCall(Core& core, idl::InventoryRequest request) {
   const auto server = IdFromWire<ServerId>(request.server_id);
   if (core.registry.Find(server) == nullptr) {
-    return Status(Code::kNotFound, fmt::format("no chunkserver {}", server.value()));
+    co_return Status(Code::kNotFound, fmt::format("no chunkserver {}", server.value()));
   }
-  MORAINE_ASSIGN_OR_RETURN(const auto reports, FromWire(request.replicas));
+  MORAINE_CO_ASSIGN_OR_RETURN(const auto reports, FromWire(request.replicas));
   Transaction transaction(core.store, SessionId(), core.loop.WallNanoseconds());
-  MORAINE_ASSIGN_OR_RETURN(const ReportOutcome outcome, Apply(core, transaction, server, reports));
-  MORAINE_RETURN_IF_ERROR(ApplyAbsence(transaction, server,
-                                       IdFromWire<ChunkId>(request.after_chunk),
-                                       IdFromWire<ChunkId>(request.up_to_chunk), reports));
+  MORAINE_CO_ASSIGN_OR_RETURN(const ReportOutcome outcome,
+                              Apply(core, transaction, server, reports));
+  MORAINE_CO_RETURN_IF_ERROR(ApplyAbsence(transaction, server,
+                                          IdFromWire<ChunkId>(request.after_chunk),
+                                          IdFromWire<ChunkId>(request.up_to_chunk), reports));
   idl::InventoryResponse response;
-  MORAINE_RETURN_IF_ERROR(Finish(core, transaction, server, outcome, &response));
-  return response;
+  MORAINE_CO_RETURN_IF_ERROR(co_await Finish(core, transaction, server, outcome, &response));
+  co_return response;
 }
 
-Result<idl::HeartbeatResponse> HeartbeatCall(Core& core, const idl::HeartbeatRequest& request) {
+Task<Result<idl::HeartbeatResponse>> HeartbeatCall(Core& core, idl::HeartbeatRequest request) {
   const auto server = IdFromWire<ServerId>(request.server_id);
   idl::HeartbeatResponse response;
   if (request.total_bytes < 0 || request.free_bytes < 0) {
-    return Status(Code::kInvalidArgument, "a disk of negative size");
+    co_return Status(Code::kInvalidArgument, "a disk of negative size");
   }
   const bool known = core.registry.Heartbeat(
       server, static_cast<uint64_t>(request.start_id),
@@ -86,17 +89,18 @@ Result<idl::HeartbeatResponse> HeartbeatCall(Core& core, const idl::HeartbeatReq
       request.quarantined);
   if (!known) {
     response.register_again = true;
-    return response;
+    co_return response;
   }
-  if (request.changed.empty() && request.gone.empty()) return response;
-  MORAINE_ASSIGN_OR_RETURN(const auto reports, FromWire(request.changed));
+  if (request.changed.empty() && request.gone.empty()) co_return response;
+  MORAINE_CO_ASSIGN_OR_RETURN(const auto reports, FromWire(request.changed));
   Transaction transaction(core.store, SessionId(), core.loop.WallNanoseconds());
-  MORAINE_ASSIGN_OR_RETURN(const ReportOutcome outcome, Apply(core, transaction, server, reports));
+  MORAINE_CO_ASSIGN_OR_RETURN(const ReportOutcome outcome,
+                              Apply(core, transaction, server, reports));
   for (const int64_t chunk : request.gone) {
-    MORAINE_RETURN_IF_ERROR(ApplyGone(transaction, server, IdFromWire<ChunkId>(chunk)));
+    MORAINE_CO_RETURN_IF_ERROR(ApplyGone(transaction, server, IdFromWire<ChunkId>(chunk)));
   }
-  MORAINE_RETURN_IF_ERROR(Finish(core, transaction, server, outcome, &response));
-  return response;
+  MORAINE_CO_RETURN_IF_ERROR(co_await Finish(core, transaction, server, outcome, &response));
+  co_return response;
 }
 
 }  // namespace
@@ -106,16 +110,12 @@ void HandleRegistry(rpc::Server& server, Core& core) {
                 [&core](rpc::CallContext&, idl::RegisterRequest request) {
                   return RegisterCall(core, std::move(request));
                 });
-  server.Handle(idl::kInventory,
-                [&core](rpc::CallContext&,
-                        idl::InventoryRequest request) -> Task<Result<idl::InventoryResponse>> {
-                  co_return InventoryCall(core, request);
-                });
-  server.Handle(idl::kHeartbeat,
-                [&core](rpc::CallContext&,
-                        idl::HeartbeatRequest request) -> Task<Result<idl::HeartbeatResponse>> {
-                  co_return HeartbeatCall(core, request);
-                });
+  server.Handle(idl::kInventory, [&core](rpc::CallContext&, idl::InventoryRequest request) {
+    return InventoryCall(core, std::move(request));
+  });
+  server.Handle(idl::kHeartbeat, [&core](rpc::CallContext&, idl::HeartbeatRequest request) {
+    return HeartbeatCall(core, std::move(request));
+  });
   for (const std::string_view method :
        {idl::kRegisterChunkserver.name, idl::kInventory.name, idl::kHeartbeat.name}) {
     server.Restrict(method, {idl::Role::kChunkserver});

@@ -51,6 +51,8 @@ void Core::Act(const Effects& effects, SessionId session, bool committed) {
   for (const auto& [loser, inode] : effects.lost) sessions.NoteLost(loser, inode);
   for (const auto& [inode, chunk] : effects.unsettled) sealer.NoteUnsettled(inode, chunk);
   for (const auto& [inode, chunk] : effects.settled) sealer.NoteSettled(inode, chunk);
+  for (const auto& [inode, chunk] : effects.below_floor) sealer.NoteBelowFloor(inode, chunk);
+  for (const auto& [inode, chunk] : effects.at_floor) sealer.NoteAtFloor(inode, chunk);
   for (const auto& [server, chunk] : effects.deletions) caretaker.NoteDeletion(server, chunk);
   for (const InodeId inode : effects.orphans) caretaker.NoteOrphan(inode);
   if (!effects.queued) return;

@@ -38,6 +38,9 @@ struct Effects {
   // Chunks that wait for their seal from now on (closed, or being fenced), and that do no more.
   std::vector<std::pair<InodeId, ChunkId>> unsettled;
   std::vector<std::pair<InodeId, ChunkId>> settled;
+  // Chunks that have been sealed on fewer disks than the policy's floor, and that are no more.
+  std::vector<std::pair<InodeId, ChunkId>> below_floor;
+  std::vector<std::pair<InodeId, ChunkId>> at_floor;
   std::vector<std::pair<ServerId, ChunkId>> deletions;  // replicas queued for deletion
   bool queued = false;                                  // chunks queued for sealing or repair
   bool durable = false;                                 // the answer must wait for the disk
