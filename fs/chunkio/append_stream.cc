@@ -43,9 +43,8 @@ AppendStream::AppendStream(Loop& loop, rpc::Channels& channels, ChunkSource& sou
 
 AppendStream::~AppendStream() = default;
 
-Task<Status> AppendStream::Append(ConstBytes bytes) {
+Task<Status> AppendStream::Append(ConstBytes bytes, Instant deadline) {
   MORAINE_CHECK(!finished_, "the stream is finished");
-  const Instant deadline = loop_.After(options_.timeout);
   bool taken = false;
   while (!bytes.empty()) {
     const ConstBytes part = bytes.first(std::min<uint64_t>(bytes.size(), options_.window_bytes));
@@ -114,9 +113,8 @@ void AppendStream::Push() {
   if (!queue_.empty() && !SendQueued()) changed_.NotifyAll();
 }
 
-Task<Status> AppendStream::Flush() {
+Task<Status> AppendStream::Flush(Instant deadline) {
   const uint64_t target = taken_;
-  const Instant deadline = loop_.After(options_.timeout);
   Push();
   while (committed_ < target && error_.ok()) {
     const bool woken = co_await progress_.Wait(deadline);
@@ -125,9 +123,8 @@ Task<Status> AppendStream::Flush() {
   co_return error_;
 }
 
-Task<Status> AppendStream::Sync() {
+Task<Status> AppendStream::Sync(Instant deadline) {
   const uint64_t target = taken_;
-  const Instant deadline = loop_.After(options_.timeout);
   sync_wanted_ = std::max(sync_wanted_, target);
   Push();
   SendSync();
@@ -140,9 +137,8 @@ Task<Status> AppendStream::Sync() {
   co_return error_;
 }
 
-Task<Result<std::optional<ChunkClose>>> AppendStream::Finish() {
-  const Instant deadline = loop_.After(options_.timeout);
-  const Status flushed = co_await Flush();
+Task<Result<std::optional<ChunkClose>>> AppendStream::Finish(Instant deadline) {
+  const Status flushed = co_await Flush(deadline);
   if (!flushed.ok()) co_return flushed;
   // The next chunk of a roll is the file's already: it must be closed too.
   while (between_chunks_ && error_.ok()) {

@@ -98,19 +98,23 @@ class FileImpl final : public File, public std::enable_shared_from_this<FileImpl
   // What ends when something is stored. A chunk that has ended is closed by the same commit.
   enum class Ending { kNothing, kStream, kAll };
   // Stores dirty ranges and inline content; needs mutex_.
-  Task<Status> Store(bool sync, Ending ending);
-  Task<Result<std::vector<Extent>>> StoreDirty(bool sync);
+  Task<Status> Store(bool sync, Ending ending) {
+    return Store(sync, ending, core_.link.Deadline());
+  }
+  Task<Status> Store(bool sync, Ending ending, Instant deadline);
+  Task<Result<std::vector<Extent>>> StoreDirty(bool sync, Instant deadline);
   struct Ended {
     std::vector<Extent> extents;  // where the dirty ranges are now
     std::optional<ChunkClose> tail;
     std::optional<ChunkClose> loose;
   };
-  Task<Result<Ended>> EndStreams(bool sync, Ending ending);
-  Task<Result<std::optional<ChunkClose>>> EndStream(AppendStream& stream, bool sync);
+  Task<Result<Ended>> EndStreams(bool sync, Ending ending, Instant deadline);
+  Task<Result<std::optional<ChunkClose>>> EndStream(AppendStream& stream, bool sync,
+                                                    Instant deadline);
   void OnStored(const Ended& ended);
   Task<Status> SettleLocked(bool sync);
   Task<Status> EndLocked();
-  Task<Status> SyncRecord();
+  Task<Status> SyncRecord(Instant deadline);
   // Gives a stream up; its calls end in the background. Readers may still hold it.
   Task<void> LetGo(std::shared_ptr<AppendStream> stream);
   // Forgets what is not stored, and keeps `why` as the error if there was anything.

@@ -22,17 +22,17 @@ void FileImpl::NoteClosedChunks() {
 }
 
 // Writes the dirty ranges into chunks of their own; gives where they are now.
-Task<Result<std::vector<Extent>>> FileImpl::StoreDirty(bool sync) {
+Task<Result<std::vector<Extent>>> FileImpl::StoreDirty(bool sync, Instant deadline) {
   std::vector<Extent> extents;
   if (dirty_.empty()) {
     // What was stored earlier, without a sync, is still in the open chunk.
     if (sync && leased && loose_ != nullptr && !loose_->finished()) {
-      MORAINE_CO_RETURN_IF_ERROR(co_await loose_->Sync());
+      MORAINE_CO_RETURN_IF_ERROR(co_await loose_->Sync(deadline));
     }
     co_return extents;
   }
   if (loose_ != nullptr && loose_->finished()) {  // by a commit that failed
-    auto close = co_await loose_->Finish();
+    auto close = co_await loose_->Finish(deadline);
     if (!close.ok()) co_return close.status();
     if (*close) unclosed_.push_back(std::move(**close));
     co_await LetGo(std::exchange(loose_, nullptr));
@@ -49,9 +49,15 @@ Task<Result<std::vector<Extent>>> FileImpl::StoreDirty(bool sync) {
   std::vector<Placed> placed;
   for (const auto& [offset, range] : dirty_.ranges()) {
     placed.push_back({offset, loose_->taken(), range.size()});
-    MORAINE_CO_RETURN_IF_ERROR(co_await loose_->Append(std::as_bytes(std::span(range))));
+    // No more at once than a window: what is not taken in time is taken as a whole the next time.
+    ConstBytes rest = std::as_bytes(std::span(range));
+    while (!rest.empty()) {
+      const ConstBytes part = rest.first(std::min<uint64_t>(rest.size(), core_.io.window_bytes));
+      MORAINE_CO_RETURN_IF_ERROR(co_await loose_->Append(part, deadline));
+      rest = rest.subspan(part.size());
+    }
   }
-  const Status stored = sync ? co_await loose_->Sync() : co_await loose_->Flush();
+  const Status stored = sync ? co_await loose_->Sync(deadline) : co_await loose_->Flush(deadline);
   if (!stored.ok()) co_return stored;
   std::vector<AppendStream::ClosedChunk> chunks = loose_->TakeClosed();
   if (const auto open = loose_->open_chunk()) {
@@ -75,34 +81,35 @@ Task<Result<std::vector<Extent>>> FileImpl::StoreDirty(bool sync) {
   co_return extents;
 }
 
-Task<Result<std::optional<ChunkClose>>> FileImpl::EndStream(AppendStream& stream, bool sync) {
+Task<Result<std::optional<ChunkClose>>> FileImpl::EndStream(AppendStream& stream, bool sync,
+                                                            Instant deadline) {
   // One that has ended before takes no sync any more: its chunk is synced by SyncRecord.
   const bool unsynced = !sync || stream.finished();
-  if (!unsynced) MORAINE_CO_RETURN_IF_ERROR(co_await stream.Sync());
+  if (!unsynced) MORAINE_CO_RETURN_IF_ERROR(co_await stream.Sync(deadline));
   if (unsynced) NoteUnsynced();
-  co_return co_await stream.Finish();
+  co_return co_await stream.Finish(deadline);
 }
 
 // Ends what is to end and says how the chunks are closed; for Store.
-Task<Result<FileImpl::Ended>> FileImpl::EndStreams(bool sync, Ending ending) {
+Task<Result<FileImpl::Ended>> FileImpl::EndStreams(bool sync, Ending ending, Instant deadline) {
   Ended ended;
   if (stream_ != nullptr && ending != Ending::kNothing) {
-    MORAINE_CO_ASSIGN_OR_RETURN(ended.tail, co_await EndStream(*stream_, sync));
+    MORAINE_CO_ASSIGN_OR_RETURN(ended.tail, co_await EndStream(*stream_, sync, deadline));
   } else if (stream_ != nullptr) {
-    MORAINE_CO_RETURN_IF_ERROR(sync ? co_await stream_->Sync() : co_await stream_->Flush());
+    MORAINE_CO_RETURN_IF_ERROR(sync ? co_await stream_->Sync(deadline)
+                                    : co_await stream_->Flush(deadline));
   }
   if (ending != Ending::kNothing && !ended.tail && first_chunk_) {
     ended.tail = ChunkClose{first_chunk_->chunk, first_chunk_->epoch, 0, {}};
   }
-  MORAINE_CO_ASSIGN_OR_RETURN(ended.extents, co_await StoreDirty(sync));
+  MORAINE_CO_ASSIGN_OR_RETURN(ended.extents, co_await StoreDirty(sync, deadline));
   if (loose_ != nullptr && ending == Ending::kAll) {
-    MORAINE_CO_ASSIGN_OR_RETURN(ended.loose, co_await EndStream(*loose_, sync));
+    MORAINE_CO_ASSIGN_OR_RETURN(ended.loose, co_await EndStream(*loose_, sync, deadline));
   }
   co_return ended;
 }
 
-Task<Status> FileImpl::Store(bool sync, Ending ending) {
-  const Instant deadline = core_.link.Deadline();
+Task<Status> FileImpl::Store(bool sync, Ending ending, Instant deadline) {
   // Ranges in the stream's part lie over it: the stream's chunk must be mapped first.
   const bool overlaps = stream_ != nullptr && !dirty_.empty() && dirty_.end() > stream_->start();
   const bool must_end = overlaps || (stream_ != nullptr && stream_->finished());
@@ -110,7 +117,7 @@ Task<Status> FileImpl::Store(bool sync, Ending ending) {
   // Of a commit that failed: its chunk takes no sync any more and must be closed.
   if (loose_ != nullptr && loose_->finished()) ending = Ending::kAll;
   const bool ends = ending != Ending::kNothing;
-  MORAINE_CO_ASSIGN_OR_RETURN(const Ended ended, co_await EndStreams(sync, ending));
+  MORAINE_CO_ASSIGN_OR_RETURN(const Ended ended, co_await EndStreams(sync, ending, deadline));
   const bool nothing_new =
       ended.extents.empty() && !ended.tail && !ended.loose && unclosed_.empty() && !inline_dirty_;
   if (nothing_new && (stream_ == nullptr ? !changed_ : !ends)) {
@@ -190,29 +197,30 @@ Task<void> FileImpl::LetGo(std::shared_ptr<AppendStream> stream) {
 }
 
 Task<Status> FileImpl::Flush() {
-  auto lock = co_await mutex_.Acquire(core_.link.Deadline());
+  const Instant deadline = core_.link.Deadline();
+  auto lock = co_await mutex_.Acquire(deadline);
   if (!lock) co_return Status(Code::kTimeout, "the file is busy");
   MORAINE_CO_RETURN_IF_ERROR(error_);
-  co_return Keep(co_await Store(false, Ending::kNothing));
+  co_return Keep(co_await Store(false, Ending::kNothing, deadline));
 }
 
 Task<Status> FileImpl::Sync() {
-  auto lock = co_await mutex_.Acquire(core_.link.Deadline());
+  const Instant deadline = core_.link.Deadline();
+  auto lock = co_await mutex_.Acquire(deadline);
   if (!lock) co_return Status(Code::kTimeout, "the file is busy");
   MORAINE_CO_RETURN_IF_ERROR(error_);
-  MORAINE_CO_RETURN_IF_ERROR(Keep(co_await Store(true, Ending::kNothing)));
-  co_return Keep(co_await SyncRecord());
+  MORAINE_CO_RETURN_IF_ERROR(Keep(co_await Store(true, Ending::kNothing, deadline)));
+  co_return Keep(co_await SyncRecord(deadline));
 }
 
 // Until what the metaserver knows of the file is on its disk, and its closed chunks are on theirs.
 // A stream that only grows needs no such call.
-Task<Status> FileImpl::SyncRecord() {
+Task<Status> FileImpl::SyncRecord(Instant deadline) {
   const uint64_t target = changes_;
   if (synced_changes_ == target) co_return Status();
   idl::InodeRequest request;
   request.inode = ToWire(inode_);
-  auto answer =
-      co_await core_.link.Query(idl::kSyncMetadata, std::move(request), core_.link.Deadline());
+  auto answer = co_await core_.link.Query(idl::kSyncMetadata, std::move(request), deadline);
   if (answer.ok()) synced_changes_ = target;
   co_return answer.status();
 }

@@ -136,6 +136,42 @@ TEST_F(ClientTest, AReadDuringStopEnds) {
   (void)Finish(stopping);
 }
 
+class SlowTest : public ClientTest {
+ protected:
+  static ClientOptions Impatient() {
+    ClientOptions options;
+    options.timeout = 5s;
+    options.window_bytes = 2_MiB;
+    return options;
+  }
+  SlowTest() : ClientTest(Impatient()) {}
+};
+
+// Each dirty range could wait for as long as a whole call may.
+TEST_F(SlowTest, AFlushOfManyRangesEndsByItsTimeout) {
+  constexpr size_t kRanges = 30;
+  std::string text = Pattern(2 * kRanges * 1_MiB);
+  const auto file = Create("f");
+  ASSERT_TRUE(ByAlice(file->Append(Bytes(text))).ok());
+  ASSERT_TRUE(ByAlice(file->Sync()).ok());
+  const std::string range = Pattern(1_MiB, 'A');
+  for (size_t i = 0; i < kRanges; ++i) {
+    ASSERT_TRUE(ByAlice(file->Write(2 * i * 1_MiB, Bytes(range))).ok());
+    text.replace(2 * i * 1_MiB, range.size(), range);
+  }
+  for (size_t i = 0; i < kServers; ++i) {
+    world().net().SetSlowness(alice_machine(), server(i), 200);
+  }
+  const Duration begin = world().now();
+  EXPECT_EQ(ByAlice(file->Flush()).code(), Code::kTimeout);
+  EXPECT_LT(world().now() - begin, alice().options().timeout * 3 / 2);
+  world().net().MendAll();
+  const Status flushed = ByAlice(file->Flush());
+  ASSERT_TRUE(flushed.ok()) << flushed.ToString();
+  ASSERT_TRUE(ByAlice(alice().Close(file)).ok());
+  EXPECT_EQ(Content(file->inode()), text);
+}
+
 class RollTest : public ClientTest {
  protected:
   std::shared_ptr<File> OpenLog(const std::string& name) {
