@@ -356,6 +356,33 @@ TEST_F(StoreTest, DeletionsGoOnWhenTheJournalIsFull) {
   EXPECT_TRUE(sim.Append(ChunkId(200), kOne, 0, 60'000, true).ok());
 }
 
+// Only they make room on such a disk, and they waited for it in the journal.
+TEST_F(StoreTest, DeletionsOfSealedReplicasGoOnWhenDiskAndJournalAreFull) {
+  constexpr uint64_t kSealed = 1000;
+  constexpr uint64_t kCount = 20;
+  for (uint64_t i = 0; i < kCount; ++i) FillAndSeal(ChunkId(kSealed + i), 100'000);
+  sim.machine.disk().SetCapacity(sim.machine.disk().used_bytes());  // no file can grow
+  uint64_t chunk = 1;
+  while (sim.Append(ChunkId(chunk), kOne, 0, 60'000, true).ok()) ASSERT_LT(++chunk, 100u);
+  while (sim.Append(ChunkId(chunk), kOne, 0, 100, true).ok()) ASSERT_LT(++chunk, 200u);
+  EXPECT_EQ(sim.Append(ChunkId(1), kOne, 60'000, 60'000, true).code(), Code::kNoSpace);
+  for (uint64_t i = 0; i < kCount; ++i) {
+    const Status deleted = sim.Await(sim.store->Delete(ChunkId(kSealed + i), kOne));
+    ASSERT_TRUE(deleted.ok()) << i << ": " << deleted.ToString();
+  }
+  EXPECT_FALSE(sim.store->GetStatus().quarantined);
+  // The trash is emptied, what is open can leave the journal, and appends go on.
+  sim.world.RunFor(std::chrono::seconds(20));
+  const auto appended = sim.Append(ChunkId(1), kOne, 60'000, 60'000, true);
+  EXPECT_TRUE(appended.ok()) << appended.status().ToString();
+  sim.PowerCut();
+  ASSERT_TRUE(sim.Start().ok());
+  EXPECT_EQ(sim.store->Stat(ChunkId(1))->synced, 120'000u);
+  for (uint64_t i = 0; i < kCount; ++i) {
+    EXPECT_EQ(sim.store->Stat(ChunkId(kSealed + i)).code(), Code::kUnknownChunk);
+  }
+}
+
 TEST_F(StoreTest, FullDiskIsNotADamagedDisk) {
   ASSERT_TRUE(sim.Append(kChunk, kOne, 0, 1'000'000, true).ok());
   const uint64_t used = sim.machine.disk().used_bytes();
