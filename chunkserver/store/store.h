@@ -164,6 +164,7 @@ class Store {
   Task<void> RelieveJournal();
   Task<void> RestateTombstones(uint64_t cutoff);
   void DropTombstones();
+  void TellIdle();
   Task<void> RetryFinalizing();
   Task<void> EmptyTrash();
   Task<Status> ScrubReplica(SealedReplica replica);

@@ -197,6 +197,33 @@ TEST_F(StoreTest, DeleteIsDurableAndRefusesNewerReplicas) {
   EXPECT_TRUE(sim.Await(sim.store->Delete(kChunk, kOne)).ok()) << "a repeat";
 }
 
+// Its seal may have been missed, and nobody would say so again.
+TEST_F(StoreTest, AnIdleOpenReplicaIsToldOfOnceInAWhile) {
+  const auto told = [&] {
+    std::vector<ChunkId> chunks;
+    for (const ReplicaInfo& info : sim.store->TakeChanges(10).changed) chunks.push_back(info.chunk);
+    return chunks;
+  };
+  FillAndSeal(ChunkId(2), 5'000);
+  EXPECT_THAT(told(), ::testing::ElementsAre(ChunkId(2)));
+  ASSERT_TRUE(sim.Append(kChunk, kOne, 0, 100, false).ok());
+  const Duration period = sim.options().idle_report;
+  sim.world.RunFor(period / 2);
+  ASSERT_TRUE(sim.Append(kChunk, kOne, 100, 100, false).ok());
+  sim.world.RunFor(period / 2 + std::chrono::seconds(2));
+  EXPECT_TRUE(told().empty()) << "its writer is at work";
+  sim.world.RunFor(period / 2);
+  EXPECT_THAT(told(), ::testing::ElementsAre(kChunk));
+  sim.world.RunFor(period / 2);
+  EXPECT_TRUE(told().empty());
+  sim.world.RunFor(period / 2 + std::chrono::seconds(2));
+  EXPECT_THAT(told(), ::testing::ElementsAre(kChunk));
+  ASSERT_TRUE(sim.Await(sim.store->Seal(kChunk, kOne, 200)).ok());
+  EXPECT_THAT(told(), ::testing::ElementsAre(kChunk)) << "of the seal";
+  sim.world.RunFor(period * 2);
+  EXPECT_TRUE(told().empty());
+}
+
 TEST_F(StoreTest, WholeCopyReplacesATombstoneAndADamagedReplica) {
   const auto copy = [&](ChunkId chunk, Epoch epoch, uint64_t length) {
     auto incoming = sim.Await(sim.store->BeginCopy(chunk, epoch, length, SomeOrigin(chunk)));
