@@ -110,6 +110,28 @@ TEST_F(StoreTest, ACopyThatCannotBeInstalledLeavesTheOldReplicaAlive) {
   EXPECT_EQ(sim.store->Stat(kChunk)->synced, 600'000u);
 }
 
+// The disk that could not be trusted any more said that it had the copy.
+TEST_F(StoreTest, ACopyIsNotInstalledOnADiskInQuarantine) {
+  constexpr uint64_t kLength = 8'000;
+  const auto begin = [&](ChunkId chunk) {
+    auto incoming = sim.Await(sim.store->BeginCopy(chunk, kOne, kLength, SomeOrigin(chunk)));
+    EXPECT_TRUE(incoming.ok());
+    return std::move(*incoming);
+  };
+  const auto fill = [&](IncomingReplica& incoming, ChunkId chunk) {
+    Buffer bytes = BytesOf(chunk, 0, kLength);
+    auto checksums = ChecksumsOf(0, bytes.bytes());
+    return sim.Await(incoming.Write(0, std::move(bytes).Share(), checksums)).code();
+  };
+  auto whole = begin(kChunk);
+  auto empty = begin(ChunkId(2));
+  ASSERT_EQ(fill(*whole, kChunk), Code::kOk);
+  sim.store->context().Quarantine(Status(Code::kIo, "an error of another file"));
+  EXPECT_EQ(fill(*empty, ChunkId(2)), Code::kQuarantined);
+  EXPECT_EQ(sim.Await(sim.store->Install(std::move(whole))).code(), Code::kQuarantined);
+  EXPECT_EQ(sim.store->Stat(kChunk).code(), Code::kUnknownChunk);
+}
+
 TEST_F(StoreTest, EveryFlippedBitOfASealedReplicaIsFound) {
   constexpr uint64_t kLength = 30'000;
   FillAndSeal(kChunk, kLength);
