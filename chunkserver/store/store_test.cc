@@ -350,6 +350,26 @@ TEST(StoreOpen, RefusesADirectoryThatIsPartlyMissing) {
   EXPECT_TRUE(sim.Start().ok());
 }
 
+// One bad name among what is to be thrown away was the end of all replicas.
+TEST(StoreOpen, WhatCannotBeThrownAwayIsNotTheEndOfTheStore) {
+  StoreWorld sim(1);
+  ASSERT_TRUE(sim.Start().ok());
+  ASSERT_TRUE(sim.Append(kChunk, kOne, 0, 5'000, true).ok());
+  auto incoming = sim.Await(sim.store->BeginCopy(ChunkId(2), kOne, 8'000, SomeOrigin(ChunkId(2))));
+  ASSERT_TRUE(incoming.ok());
+  Buffer bytes = BytesOf(ChunkId(2), 0, 8'000);
+  auto checksums = ChecksumsOf(0, bytes.bytes());
+  ASSERT_TRUE(sim.Await((*incoming)->Write(0, std::move(bytes).Share(), checksums)).ok());
+  incoming->reset();  // and its file stays
+  sim.Kill();
+  sim.machine.disk().FailNext(sim::DiskOp::kRemove, "*incoming*");
+  const Status started = sim.Start();
+  ASSERT_TRUE(started.ok()) << started.ToString();
+  EXPECT_EQ(sim.machine.disk().failures_left(), 0u);
+  EXPECT_TRUE(sim.store->GetStatus().quarantined);
+  EXPECT_TRUE(sim.Await(sim.store->Read(kChunk, 0, 5'000, 5'000)).ok());
+}
+
 TEST(StoreOpen, JoinsAClusterOnce) {
   StoreOptions options = SmallOptions();
   options.cluster.clear();
