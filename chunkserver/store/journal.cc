@@ -116,6 +116,16 @@ Task<Result<Journal::Admission>> Journal::Admit(uint64_t bytes, Instant deadline
   co_return Admission(this, need);
 }
 
+std::optional<Journal::Admission> Journal::TryAdmitDeletion(uint64_t kept_bytes) {
+  const uint64_t kept = std::max(kept_bytes, region_bytes() / 8);
+  if (!failure_.ok() || closing_) return std::nullopt;
+  if (used_bytes() + admitted_bytes_ + kAdmissionOverhead + kept > region_bytes()) {
+    return std::nullopt;
+  }
+  admitted_bytes_ += kAdmissionOverhead;
+  return Admission(this, kAdmissionOverhead);
+}
+
 std::shared_ptr<Journal::Frame> Journal::OpenFrame() {
   auto frame = std::make_shared<Frame>(loop_, next_sequence_++, FrameBytesMax(region_bytes()));
   queue_.push_back(frame);

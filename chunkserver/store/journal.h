@@ -64,6 +64,10 @@ class Journal {
     uint64_t bytes_ = 0;
   };
   Task<Result<Admission>> Admit(uint64_t bytes, Instant deadline = kNever);
+  // Room for the record of a deletion, out of the last quarter, for when Admit refuses because the
+  // disk is full: nothing else makes room there. An eighth stays, and at least `kept_bytes`, which
+  // restating may need. Nothing: not now.
+  std::optional<Admission> TryAdmitDeletion(uint64_t kept_bytes);
   // Those who wait ask `may_wait` again.
   void Recheck() { space_.NotifyAll(); }
 

@@ -37,6 +37,7 @@ OpenReplica::OpenReplica(StoreContext& context, ChunkHeader header)
       rules_(header.chunk, header.epoch),
       writer_(context, header, ChunkPath(header.chunk)),
       need_(context.needs),
+      idle_since_(context.loop.Now()),
       synced_changed_(context.loop),
       turns_(context.loop, 1),
       file_(context.loop),
@@ -150,6 +151,7 @@ Task<Result<AppendResult>> OpenReplica::Append(AppendCall call, bool copy) {
       copy ? rules_.Copy(call.epoch, call.offset, size)
            : rules_.Append({call.epoch, call.offset, size, call.sync, call.committed});
   if (!verdict.ok()) co_return verdict.status();
+  idle_since_ = context_.loop.Now();
   if (*verdict == protocol::AppendVerdict::kWrite) {
     TakeBytes(call);
     context_.metrics.appends.Add();

@@ -87,6 +87,9 @@ class OpenReplica : public std::enable_shared_from_this<OpenReplica> {
   ReplicaInfo Info() const;
   const ChunkHeader& header() const { return writer_.header(); }
   const std::string& path() const { return writer_.path(); }
+  // Since its last append, or since NoteTold.
+  Instant idle_since() const { return idle_since_; }
+  void NoteTold() { idle_since_ = context_.loop.Now(); }
   bool damaged() const { return damaged_; }
   bool sealed() const { return rules_.sealed(); }
   uint64_t length() const { return rules_.held(); }
@@ -143,6 +146,7 @@ class OpenReplica : public std::enable_shared_from_this<OpenReplica> {
   bool damaged_ = false;
   bool retired_ = false;
   bool finalized_ = false;
+  Instant idle_since_;
   Condition synced_changed_;
   Semaphore turns_;   // one call at a time, in order of arrival
   AsyncMutex file_;   // checkpoint, sync through the file, finalize

@@ -61,11 +61,16 @@ Status Store::CheckRoomForReplica() const {
   return CheckRoomInJournal();
 }
 
+// What must be restated, in replicas.
+uint64_t Store::ReplicasInJournal() const {
+  return open_count_ + tombstones_.size() / kTombstonesPerReplica;
+}
+
 // Room to restate one more.
 Status Store::CheckRoomInJournal() const {
   const uint64_t open_max =
       context_->journal->region_bytes() / kJournalShareForRestating / kJournalBytesPerReplica;
-  if (open_count_ + tombstones_.size() / kTombstonesPerReplica >= open_max) {
+  if (ReplicasInJournal() >= open_max) {
     return {Code::kOverloaded, fmt::format("{} replicas are open, the journal has room for {}",
                                            open_count_, open_max)};
   }
@@ -322,6 +327,18 @@ void Store::Erase(ChunkId chunk) {
   UpdateGauges();
 }
 
+// A full disk keeps the journal from being relieved, and then only deletions help.
+Task<Result<Journal::Admission>> Store::AdmitDeletion(Instant deadline) {
+  Journal& journal = *context_->journal;
+  auto admitted = co_await journal.Admit(0, deadline);
+  if (admitted.code() == Code::kNoSpace) {
+    auto slice = journal.TryAdmitDeletion(ReplicasInJournal() * kJournalBytesPerReplica);
+    if (slice) co_return std::move(*slice);
+  }
+  if (!admitted.ok()) co_return context_->NoteWrite(admitted.status());
+  co_return admitted;
+}
+
 Task<Status> Store::Delete(ChunkId chunk, Epoch epoch, Instant deadline) {
   const auto pass = calls_.Enter();
   if (!pass) co_return Closing();
@@ -330,9 +347,7 @@ Task<Status> Store::Delete(ChunkId chunk, Epoch epoch, Instant deadline) {
   // What the journal knows anyway frees room there by going: it never waits for room.
   Journal::Admission admission;
   if (!tombstones_.contains(chunk) && FindOpen(chunk).code() == Code::kSealed) {
-    auto admitted = co_await context_->journal->Admit(0, deadline);
-    if (!admitted.ok()) co_return context_->NoteWrite(admitted.status());
-    admission = std::move(*admitted);
+    MORAINE_CO_ASSIGN_OR_RETURN(admission, co_await AdmitDeletion(deadline));
     // Another deletion, or a copy, may have begun while this waited for room.
     MORAINE_CO_RETURN_IF_ERROR(co_await WaitForChange(chunk, deadline));
     MORAINE_CO_RETURN_IF_ERROR(context_->CheckWritable());

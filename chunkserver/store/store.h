@@ -134,7 +134,9 @@ class Store {
   Result<AppendResult> AppendToSealed(const AppendCall& call, const SealedReplica& sealed,
                                       bool copy) const;
   Status CheckRoomForReplica() const;
+  uint64_t ReplicasInJournal() const;
   Status CheckRoomInJournal() const;
+  Task<Result<Journal::Admission>> AdmitDeletion(Instant deadline);
   Task<Result<ReplicaInfo>> FenceUnknown(ChunkId chunk, Epoch epoch);
   Task<Status> WaitForChange(ChunkId chunk, Instant deadline = kNever);
   void Erase(ChunkId chunk);
@@ -162,6 +164,7 @@ class Store {
   Task<void> RelieveJournal();
   Task<void> RestateTombstones(uint64_t cutoff);
   void DropTombstones();
+  void TellIdle();
   Task<void> RetryFinalizing();
   Task<void> EmptyTrash();
   Task<Status> ScrubReplica(SealedReplica replica);

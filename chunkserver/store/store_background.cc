@@ -37,6 +37,7 @@ Task<void> Store::RunKeeper() {
     co_await RetryFinalizing();
     co_await EmptyTrash();
     DropTombstones();
+    TellIdle();
     next_tick = loop_.After(kTick);
   }
 }
@@ -121,6 +122,18 @@ void Store::DropTombstones() {
     context_->journal->Enqueue(
         {RecordKind::kDone, stone->first, stone->second.incarnation, stone->second.epoch, 0, {}});
     stone = tombstones_.erase(stone);
+  }
+}
+
+// Who seals a chunk tells its servers, but not for ever: the answer to the report tells them again.
+void Store::TellIdle() {
+  if (open_count_ == 0) return;
+  for (const auto& [chunk, entry] : index_) {
+    OpenReplica* open = entry.open.get();
+    if (open == nullptr || open->sealed() || open->damaged()) continue;
+    if (loop_.Now() - open->idle_since() < context_->options.idle_report) continue;
+    open->NoteTold();
+    NoteChanged(chunk);
   }
 }
 

@@ -32,6 +32,9 @@ struct StoreOptions {
   Duration trash_grace = std::chrono::minutes(10);
   // How long a deleted chunk that was fenced before it was made here keeps late writers out.
   Duration tombstone_grace = std::chrono::hours(24);
+  // An open replica that gets no append for as long is told of, since its seal may have been
+  // missed.
+  Duration idle_report = std::chrono::seconds(30);
   Duration retry_delay = std::chrono::seconds(1);  // of a deletion whose file cannot be moved
 };
 

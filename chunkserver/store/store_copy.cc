@@ -19,6 +19,7 @@ Task<Status> IncomingReplica::Write(uint64_t offset, std::shared_ptr<const Buffe
     co_return Status(Code::kWrongOffset, fmt::format("[{}, {}) of a copy of {} bytes at {}", offset,
                                                      end, length(), written_));
   }
+  MORAINE_CO_RETURN_IF_ERROR(context_.CheckWritable());
   MORAINE_CO_RETURN_IF_ERROR(CheckPieces(offset, bytes->bytes(), checksums));
   for (size_t i = 0; i < checksums.size(); ++i) {
     writer_.SetChecksum(offset / limits::kBlockBytes + i, checksums[i]);
@@ -143,6 +144,7 @@ Task<Status> Store::InstallFile(IncomingReplica& incoming) {
   }
   MORAINE_CO_RETURN_IF_ERROR(context_->NoteWrite(co_await incoming.Complete()));
   MORAINE_CO_RETURN_IF_ERROR(co_await WaitForChange(header.chunk));
+  MORAINE_CO_RETURN_IF_ERROR(context_->CheckWritable());
   MORAINE_CO_RETURN_IF_ERROR(CheckReplaceable(header.chunk, header.epoch, header.sealed_length));
   changing_.insert(header.chunk);
   const auto found = index_.find(header.chunk);

@@ -110,6 +110,28 @@ TEST_F(StoreTest, ACopyThatCannotBeInstalledLeavesTheOldReplicaAlive) {
   EXPECT_EQ(sim.store->Stat(kChunk)->synced, 600'000u);
 }
 
+// The disk that could not be trusted any more said that it had the copy.
+TEST_F(StoreTest, ACopyIsNotInstalledOnADiskInQuarantine) {
+  constexpr uint64_t kLength = 8'000;
+  const auto begin = [&](ChunkId chunk) {
+    auto incoming = sim.Await(sim.store->BeginCopy(chunk, kOne, kLength, SomeOrigin(chunk)));
+    EXPECT_TRUE(incoming.ok());
+    return std::move(*incoming);
+  };
+  const auto fill = [&](IncomingReplica& incoming, ChunkId chunk) {
+    Buffer bytes = BytesOf(chunk, 0, kLength);
+    auto checksums = ChecksumsOf(0, bytes.bytes());
+    return sim.Await(incoming.Write(0, std::move(bytes).Share(), checksums)).code();
+  };
+  auto whole = begin(kChunk);
+  auto empty = begin(ChunkId(2));
+  ASSERT_EQ(fill(*whole, kChunk), Code::kOk);
+  sim.store->context().Quarantine(Status(Code::kIo, "an error of another file"));
+  EXPECT_EQ(fill(*empty, ChunkId(2)), Code::kQuarantined);
+  EXPECT_EQ(sim.Await(sim.store->Install(std::move(whole))).code(), Code::kQuarantined);
+  EXPECT_EQ(sim.store->Stat(kChunk).code(), Code::kUnknownChunk);
+}
+
 TEST_F(StoreTest, EveryFlippedBitOfASealedReplicaIsFound) {
   constexpr uint64_t kLength = 30'000;
   FillAndSeal(kChunk, kLength);
@@ -354,6 +376,33 @@ TEST_F(StoreTest, DeletionsGoOnWhenTheJournalIsFull) {
     ASSERT_TRUE(sim.Await(sim.store->Delete(ChunkId(i), kOne)).ok()) << i;
   }
   EXPECT_TRUE(sim.Append(ChunkId(200), kOne, 0, 60'000, true).ok());
+}
+
+// Only they make room on such a disk, and they waited for it in the journal.
+TEST_F(StoreTest, DeletionsOfSealedReplicasGoOnWhenDiskAndJournalAreFull) {
+  constexpr uint64_t kSealed = 1000;
+  constexpr uint64_t kCount = 20;
+  for (uint64_t i = 0; i < kCount; ++i) FillAndSeal(ChunkId(kSealed + i), 100'000);
+  sim.machine.disk().SetCapacity(sim.machine.disk().used_bytes());  // no file can grow
+  uint64_t chunk = 1;
+  while (sim.Append(ChunkId(chunk), kOne, 0, 60'000, true).ok()) ASSERT_LT(++chunk, 100u);
+  while (sim.Append(ChunkId(chunk), kOne, 0, 100, true).ok()) ASSERT_LT(++chunk, 200u);
+  EXPECT_EQ(sim.Append(ChunkId(1), kOne, 60'000, 60'000, true).code(), Code::kNoSpace);
+  for (uint64_t i = 0; i < kCount; ++i) {
+    const Status deleted = sim.Await(sim.store->Delete(ChunkId(kSealed + i), kOne));
+    ASSERT_TRUE(deleted.ok()) << i << ": " << deleted.ToString();
+  }
+  EXPECT_FALSE(sim.store->GetStatus().quarantined);
+  // The trash is emptied, what is open can leave the journal, and appends go on.
+  sim.world.RunFor(std::chrono::seconds(20));
+  const auto appended = sim.Append(ChunkId(1), kOne, 60'000, 60'000, true);
+  EXPECT_TRUE(appended.ok()) << appended.status().ToString();
+  sim.PowerCut();
+  ASSERT_TRUE(sim.Start().ok());
+  EXPECT_EQ(sim.store->Stat(ChunkId(1))->synced, 120'000u);
+  for (uint64_t i = 0; i < kCount; ++i) {
+    EXPECT_EQ(sim.store->Stat(ChunkId(kSealed + i)).code(), Code::kUnknownChunk);
+  }
 }
 
 TEST_F(StoreTest, FullDiskIsNotADamagedDisk) {

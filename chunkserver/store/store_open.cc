@@ -367,8 +367,10 @@ Task<Status> Store::FinishRecovery(Recovery& recovery) {
         Status(Code::kCorruption, "the journal has lost records that were acknowledged"));
     co_return Status::Ok();
   }
-  MORAINE_CO_RETURN_IF_ERROR(co_await EmptyIncoming());
-  MORAINE_CO_RETURN_IF_ERROR(co_await ListTrash());
+  // What cannot be thrown away must not cost the replicas that are well.
+  context_->NoteWrite(co_await EmptyIncoming()).Ignore();
+  context_->NoteWrite(co_await ListTrash()).Ignore();
+  if (context_->quarantined()) co_return Status::Ok();
   for (const ReplayedReplica& replica : recovery.forget) {
     journal->Enqueue({RecordKind::kDone, replica.chunk, replica.incarnation, replica.epoch, 0, {}});
   }

@@ -197,6 +197,33 @@ TEST_F(StoreTest, DeleteIsDurableAndRefusesNewerReplicas) {
   EXPECT_TRUE(sim.Await(sim.store->Delete(kChunk, kOne)).ok()) << "a repeat";
 }
 
+// Its seal may have been missed, and nobody would say so again.
+TEST_F(StoreTest, AnIdleOpenReplicaIsToldOfOnceInAWhile) {
+  const auto told = [&] {
+    std::vector<ChunkId> chunks;
+    for (const ReplicaInfo& info : sim.store->TakeChanges(10).changed) chunks.push_back(info.chunk);
+    return chunks;
+  };
+  FillAndSeal(ChunkId(2), 5'000);
+  EXPECT_THAT(told(), ::testing::ElementsAre(ChunkId(2)));
+  ASSERT_TRUE(sim.Append(kChunk, kOne, 0, 100, false).ok());
+  const Duration period = sim.options().idle_report;
+  sim.world.RunFor(period / 2);
+  ASSERT_TRUE(sim.Append(kChunk, kOne, 100, 100, false).ok());
+  sim.world.RunFor(period / 2 + std::chrono::seconds(2));
+  EXPECT_TRUE(told().empty()) << "its writer is at work";
+  sim.world.RunFor(period / 2);
+  EXPECT_THAT(told(), ::testing::ElementsAre(kChunk));
+  sim.world.RunFor(period / 2);
+  EXPECT_TRUE(told().empty());
+  sim.world.RunFor(period / 2 + std::chrono::seconds(2));
+  EXPECT_THAT(told(), ::testing::ElementsAre(kChunk));
+  ASSERT_TRUE(sim.Await(sim.store->Seal(kChunk, kOne, 200)).ok());
+  EXPECT_THAT(told(), ::testing::ElementsAre(kChunk)) << "of the seal";
+  sim.world.RunFor(period * 2);
+  EXPECT_TRUE(told().empty());
+}
+
 TEST_F(StoreTest, WholeCopyReplacesATombstoneAndADamagedReplica) {
   const auto copy = [&](ChunkId chunk, Epoch epoch, uint64_t length) {
     auto incoming = sim.Await(sim.store->BeginCopy(chunk, epoch, length, SomeOrigin(chunk)));
@@ -321,6 +348,26 @@ TEST(StoreOpen, RefusesADirectoryThatIsPartlyMissing) {
   ASSERT_TRUE(sim.Await(sim.loop->disk().Rename("elsewhere", "store/superblock")).ok());
   sim.Kill();
   EXPECT_TRUE(sim.Start().ok());
+}
+
+// One bad name among what is to be thrown away was the end of all replicas.
+TEST(StoreOpen, WhatCannotBeThrownAwayIsNotTheEndOfTheStore) {
+  StoreWorld sim(1);
+  ASSERT_TRUE(sim.Start().ok());
+  ASSERT_TRUE(sim.Append(kChunk, kOne, 0, 5'000, true).ok());
+  auto incoming = sim.Await(sim.store->BeginCopy(ChunkId(2), kOne, 8'000, SomeOrigin(ChunkId(2))));
+  ASSERT_TRUE(incoming.ok());
+  Buffer bytes = BytesOf(ChunkId(2), 0, 8'000);
+  auto checksums = ChecksumsOf(0, bytes.bytes());
+  ASSERT_TRUE(sim.Await((*incoming)->Write(0, std::move(bytes).Share(), checksums)).ok());
+  incoming->reset();  // and its file stays
+  sim.Kill();
+  sim.machine.disk().FailNext(sim::DiskOp::kRemove, "*incoming*");
+  const Status started = sim.Start();
+  ASSERT_TRUE(started.ok()) << started.ToString();
+  EXPECT_EQ(sim.machine.disk().failures_left(), 0u);
+  EXPECT_TRUE(sim.store->GetStatus().quarantined);
+  EXPECT_TRUE(sim.Await(sim.store->Read(kChunk, 0, 5'000, 5'000)).ok());
 }
 
 TEST(StoreOpen, JoinsAClusterOnce) {
