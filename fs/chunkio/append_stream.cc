@@ -51,7 +51,7 @@ Task<Status> AppendStream::Append(ConstBytes bytes, Instant deadline) {
     const bool room = co_await AwaitRoom(part.size(), deadline);
     if (!error_.ok()) co_return error_;
     if (!room) {
-      const Status late(Code::kTimeout, "the chunkservers do not take more bytes in time");
+      const Status late = Late("the chunkservers do not take more bytes in time");
       // Half of it is on its way: nobody could tell which, so nothing may follow.
       if (taken) Fail(Status(Code::kIo, "the chunkservers took a part of a write in time"));
       co_return taken ? error_ : late;
@@ -113,12 +113,17 @@ void AppendStream::Push() {
   if (!queue_.empty() && !SendQueued()) changed_.NotifyAll();
 }
 
+// What to say to who has waited for too long: why, if that is known.
+Status AppendStream::Late(const char* words) const {
+  return trouble_.ok() ? Status(Code::kTimeout, words) : trouble_;
+}
+
 Task<Status> AppendStream::Flush(Instant deadline) {
   const uint64_t target = taken_;
   Push();
   while (committed_ < target && error_.ok()) {
     const bool woken = co_await progress_.Wait(deadline);
-    if (!woken) co_return Status(Code::kTimeout, "the chunkservers do not confirm in time");
+    if (!woken) co_return Late("the chunkservers do not confirm in time");
   }
   co_return error_;
 }
@@ -132,7 +137,7 @@ Task<Status> AppendStream::Sync(Instant deadline) {
     SettleBelow(target);
     if (committed_ >= target && SyncedNow() >= target) break;
     const bool woken = co_await progress_.Wait(deadline);
-    if (!woken) co_return Status(Code::kTimeout, "the chunkservers do not sync in time");
+    if (!woken) co_return Late("the chunkservers do not sync in time");
   }
   co_return error_;
 }
@@ -143,7 +148,7 @@ Task<Result<std::optional<ChunkClose>>> AppendStream::Finish(Instant deadline) {
   // The next chunk of a roll is the file's already: it must be closed too.
   while (between_chunks_ && error_.ok()) {
     const bool woken = co_await progress_.Wait(deadline);
-    if (!woken) co_return Status(Code::kTimeout, "no next chunk in time");
+    if (!woken) co_return Late("no next chunk in time");
   }
   if (!error_.ok()) co_return error_;
   finished_ = true;
@@ -176,8 +181,7 @@ Task<void> AppendStream::Run() {
       if (first_) {
         Begin(*std::exchange(first_, std::nullopt));
       } else {
-        Result<ChunkGrant> grant =
-            co_await AskForChunk(std::nullopt, loop_.After(options_.timeout));
+        Result<ChunkGrant> grant = co_await AskForChunk(std::nullopt);
         if (!grant.ok()) {
           Fail(grant.status());
           break;
@@ -300,9 +304,23 @@ void AppendStream::Requeue(uint64_t from) {
   }
 }
 
+// Servers are found for each next chunk, and none takes a byte: they will soon be known better. The
+// first such roll goes on at once.
+Task<void> AppendStream::PauseIfFruitless() {
+  if (writer_->rules().committed() > 0) {
+    fruitless_rolls_ = 0;
+    co_return;
+  }
+  if (fruitless_rolls_ > 0) {
+    const Duration pause = kRetryMin * (1 << std::min(fruitless_rolls_, 7));
+    co_await loop_.Sleep(std::min(pause, kRetryMax));
+  }
+  ++fruitless_rolls_;
+}
+
 Task<void> AppendStream::Roll() {
-  const Instant deadline = loop_.After(options_.timeout);
-  co_await DrainFullChunk(deadline);
+  co_await DrainFullChunk(loop_.After(options_.timeout));
+  co_await PauseIfFruitless();
   // Finished meanwhile: the chunk is closed by whoever did that, and none follows.
   if (tasks_.closed() || !error_.ok() || finished_) co_return;
   if (writer_->rules().fenced()) {
@@ -328,7 +346,7 @@ Task<void> AppendStream::Roll() {
   Requeue(next);
   base_ = next;
   sync_sent_ = next;
-  Result<ChunkGrant> grant = co_await AskForChunk(close, deadline);
+  Result<ChunkGrant> grant = co_await AskForChunk(close);
   if (!grant.ok()) {
     Fail(last_failure.ok() ? grant.status()
                            : grant.status().Prefixed("after " + last_failure.ToString()));
@@ -343,18 +361,24 @@ Task<void> AppendStream::Roll() {
   DropSettled();
 }
 
-Task<Result<ChunkGrant>> AppendStream::AskForChunk(std::optional<ChunkClose> previous,
-                                                   Instant deadline) {
+Task<Result<ChunkGrant>> AppendStream::AskForChunk(std::optional<ChunkClose> previous) {
   Duration delay = kRetryMin;
+  Instant deadline = loop_.After(options_.timeout);
   between_chunks_ = true;
   while (true) {
     auto grant = co_await source_.NextChunk(previous, base_, avoid_, deadline);
-    if (grant.ok() || grant.status().advice() != Advice::kRetry || tasks_.closed()) co_return grant;
-    if (loop_.Now() + delay >= deadline) co_return grant;
+    trouble_ = grant.status();
+    if (grant.ok() || trouble_.advice() != Advice::kRetry || tasks_.closed()) co_return grant;
+    if (grant.code() == Code::kTooFewServers) {
+      // Refused for certain, and servers may come back at any time: the bytes wait for that. Who
+      // waits for the bytes has a deadline. One that was avoided may be all there is now.
+      avoid_.clear();
+      deadline = loop_.After(options_.timeout);
+    } else if (loop_.Now() + delay >= deadline) {
+      co_return grant;
+    }
     co_await loop_.Sleep(delay);
     delay = std::min(delay * 2, kRetryMax);
-    // A server that was avoided may be all there is now.
-    if (grant.code() == Code::kTooFewServers) avoid_.clear();
   }
 }
 

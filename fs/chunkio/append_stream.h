@@ -116,15 +116,17 @@ class AppendStream {
   Instant TellAt() const;
   bool MustRoll() const;
   Task<void> Roll();
+  Task<void> PauseIfFruitless();
   Task<void> DrainFullChunk(Instant deadline);
   void Requeue(uint64_t from);
-  Task<Result<ChunkGrant>> AskForChunk(std::optional<ChunkClose> previous, Instant deadline);
+  Task<Result<ChunkGrant>> AskForChunk(std::optional<ChunkClose> previous);
   bool Begin(ChunkGrant grant);
   void SettleBelow(uint64_t offset);
   Task<void> Settle(Retired* retired);
   void DropSettled();
   static Task<void> DrainRetired(std::unique_ptr<Retired> retired);
   Task<bool> AwaitRoom(uint64_t bytes, Instant deadline);
+  Status Late(const char* words) const;
   void Take(ConstBytes bytes);
   void Fail(Status status);
   void EnqueueGathered();
@@ -143,6 +145,8 @@ class AppendStream {
   Status error_;
   bool finished_ = false;
   bool between_chunks_ = false;  // one was left or none had begun; the next is being asked for
+  Status trouble_;               // why there is none yet
+  int fruitless_rolls_ = 0;      // in a row
 
   // Bytes gathered and not yet queued: [gather_begin_, gather_end_) of gather_.
   std::shared_ptr<Buffer> gather_;

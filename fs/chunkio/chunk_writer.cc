@@ -109,8 +109,9 @@ void ChunkWriter::Fail(size_t index, const Status& why) {
   replica.failed = true;
   last_failure_ = why.Prefixed("chunkserver " + grant_.replicas[index].endpoint.ToString());
   if (why.code() != Code::kCanceled) {
-    LogWarning("chunk {}: replica on {} given up: {}", grant_.chunk.value(),
-               grant_.replicas[index].endpoint.ToString(), why.ToString());
+    MORAINE_LOG_SOMETIMES(LogLevel::kWarning, "chunk {}: replica on {} given up: {}",
+                          grant_.chunk.value(), grant_.replicas[index].endpoint.ToString(),
+                          why.ToString());
   }
   rules_.OnFailure(static_cast<int>(index), why.code());
   changed_.NotifyAll();

@@ -125,7 +125,7 @@ class FileImpl final : public File, public std::enable_shared_from_this<FileImpl
   Token token() const { return core_.TokenOfFile(inode_); }
 
   Task<Status> Freshen(uint64_t end, Instant deadline);
-  Task<Status> ReachUnsent(uint64_t end);
+  Task<Status> ReachUnsent(uint64_t end, Instant deadline);
   struct Segment;
   std::vector<Segment> Plan(uint64_t offset, uint64_t length) const;
   void PlanChunks(uint64_t offset, uint64_t length, std::vector<Segment>* plan) const;

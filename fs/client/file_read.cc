@@ -223,14 +223,14 @@ Task<Result<ReadBytes>> FileImpl::ReadOnce(uint64_t offset, uint64_t length, Ins
 }
 
 // Bytes on their way are not kept for readers: they are where they belong in a moment.
-Task<Status> FileImpl::ReachUnsent(uint64_t end) {
+Task<Status> FileImpl::ReachUnsent(uint64_t end, Instant deadline) {
   while (stream_ != nullptr) {
     // A size may lie beyond what the stream was given: there is a hole, or a dirty range.
     const uint64_t wanted = std::min(end, stream_->taken());
     if (wanted <= stream_->start() || wanted <= stream_->committed()) break;
     // It may end and go while this waits.
     const std::shared_ptr<AppendStream> stream = stream_;
-    const Status flushed = co_await stream->Flush();
+    const Status flushed = co_await stream->Flush(deadline);
     if (stream == stream_ && !flushed.ok()) co_return flushed;
   }
   NoteClosedChunks();
@@ -261,7 +261,7 @@ Task<Result<ReadBytes>> FileImpl::Read(uint64_t offset, uint64_t length) {
   while (true) {
     if (offset >= size_ || length == 0) co_return ReadBytes();
     length = std::min(length, size_ - offset);
-    MORAINE_CO_RETURN_IF_ERROR(co_await ReachUnsent(offset + length));
+    MORAINE_CO_RETURN_IF_ERROR(co_await ReachUnsent(offset + length, deadline));
     Result<ReadBytes> bytes = co_await ReadOnce(offset, length, deadline);
     if (bytes.ok()) co_return bytes;
     // Replicas move (repair, roll, seal): ask where they are now and read again.

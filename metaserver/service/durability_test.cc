@@ -33,10 +33,7 @@ class DurabilityTest : public MetaserverTest {
     const auto file = cluster_.CreateFile(alice(), name);
     cluster_.Append(file.chunk, {10, 10, 10});
     EXPECT_EQ(CloseFile(alice(), file, 10), Code::kOk);
-    idl::CloseRequest close;
-    close.inode = file.attributes.inode;
-    close.release_lease = true;
-    EXPECT_TRUE(alice().Change(idl::kClose, close).ok());
+    EXPECT_EQ(GiveUp(alice(), file.attributes.inode, /*lease=*/true), Code::kOk);
     EXPECT_TRUE(world().RunUntil(
         [&] {
           const auto record = cluster_.Chunk(file.chunk.chunk);

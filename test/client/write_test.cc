@@ -285,5 +285,47 @@ TEST_F(RollTest, ASilentServerStallsAStreamOnlyOnce) {
   EXPECT_EQ(Content(file->inode()), text);
 }
 
+class FewServersTest : public ClientTest {
+ protected:
+  FewServersTest()
+      : ClientTest([] {
+          ClientOptions options;
+          options.timeout = 2s;
+          return options;
+        }()) {}
+};
+
+// Too few servers for a while: calls say so at their deadlines, and when the servers are back the
+// same file goes on. Its stream had failed for good.
+TEST_F(FewServersTest, AnOpenFileGoesOnWhenServersAreBack) {
+  std::string text = Pattern(200'000);
+  const auto file = Create("f");
+  ASSERT_TRUE(ByAlice(file->Append(Bytes(text))).ok());
+  ASSERT_TRUE(ByAlice(file->Sync()).ok());
+  for (size_t i = 0; i + 1 < kServers; ++i) server(i).Kill();
+  // Until the metaserver counts them as away.
+  const std::string middle = Pattern(10'000, 'A');
+  ASSERT_TRUE(ByAlice(file->Write(50'000, Bytes(middle))).ok());
+  ASSERT_TRUE(ByAlice(file->Append(Bytes(middle))).ok());
+  text = text.replace(50'000, middle.size(), middle) + middle;
+  bool refused = false;
+  for (int i = 0; i < 20; ++i) {
+    const Status status = ByAlice(file->Sync());
+    EXPECT_FALSE(status.ok());
+    refused = refused || status.code() == Code::kTooFewServers;
+  }
+  EXPECT_TRUE(refused);
+  for (size_t i = 0; i + 1 < kServers; ++i) StartServer(i);
+  Status synced;
+  for (int i = 0; i < 20; ++i) {
+    synced = ByAlice(file->Sync());
+    if (synced.ok()) break;
+  }
+  ASSERT_TRUE(synced.ok()) << synced.ToString();
+  EXPECT_EQ(Read(alice_machine(), file, 0, text.size()), text);
+  ASSERT_TRUE(ByAlice(alice().Close(file)).ok());
+  EXPECT_EQ(Content(file->inode()), text);
+}
+
 }  // namespace
 }  // namespace moraine::fs
