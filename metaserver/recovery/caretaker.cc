@@ -7,7 +7,6 @@
 #include "base/fault_point.h"
 #include "base/log.h"
 #include "base/units.h"
-#include "metaserver/chunks/chunk_table.h"
 #include "metaserver/namespace/leases.h"
 #include "metaserver/namespace/ops/ops.h"
 
@@ -218,14 +217,39 @@ Task<void> Caretaker::RunDeletions(ServerId server) {
   deleting_.erase(server);
 }
 
+Task<Caretaker::Deletion> Caretaker::DeleteOne(ServerId server, QueuedDeletion deletion) {
+  const Status status = co_await calls_.Delete(server, deletion.chunk, deletion.epoch,
+                                               loop_.After(options_.delete_timeout));
+  if (status.code() == Code::kFenced) {
+    LogWarning("server {} keeps its replica of chunk {}: {}", server.value(),
+               deletion.chunk.value(), status.ToString());
+  } else if (!status.ok() && status.code() != Code::kUnknownChunk) {
+    MORAINE_LOG_SOMETIMES(LogLevel::kWarning, "deleting from server {}: {}", server.value(),
+                          status.ToString());
+    const bool no_room = status.code() == Code::kNoSpace || status.code() == Code::kOverloaded;
+    co_return no_room ? Deletion::kPassedOver : Deletion::kFailed;
+  }
+  MORAINE_FAULT_POINT("deletion.done_by_server");
+  Transaction transaction(store_);
+  Status done = FinishDeletion(transaction, server, deletion.chunk);
+  if (done.ok()) done = store_.Commit(transaction).status();
+  if (!done.ok()) {
+    LogError("deleting from server {}: {}", server.value(), done.ToString());
+    co_return Deletion::kFailed;
+  }
+  committed_(transaction.effects());
+  deleted_.Add();
+  co_return Deletion::kDone;
+}
+
 Task<Caretaker::Deleted> Caretaker::DeleteQueued(ServerId server, ChunkId after) {
   Deleted deleted{after};
+  bool passed_over = false;  // then `deleted` stays before the first of those
   while (!closing_) {
     std::vector<QueuedDeletion> queued;
     {
       Transaction transaction(store_);
-      auto found =
-          QueuedDeletions(transaction, server, deleted.after, options_.deletions_per_server);
+      auto found = QueuedDeletions(transaction, server, after, options_.deletions_per_server);
       if (!found.ok()) {
         LogError("reading the deletions of server {}: {}", server.value(),
                  found.status().ToString());
@@ -240,35 +264,22 @@ Task<Caretaker::Deleted> Caretaker::DeleteQueued(ServerId server, ChunkId after)
       LogError("deleting from server {}: {}", server.value(), durable.ToString());
       co_return deleted;
     }
+    bool failed = false;
+    bool pause = false;
     for (const QueuedDeletion& deletion : queued) {
       if (closing_) co_return deleted;
-      const Status status = co_await calls_.Delete(server, deletion.chunk, deletion.epoch,
-                                                   loop_.After(options_.delete_timeout));
-      if (status.code() == Code::kFenced) {
-        LogWarning("server {} keeps its replica of chunk {}: {}", server.value(),
-                   deletion.chunk.value(), status.ToString());
-      } else if (!status.ok() && status.code() != Code::kUnknownChunk) {
-        MORAINE_LOG_SOMETIMES(LogLevel::kWarning, "deleting from server {}: {}", server.value(),
-                              status.ToString());
-        if (!closing_) co_await loop_.Sleep(options_.tick);
-        co_return deleted;
-      }
-      MORAINE_FAULT_POINT("deletion.done_by_server");
-      Transaction transaction(store_);
-      Status done = FinishDeletion(transaction, server, deletion.chunk);
-      if (done.ok()) done = store_.Commit(transaction).status();
-      if (!done.ok()) {
-        LogError("deleting from server {}: {}", server.value(), done.ToString());
-        co_return deleted;
-      }
-      committed_(transaction.effects());
-      deleted.after = deletion.chunk;
-      deleted_.Add();
+      const Deletion outcome = co_await DeleteOne(server, deletion);
+      failed = outcome == Deletion::kFailed;
+      if (failed) break;
+      after = deletion.chunk;
+      if (outcome == Deletion::kPassedOver) passed_over = pause = true;
+      if (!passed_over) deleted.after = after;
     }
-    if (queued.size() < options_.deletions_per_server) {
-      deleted.all = true;
-      co_return deleted;
-    }
+    const bool end = failed || queued.size() < options_.deletions_per_server;
+    deleted.all = end && !failed && !passed_over;
+    pause = pause || (end && !deleted.all);
+    if (pause && !closing_) co_await loop_.Sleep(options_.tick);
+    if (end) co_return deleted;
   }
   co_return deleted;
 }

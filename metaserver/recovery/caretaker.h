@@ -14,6 +14,7 @@
 #include "base/loop/sync.h"
 #include "base/loop/task_group.h"
 #include "base/metrics.h"
+#include "metaserver/chunks/chunk_table.h"
 #include "metaserver/chunks/repair_plan.h"
 #include "metaserver/recovery/sealer.h"
 
@@ -75,12 +76,15 @@ class Caretaker {
   Status GiveUpUnknown();
   void StartDeletions();
   Task<void> RunDeletions(ServerId server);
-  // Deletes in order; how far that went, and whether nothing is left.
+  // Deletes in order, and passes over what the server has no room to delete now. Nothing is left up
+  // to `after`, or at all.
   struct Deleted {
     ChunkId after;
     bool all = false;
   };
   Task<Deleted> DeleteQueued(ServerId server, ChunkId after);
+  enum class Deletion { kDone, kPassedOver, kFailed };
+  Task<Deletion> DeleteOne(ServerId server, QueuedDeletion deletion);
   Task<void> RunOrphans();
   Task<Status> WalkOrphans();
   Task<Status> FreeNoted();

@@ -110,6 +110,34 @@ TEST_F(FailuresTest, ADeletionThatIsQueuedWhileARoundBeginsIsNotMissed) {
   world().Find("carol")->Kill();
 }
 
+// A server that had no room for one deletion was asked for none of those behind it.
+TEST_F(FailuresTest, ADeletionThatIsRefusedDoesNotHoldUpTheOthers) {
+  std::vector<idl::CreateResponse> files;
+  for (const std::string name : {"a.sst", "b.sst", "c.sst", "d.sst"}) {
+    files.push_back(cluster_.CreateFile(alice(), name));
+    cluster_.Append(files.back().chunk, {10, 10, 10});
+    ASSERT_EQ(CloseFile(alice(), files.back(), 10), Code::kOk);
+    ASSERT_TRUE(cluster_.AwaitState(files.back().chunk.chunk, ChunkState::kSealed));
+    idl::CloseRequest close;
+    close.inode = files.back().attributes.inode;
+    close.release_lease = true;
+    ASSERT_TRUE(alice().Change(idl::kClose, close).ok());
+  }
+  const auto id = [&](size_t i) { return ChunkId(static_cast<uint64_t>(files[i].chunk.chunk)); };
+  for (uint64_t server = 1; server <= 6; ++server) {
+    cluster_.disk(ServerId(server)).kept = {id(0), id(2)};
+  }
+  for (const std::string name : {"a.sst", "b.sst", "c.sst", "d.sst"}) {
+    ASSERT_EQ(Remove(alice(), name), Code::kOk);
+  }
+  const auto is_gone = [&](size_t i) { return !cluster_.Chunk(files[i].chunk.chunk).has_value(); };
+  EXPECT_TRUE(world().RunUntil([&] { return is_gone(1) && is_gone(3); }, 20s));
+  EXPECT_FALSE(is_gone(0));
+  EXPECT_FALSE(is_gone(2));
+  for (uint64_t server = 1; server <= 6; ++server) cluster_.disk(ServerId(server)).kept.clear();
+  EXPECT_TRUE(world().RunUntil([&] { return is_gone(0) && is_gone(2); }, 20s));
+}
+
 // Many clients that meet one bad replica are one question to its server.
 TEST_F(FailuresTest, AReplicaIsCheckedOnceAtATime) {
   const auto file = cluster_.CreateFile(alice(), "f.sst");
