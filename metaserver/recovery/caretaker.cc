@@ -138,26 +138,31 @@ Task<Status> Caretaker::CopyOne(PlannedCopy plan) {
     order.policy = record.policy;
     order.made = record.made;
   }
-  const uint64_t length = order.length;
   const Status copied =
-      co_await calls_.Copy(plan.target, std::move(order), loop_.After(options_.copy_timeout));
+      co_await calls_.Copy(plan.target, order, loop_.After(options_.copy_timeout));
   // A replica of the same length that is there already is as good as a copy.
   if (!copied.ok() && copied.code() != Code::kAlreadyExists) co_return copied;
   Ticket ticket = 0;
   MORAINE_FAULT_POINT("repair.copied");
-  MORAINE_CO_RETURN_IF_ERROR(NoteCopied(plan.chunk, plan.target, length, &ticket));
+  MORAINE_CO_RETURN_IF_ERROR(NoteCopied(plan.target, order, &ticket));
   MORAINE_FAULT_POINT("repair.noted");
   copied_.Add();
-  copied_bytes_.Add(length);
+  copied_bytes_.Add(order.length);
   co_return co_await store_.Synced(ticket);
 }
 
-Status Caretaker::NoteCopied(ChunkId chunk, ServerId target, uint64_t length, Ticket* ticket) {
+Status Caretaker::NoteCopied(ServerId target, const CopyOrder& order, Ticket* ticket) {
+  const ChunkId chunk = order.chunk;
   Transaction transaction(store_);
   MORAINE_ASSIGN_OR_RETURN(auto record, FindChunk(transaction, chunk));
-  if (!record.has_value() || record->state != ChunkState::kSealed || record->length != length) {
+  if (!record.has_value() || record->state != ChunkState::kSealed ||
+      record->length != order.length) {
     // It was deleted meanwhile: so is what has just been made.
-    if (record.has_value()) MORAINE_RETURN_IF_ERROR(DropReplica(transaction, chunk, target));
+    if (record.has_value()) {
+      MORAINE_RETURN_IF_ERROR(DropReplica(transaction, chunk, target));
+    } else {
+      QueueDeletion(transaction, target, chunk, order.epoch);
+    }
     MORAINE_ASSIGN_OR_RETURN(*ticket, store_.Commit(transaction));
     committed_(transaction.effects());
     return Status::Ok();

@@ -72,7 +72,7 @@ class Caretaker {
   Status StartRepairs();
   Task<void> RunCopy(PlannedCopy plan);
   Task<Status> CopyOne(PlannedCopy plan);
-  Status NoteCopied(ChunkId chunk, ServerId target, uint64_t length, Ticket* ticket);
+  Status NoteCopied(ServerId target, const CopyOrder& order, Ticket* ticket);
   Status GiveUpUnknown();
   void StartDeletions();
   Task<void> RunDeletions(ServerId server);

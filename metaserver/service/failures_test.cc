@@ -138,6 +138,39 @@ TEST_F(FailuresTest, ADeletionThatIsRefusedDoesNotHoldUpTheOthers) {
   EXPECT_TRUE(world().RunUntil([&] { return is_gone(0) && is_gone(2); }, 20s));
 }
 
+// Nobody knew of it, so it stayed for as long as a replica without a record does.
+TEST_F(FailuresTest, ACopyOfAChunkThatIsGoneMeanwhileGoesToo) {
+  const auto file = cluster_.CreateFile(alice(), "f.sst");
+  const auto chunk = ChunkId(static_cast<uint64_t>(file.chunk.chunk));
+  cluster_.Append(file.chunk, {10, 10, 10});
+  ASSERT_EQ(CloseFile(alice(), file, 10), Code::kOk);
+  ASSERT_TRUE(cluster_.AwaitState(file.chunk.chunk, ChunkState::kSealed));
+  idl::CloseRequest close;
+  close.inode = file.attributes.inode;
+  close.release_lease = true;
+  ASSERT_TRUE(alice().Change(idl::kClose, close).ok());
+  world().RunFor(2s);  // the seal has been told
+  const auto on_all = [&](auto count) {
+    uint64_t sum = 0;
+    for (uint64_t id = 1; id <= 6; ++id) sum += count(cluster_.disk(ServerId(id)));
+    return sum;
+  };
+  const auto copies = [&] { return on_all([](FakeDisk& disk) { return disk.copies; }); };
+  const auto replicas = [&] {
+    return on_all([&](FakeDisk& disk) { return disk.replicas.count(chunk); });
+  };
+  for (uint64_t id = 1; id <= 6; ++id) cluster_.disk(ServerId(id)).copy_time = 3s;
+  FakeDisk& bad = cluster_.disk(ServerId(static_cast<uint64_t>(file.chunk.replicas[0].server_id)));
+  bad.replicas.at(chunk).damaged = true;
+  bad.changed.insert(chunk);
+  const uint64_t before = copies();
+  ASSERT_TRUE(world().RunUntil([&] { return copies() > before; }, 10s));
+  ASSERT_EQ(Remove(alice(), "f.sst"), Code::kOk);
+  ASSERT_TRUE(world().RunUntil([&] { return !cluster_.Chunk(file.chunk.chunk).has_value(); }, 2s));
+  ASSERT_TRUE(world().RunUntil([&] { return replicas() == 1; }, 10s)) << "the copy has been made";
+  EXPECT_TRUE(world().RunUntil([&] { return replicas() == 0; }, 10s));
+}
+
 // Many clients that meet one bad replica are one question to its server.
 TEST_F(FailuresTest, AReplicaIsCheckedOnceAtATime) {
   const auto file = cluster_.CreateFile(alice(), "f.sst");
