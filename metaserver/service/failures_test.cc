@@ -171,6 +171,28 @@ TEST_F(FailuresTest, ACopyOfAChunkThatIsGoneMeanwhileGoesToo) {
   EXPECT_TRUE(world().RunUntil([&] { return replicas() == 0; }, 10s));
 }
 
+// A server whose seal got lost is told again when it says that the replica is open still; that of a
+// writer who is only slow is left alone.
+TEST_F(FailuresTest, AnIdleOpenReplicaIsSealedIfItsChunkIs) {
+  const auto file = cluster_.CreateFile(alice(), "f.sst");
+  const auto chunk = ChunkId(static_cast<uint64_t>(file.chunk.chunk));
+  cluster_.Append(file.chunk, {10, 10, 10});
+  FakeDisk& disk = cluster_.disk(ServerId(static_cast<uint64_t>(file.chunk.replicas[0].server_id)));
+  disk.changed.insert(chunk);
+  ASSERT_TRUE(world().RunUntil([&] { return disk.changed.empty(); }, 10s));
+  world().RunFor(10s);
+  EXPECT_TRUE(disk.Takes(chunk));
+  EXPECT_EQ(cluster_.Chunk(file.chunk.chunk)->state, ChunkState::kOpen);
+  disk.misses_seals = true;
+  ASSERT_EQ(CloseFile(alice(), file, 10), Code::kOk);
+  world().RunFor(10s);  // the sealer has given up
+  disk.misses_seals = false;
+  world().RunFor(10s);
+  ASSERT_FALSE(disk.IsSealed(chunk, 10));
+  disk.changed.insert(chunk);
+  EXPECT_TRUE(world().RunUntil([&] { return disk.IsSealed(chunk, 10); }, 10s));
+}
+
 // Many clients that meet one bad replica are one question to its server.
 TEST_F(FailuresTest, AReplicaIsCheckedOnceAtATime) {
   const auto file = cluster_.CreateFile(alice(), "f.sst");
