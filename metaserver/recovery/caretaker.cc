@@ -26,6 +26,8 @@ Caretaker::Caretaker(Loop& loop, Store& store, Registry& registry, ChunkserverCa
       wake_(loop),
       unknown_looked_(loop.Now()),
       tasks_(loop),
+      repair_looks_(metrics.GetCounter("moraine_meta_repair_looks_total",
+                                       "Looks at the queue of chunks to be repaired.")),
       copied_(metrics.GetCounter("moraine_meta_repairs_total", "Replicas made anew.")),
       copied_bytes_(
           metrics.GetCounter("moraine_meta_repair_bytes_total", "Bytes of replicas made anew.")),
@@ -54,8 +56,13 @@ Task<void> Caretaker::RunTicks() {
   while (!closing_) {
     wake_.Reset();
     WatchServers();
-    const Status repairs = StartRepairs();
-    if (!repairs.ok()) LogError("repair of chunks: {}", repairs.ToString());
+    // What cannot be repaired stays queued: that is not to be walked over at each wake.
+    if (repairs_due_ || loop_.Now() - repairs_looked_ >= options_.tick) {
+      repairs_due_ = false;
+      repairs_looked_ = loop_.Now();
+      const Status repairs = StartRepairs();
+      if (!repairs.ok()) LogError("repair of chunks: {}", repairs.ToString());
+    }
     const Status unknown = GiveUpUnknown();
     if (!unknown.ok()) LogError("replicas without a record: {}", unknown.ToString());
     StartDeletions();
@@ -74,6 +81,7 @@ Task<void> Caretaker::RunTicks() {
 Status Caretaker::StartRepairs() {
   if (store_.counters().under_replicated_chunks == 0) return Status::Ok();
   if (copying_.size() >= static_cast<size_t>(options_.repair.copies_max)) return Status::Ok();
+  repair_looks_.Add();
   Transaction transaction(store_);
   MORAINE_ASSIGN_OR_RETURN(const auto queued,
                            QueuedRepairs(transaction, options_.repairs_looked_at));
@@ -101,6 +109,7 @@ Status Caretaker::StartRepairs() {
   }
   for (PlannedCopy& copy : PlanRepairs(candidates, registry_.Views(), std::move(busy),
                                        options_.repair, loop_.random())) {
+    repairs_due_ = true;
     copying_[copy.chunk] = {copy.sources.front(), copy.target};
     const ChunkId chunk = copy.chunk;
     if (!tasks_.Spawn(RunCopy(std::move(copy)))) copying_.erase(chunk);
@@ -119,6 +128,7 @@ Task<void> Caretaker::RunCopy(PlannedCopy plan) {
     if (!closing_) co_await loop_.Sleep(options_.tick);
   }
   copying_.erase(chunk);
+  repairs_due_ = true;
   wake_.Set();
 }
 

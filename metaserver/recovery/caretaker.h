@@ -112,11 +112,15 @@ class Caretaker {
   bool walk_orphans_ = true;   // there may be others than those noted
   Instant orphans_walked_{};
   Instant unknown_looked_;
+  // The last look at the queue of repairs found something to do, or a copy has ended since.
+  bool repairs_due_ = true;
+  Instant repairs_looked_{};
   std::map<ChunkId, Copying> copying_;
   std::map<ServerId, ChunkId> deletions_after_;  // nothing is queued up to there; none: at all
   std::set<ServerId> deleting_;
   std::set<ServerId> marking_;
   TaskGroup tasks_;
+  Counter& repair_looks_;
   Counter& copied_;
   Counter& copied_bytes_;
   Counter& copies_failed_;

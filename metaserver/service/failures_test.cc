@@ -193,6 +193,36 @@ TEST_F(FailuresTest, AnIdleOpenReplicaIsSealedIfItsChunkIs) {
   EXPECT_TRUE(world().RunUntil([&] { return disk.IsSealed(chunk, 10); }, 10s));
 }
 
+// Each wake of the caretaker, that is each close of a file, walked over a queue in which nothing
+// could be done.
+TEST_F(FailuresTest, WhatCannotBeRepairedIsLookedAtOnceInAWhile) {
+  const auto file = cluster_.CreateFile(alice(), "f.sst");
+  cluster_.Append(file.chunk, {10, 10, 10});
+  ASSERT_EQ(CloseFile(alice(), file, 10), Code::kOk);
+  ASSERT_TRUE(cluster_.AwaitState(file.chunk.chunk, ChunkState::kSealed));
+  for (uint64_t id = 1; id <= 6; ++id) {
+    if (ServerId(id) != ServerId(static_cast<uint64_t>(file.chunk.replicas[0].server_id))) {
+      cluster_.machine(ServerId(id)).Kill();
+    }
+  }
+  ASSERT_TRUE(
+      world().RunUntil([&] { return cluster_.Chunk(file.chunk.chunk)->GoodReplicas() == 1; }, 30s));
+  world().RunFor(5s);
+  const Counter& looks = cluster_.metrics().GetCounter("moraine_meta_repair_looks_total", "");
+  const uint64_t before = looks.Value();
+  const Duration begun = world().now();
+  constexpr uint64_t kFiles = 200;
+  for (uint64_t i = 0; i < kFiles; ++i) {
+    const std::string name = fmt::format("small{}", i);
+    cluster_.CreateFile(alice(), name, 1, /*write=*/false);
+    ASSERT_EQ(Remove(alice(), name), Code::kOk);
+    alice().acknowledged_below = alice().last_sequence;
+  }
+  const auto ticks = static_cast<uint64_t>((world().now() - begun) / CaretakerOptions().tick);
+  EXPECT_LE(looks.Value() - before, ticks + 2);
+  EXPECT_LT(ticks + 2, kFiles / 2) << "or it would prove nothing";
+}
+
 // Many clients that meet one bad replica are one question to its server.
 TEST_F(FailuresTest, AReplicaIsCheckedOnceAtATime) {
   const auto file = cluster_.CreateFile(alice(), "f.sst");
