@@ -7,7 +7,6 @@
 #include "base/fault_point.h"
 #include "base/log.h"
 #include "base/units.h"
-#include "metaserver/chunks/chunk_table.h"
 #include "metaserver/namespace/leases.h"
 #include "metaserver/namespace/ops/ops.h"
 
@@ -27,6 +26,8 @@ Caretaker::Caretaker(Loop& loop, Store& store, Registry& registry, ChunkserverCa
       wake_(loop),
       unknown_looked_(loop.Now()),
       tasks_(loop),
+      repair_looks_(metrics.GetCounter("moraine_meta_repair_looks_total",
+                                       "Looks at the queue of chunks to be repaired.")),
       copied_(metrics.GetCounter("moraine_meta_repairs_total", "Replicas made anew.")),
       copied_bytes_(
           metrics.GetCounter("moraine_meta_repair_bytes_total", "Bytes of replicas made anew.")),
@@ -55,8 +56,13 @@ Task<void> Caretaker::RunTicks() {
   while (!closing_) {
     wake_.Reset();
     WatchServers();
-    const Status repairs = StartRepairs();
-    if (!repairs.ok()) LogError("repair of chunks: {}", repairs.ToString());
+    // What cannot be repaired stays queued: that is not to be walked over at each wake.
+    if (repairs_due_ || loop_.Now() - repairs_looked_ >= options_.tick) {
+      repairs_due_ = false;
+      repairs_looked_ = loop_.Now();
+      const Status repairs = StartRepairs();
+      if (!repairs.ok()) LogError("repair of chunks: {}", repairs.ToString());
+    }
     const Status unknown = GiveUpUnknown();
     if (!unknown.ok()) LogError("replicas without a record: {}", unknown.ToString());
     StartDeletions();
@@ -75,6 +81,7 @@ Task<void> Caretaker::RunTicks() {
 Status Caretaker::StartRepairs() {
   if (store_.counters().under_replicated_chunks == 0) return Status::Ok();
   if (copying_.size() >= static_cast<size_t>(options_.repair.copies_max)) return Status::Ok();
+  repair_looks_.Add();
   Transaction transaction(store_);
   MORAINE_ASSIGN_OR_RETURN(const auto queued,
                            QueuedRepairs(transaction, options_.repairs_looked_at));
@@ -102,6 +109,7 @@ Status Caretaker::StartRepairs() {
   }
   for (PlannedCopy& copy : PlanRepairs(candidates, registry_.Views(), std::move(busy),
                                        options_.repair, loop_.random())) {
+    repairs_due_ = true;
     copying_[copy.chunk] = {copy.sources.front(), copy.target};
     const ChunkId chunk = copy.chunk;
     if (!tasks_.Spawn(RunCopy(std::move(copy)))) copying_.erase(chunk);
@@ -120,6 +128,7 @@ Task<void> Caretaker::RunCopy(PlannedCopy plan) {
     if (!closing_) co_await loop_.Sleep(options_.tick);
   }
   copying_.erase(chunk);
+  repairs_due_ = true;
   wake_.Set();
 }
 
@@ -139,26 +148,31 @@ Task<Status> Caretaker::CopyOne(PlannedCopy plan) {
     order.policy = record.policy;
     order.made = record.made;
   }
-  const uint64_t length = order.length;
   const Status copied =
-      co_await calls_.Copy(plan.target, std::move(order), loop_.After(options_.copy_timeout));
+      co_await calls_.Copy(plan.target, order, loop_.After(options_.copy_timeout));
   // A replica of the same length that is there already is as good as a copy.
   if (!copied.ok() && copied.code() != Code::kAlreadyExists) co_return copied;
   Ticket ticket = 0;
   MORAINE_FAULT_POINT("repair.copied");
-  MORAINE_CO_RETURN_IF_ERROR(NoteCopied(plan.chunk, plan.target, length, &ticket));
+  MORAINE_CO_RETURN_IF_ERROR(NoteCopied(plan.target, order, &ticket));
   MORAINE_FAULT_POINT("repair.noted");
   copied_.Add();
-  copied_bytes_.Add(length);
+  copied_bytes_.Add(order.length);
   co_return co_await store_.Synced(ticket);
 }
 
-Status Caretaker::NoteCopied(ChunkId chunk, ServerId target, uint64_t length, Ticket* ticket) {
+Status Caretaker::NoteCopied(ServerId target, const CopyOrder& order, Ticket* ticket) {
+  const ChunkId chunk = order.chunk;
   Transaction transaction(store_);
   MORAINE_ASSIGN_OR_RETURN(auto record, FindChunk(transaction, chunk));
-  if (!record.has_value() || record->state != ChunkState::kSealed || record->length != length) {
+  if (!record.has_value() || record->state != ChunkState::kSealed ||
+      record->length != order.length) {
     // It was deleted meanwhile: so is what has just been made.
-    if (record.has_value()) MORAINE_RETURN_IF_ERROR(DropReplica(transaction, chunk, target));
+    if (record.has_value()) {
+      MORAINE_RETURN_IF_ERROR(DropReplica(transaction, chunk, target));
+    } else {
+      QueueDeletion(transaction, target, chunk, order.epoch);
+    }
     MORAINE_ASSIGN_OR_RETURN(*ticket, store_.Commit(transaction));
     committed_(transaction.effects());
     return Status::Ok();
@@ -218,14 +232,39 @@ Task<void> Caretaker::RunDeletions(ServerId server) {
   deleting_.erase(server);
 }
 
+Task<Caretaker::Deletion> Caretaker::DeleteOne(ServerId server, QueuedDeletion deletion) {
+  const Status status = co_await calls_.Delete(server, deletion.chunk, deletion.epoch,
+                                               loop_.After(options_.delete_timeout));
+  if (status.code() == Code::kFenced) {
+    LogWarning("server {} keeps its replica of chunk {}: {}", server.value(),
+               deletion.chunk.value(), status.ToString());
+  } else if (!status.ok() && status.code() != Code::kUnknownChunk) {
+    MORAINE_LOG_SOMETIMES(LogLevel::kWarning, "deleting from server {}: {}", server.value(),
+                          status.ToString());
+    const bool no_room = status.code() == Code::kNoSpace || status.code() == Code::kOverloaded;
+    co_return no_room ? Deletion::kPassedOver : Deletion::kFailed;
+  }
+  MORAINE_FAULT_POINT("deletion.done_by_server");
+  Transaction transaction(store_);
+  Status done = FinishDeletion(transaction, server, deletion.chunk);
+  if (done.ok()) done = store_.Commit(transaction).status();
+  if (!done.ok()) {
+    LogError("deleting from server {}: {}", server.value(), done.ToString());
+    co_return Deletion::kFailed;
+  }
+  committed_(transaction.effects());
+  deleted_.Add();
+  co_return Deletion::kDone;
+}
+
 Task<Caretaker::Deleted> Caretaker::DeleteQueued(ServerId server, ChunkId after) {
   Deleted deleted{after};
+  bool passed_over = false;  // then `deleted` stays before the first of those
   while (!closing_) {
     std::vector<QueuedDeletion> queued;
     {
       Transaction transaction(store_);
-      auto found =
-          QueuedDeletions(transaction, server, deleted.after, options_.deletions_per_server);
+      auto found = QueuedDeletions(transaction, server, after, options_.deletions_per_server);
       if (!found.ok()) {
         LogError("reading the deletions of server {}: {}", server.value(),
                  found.status().ToString());
@@ -240,35 +279,22 @@ Task<Caretaker::Deleted> Caretaker::DeleteQueued(ServerId server, ChunkId after)
       LogError("deleting from server {}: {}", server.value(), durable.ToString());
       co_return deleted;
     }
+    bool failed = false;
+    bool pause = false;
     for (const QueuedDeletion& deletion : queued) {
       if (closing_) co_return deleted;
-      const Status status = co_await calls_.Delete(server, deletion.chunk, deletion.epoch,
-                                                   loop_.After(options_.delete_timeout));
-      if (status.code() == Code::kFenced) {
-        LogWarning("server {} keeps its replica of chunk {}: {}", server.value(),
-                   deletion.chunk.value(), status.ToString());
-      } else if (!status.ok() && status.code() != Code::kUnknownChunk) {
-        MORAINE_LOG_SOMETIMES(LogLevel::kWarning, "deleting from server {}: {}", server.value(),
-                              status.ToString());
-        if (!closing_) co_await loop_.Sleep(options_.tick);
-        co_return deleted;
-      }
-      MORAINE_FAULT_POINT("deletion.done_by_server");
-      Transaction transaction(store_);
-      Status done = FinishDeletion(transaction, server, deletion.chunk);
-      if (done.ok()) done = store_.Commit(transaction).status();
-      if (!done.ok()) {
-        LogError("deleting from server {}: {}", server.value(), done.ToString());
-        co_return deleted;
-      }
-      committed_(transaction.effects());
-      deleted.after = deletion.chunk;
-      deleted_.Add();
+      const Deletion outcome = co_await DeleteOne(server, deletion);
+      failed = outcome == Deletion::kFailed;
+      if (failed) break;
+      after = deletion.chunk;
+      if (outcome == Deletion::kPassedOver) passed_over = pause = true;
+      if (!passed_over) deleted.after = after;
     }
-    if (queued.size() < options_.deletions_per_server) {
-      deleted.all = true;
-      co_return deleted;
-    }
+    const bool end = failed || queued.size() < options_.deletions_per_server;
+    deleted.all = end && !failed && !passed_over;
+    pause = pause || (end && !deleted.all);
+    if (pause && !closing_) co_await loop_.Sleep(options_.tick);
+    if (end) co_return deleted;
   }
   co_return deleted;
 }

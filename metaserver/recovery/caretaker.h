@@ -14,6 +14,7 @@
 #include "base/loop/sync.h"
 #include "base/loop/task_group.h"
 #include "base/metrics.h"
+#include "metaserver/chunks/chunk_table.h"
 #include "metaserver/chunks/repair_plan.h"
 #include "metaserver/recovery/sealer.h"
 
@@ -71,16 +72,19 @@ class Caretaker {
   Status StartRepairs();
   Task<void> RunCopy(PlannedCopy plan);
   Task<Status> CopyOne(PlannedCopy plan);
-  Status NoteCopied(ChunkId chunk, ServerId target, uint64_t length, Ticket* ticket);
+  Status NoteCopied(ServerId target, const CopyOrder& order, Ticket* ticket);
   Status GiveUpUnknown();
   void StartDeletions();
   Task<void> RunDeletions(ServerId server);
-  // Deletes in order; how far that went, and whether nothing is left.
+  // Deletes in order, and passes over what the server has no room to delete now. Nothing is left up
+  // to `after`, or at all.
   struct Deleted {
     ChunkId after;
     bool all = false;
   };
   Task<Deleted> DeleteQueued(ServerId server, ChunkId after);
+  enum class Deletion { kDone, kPassedOver, kFailed };
+  Task<Deletion> DeleteOne(ServerId server, QueuedDeletion deletion);
   Task<void> RunOrphans();
   Task<Status> WalkOrphans();
   Task<Status> FreeNoted();
@@ -108,11 +112,15 @@ class Caretaker {
   bool walk_orphans_ = true;   // there may be others than those noted
   Instant orphans_walked_{};
   Instant unknown_looked_;
+  // The last look at the queue of repairs found something to do, or a copy has ended since.
+  bool repairs_due_ = true;
+  Instant repairs_looked_{};
   std::map<ChunkId, Copying> copying_;
   std::map<ServerId, ChunkId> deletions_after_;  // nothing is queued up to there; none: at all
   std::set<ServerId> deleting_;
   std::set<ServerId> marking_;
   TaskGroup tasks_;
+  Counter& repair_looks_;
   Counter& copied_;
   Counter& copied_bytes_;
   Counter& copies_failed_;

@@ -110,6 +110,119 @@ TEST_F(FailuresTest, ADeletionThatIsQueuedWhileARoundBeginsIsNotMissed) {
   world().Find("carol")->Kill();
 }
 
+// A server that had no room for one deletion was asked for none of those behind it.
+TEST_F(FailuresTest, ADeletionThatIsRefusedDoesNotHoldUpTheOthers) {
+  std::vector<idl::CreateResponse> files;
+  for (const std::string name : {"a.sst", "b.sst", "c.sst", "d.sst"}) {
+    files.push_back(cluster_.CreateFile(alice(), name));
+    cluster_.Append(files.back().chunk, {10, 10, 10});
+    ASSERT_EQ(CloseFile(alice(), files.back(), 10), Code::kOk);
+    ASSERT_TRUE(cluster_.AwaitState(files.back().chunk.chunk, ChunkState::kSealed));
+    idl::CloseRequest close;
+    close.inode = files.back().attributes.inode;
+    close.release_lease = true;
+    ASSERT_TRUE(alice().Change(idl::kClose, close).ok());
+  }
+  const auto id = [&](size_t i) { return ChunkId(static_cast<uint64_t>(files[i].chunk.chunk)); };
+  for (uint64_t server = 1; server <= 6; ++server) {
+    cluster_.disk(ServerId(server)).kept = {id(0), id(2)};
+  }
+  for (const std::string name : {"a.sst", "b.sst", "c.sst", "d.sst"}) {
+    ASSERT_EQ(Remove(alice(), name), Code::kOk);
+  }
+  const auto is_gone = [&](size_t i) { return !cluster_.Chunk(files[i].chunk.chunk).has_value(); };
+  EXPECT_TRUE(world().RunUntil([&] { return is_gone(1) && is_gone(3); }, 20s));
+  EXPECT_FALSE(is_gone(0));
+  EXPECT_FALSE(is_gone(2));
+  for (uint64_t server = 1; server <= 6; ++server) cluster_.disk(ServerId(server)).kept.clear();
+  EXPECT_TRUE(world().RunUntil([&] { return is_gone(0) && is_gone(2); }, 20s));
+}
+
+// Nobody knew of it, so it stayed for as long as a replica without a record does.
+TEST_F(FailuresTest, ACopyOfAChunkThatIsGoneMeanwhileGoesToo) {
+  const auto file = cluster_.CreateFile(alice(), "f.sst");
+  const auto chunk = ChunkId(static_cast<uint64_t>(file.chunk.chunk));
+  cluster_.Append(file.chunk, {10, 10, 10});
+  ASSERT_EQ(CloseFile(alice(), file, 10), Code::kOk);
+  ASSERT_TRUE(cluster_.AwaitState(file.chunk.chunk, ChunkState::kSealed));
+  idl::CloseRequest close;
+  close.inode = file.attributes.inode;
+  close.release_lease = true;
+  ASSERT_TRUE(alice().Change(idl::kClose, close).ok());
+  world().RunFor(2s);  // the seal has been told
+  const auto on_all = [&](auto count) {
+    uint64_t sum = 0;
+    for (uint64_t id = 1; id <= 6; ++id) sum += count(cluster_.disk(ServerId(id)));
+    return sum;
+  };
+  const auto copies = [&] { return on_all([](FakeDisk& disk) { return disk.copies; }); };
+  const auto replicas = [&] {
+    return on_all([&](FakeDisk& disk) { return disk.replicas.count(chunk); });
+  };
+  for (uint64_t id = 1; id <= 6; ++id) cluster_.disk(ServerId(id)).copy_time = 3s;
+  FakeDisk& bad = cluster_.disk(ServerId(static_cast<uint64_t>(file.chunk.replicas[0].server_id)));
+  bad.replicas.at(chunk).damaged = true;
+  bad.changed.insert(chunk);
+  const uint64_t before = copies();
+  ASSERT_TRUE(world().RunUntil([&] { return copies() > before; }, 10s));
+  ASSERT_EQ(Remove(alice(), "f.sst"), Code::kOk);
+  ASSERT_TRUE(world().RunUntil([&] { return !cluster_.Chunk(file.chunk.chunk).has_value(); }, 2s));
+  ASSERT_TRUE(world().RunUntil([&] { return replicas() == 1; }, 10s)) << "the copy has been made";
+  EXPECT_TRUE(world().RunUntil([&] { return replicas() == 0; }, 10s));
+}
+
+// A server whose seal got lost is told again when it says that the replica is open still; that of a
+// writer who is only slow is left alone.
+TEST_F(FailuresTest, AnIdleOpenReplicaIsSealedIfItsChunkIs) {
+  const auto file = cluster_.CreateFile(alice(), "f.sst");
+  const auto chunk = ChunkId(static_cast<uint64_t>(file.chunk.chunk));
+  cluster_.Append(file.chunk, {10, 10, 10});
+  FakeDisk& disk = cluster_.disk(ServerId(static_cast<uint64_t>(file.chunk.replicas[0].server_id)));
+  disk.changed.insert(chunk);
+  ASSERT_TRUE(world().RunUntil([&] { return disk.changed.empty(); }, 10s));
+  world().RunFor(10s);
+  EXPECT_TRUE(disk.Takes(chunk));
+  EXPECT_EQ(cluster_.Chunk(file.chunk.chunk)->state, ChunkState::kOpen);
+  disk.misses_seals = true;
+  ASSERT_EQ(CloseFile(alice(), file, 10), Code::kOk);
+  world().RunFor(10s);  // the sealer has given up
+  disk.misses_seals = false;
+  world().RunFor(10s);
+  ASSERT_FALSE(disk.IsSealed(chunk, 10));
+  disk.changed.insert(chunk);
+  EXPECT_TRUE(world().RunUntil([&] { return disk.IsSealed(chunk, 10); }, 10s));
+}
+
+// Each wake of the caretaker, that is each close of a file, walked over a queue in which nothing
+// could be done.
+TEST_F(FailuresTest, WhatCannotBeRepairedIsLookedAtOnceInAWhile) {
+  const auto file = cluster_.CreateFile(alice(), "f.sst");
+  cluster_.Append(file.chunk, {10, 10, 10});
+  ASSERT_EQ(CloseFile(alice(), file, 10), Code::kOk);
+  ASSERT_TRUE(cluster_.AwaitState(file.chunk.chunk, ChunkState::kSealed));
+  for (uint64_t id = 1; id <= 6; ++id) {
+    if (ServerId(id) != ServerId(static_cast<uint64_t>(file.chunk.replicas[0].server_id))) {
+      cluster_.machine(ServerId(id)).Kill();
+    }
+  }
+  ASSERT_TRUE(
+      world().RunUntil([&] { return cluster_.Chunk(file.chunk.chunk)->GoodReplicas() == 1; }, 30s));
+  world().RunFor(5s);
+  const Counter& looks = cluster_.metrics().GetCounter("moraine_meta_repair_looks_total", "");
+  const uint64_t before = looks.Value();
+  const Duration begun = world().now();
+  constexpr uint64_t kFiles = 200;
+  for (uint64_t i = 0; i < kFiles; ++i) {
+    const std::string name = fmt::format("small{}", i);
+    cluster_.CreateFile(alice(), name, 1, /*write=*/false);
+    ASSERT_EQ(Remove(alice(), name), Code::kOk);
+    alice().acknowledged_below = alice().last_sequence;
+  }
+  const auto ticks = static_cast<uint64_t>((world().now() - begun) / CaretakerOptions().tick);
+  EXPECT_LE(looks.Value() - before, ticks + 2);
+  EXPECT_LT(ticks + 2, kFiles / 2) << "or it would prove nothing";
+}
+
 // Many clients that meet one bad replica are one question to its server.
 TEST_F(FailuresTest, AReplicaIsCheckedOnceAtATime) {
   const auto file = cluster_.CreateFile(alice(), "f.sst");

@@ -84,6 +84,7 @@ Result<idl::ReplicaInfo> FakeChunkserver::Seal(const idl::SealRequest& request) 
     MORAINE_RETURN_IF_ERROR(replica->state.Hold(epoch, length));
     replica->state.OnSynced(replica->state.held());
   } else {
+    if (disk_.misses_seals) return Status(Code::kUnavailable, "the seal got lost");
     MORAINE_RETURN_IF_ERROR(replica->state.Seal(epoch, length));
   }
   return InfoOf(chunk);
@@ -112,6 +113,7 @@ Task<Result<idl::ReplicaInfo>> FakeChunkserver::Copy(idl::CopyRequest request) {
       continue;
     }
     ++disk_.copies;
+    if (disk_.copy_time > Duration::zero()) co_await loop_.Sleep(disk_.copy_time);
     if (request.whole) {
       const auto there = disk_.replicas.find(chunk);
       if (there != disk_.replicas.end() && there->second.state.sealed() && !there->second.damaged) {

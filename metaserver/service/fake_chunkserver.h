@@ -36,7 +36,9 @@ struct FakeDisk {
   std::map<ChunkId, Epoch> tombstones;
   std::set<ChunkId> changed;  // to be told with the next heartbeat
   bool full = false;          // takes no byte to the disk
-  std::set<ChunkId> kept;     // whose deletion is refused for now
+  std::set<ChunkId> kept;     // whose deletion is refused
+  bool misses_seals = false;  // answers none
+  Duration copy_time{};       // how long a copy takes
   uint64_t starts = 0;
   uint64_t stats = 0;
   uint64_t copies = 0;

@@ -44,6 +44,7 @@ class MetaProcess : public sim::Process {
     const Status started = metaserver->Start();
     MORAINE_CHECK(started.ok(), started.ToString());
   }
+  MetricRegistry& metrics() { return metrics_; }
 
  private:
   MetricRegistry metrics_;
@@ -164,8 +165,8 @@ class MetaCluster {
     }
     alice_ = std::make_unique<TestClient>(world_, world_.AddMachine("alice"));
     bob_ = std::make_unique<TestClient>(world_, world_.AddMachine("bob"));
-    EXPECT_TRUE(world_.RunUntil([&] { return AliveServers() == servers && AllKnowThemselves(); },
-                                20s));
+    EXPECT_TRUE(
+        world_.RunUntil([&] { return AliveServers() == servers && AllKnowThemselves(); }, 20s));
   }
 
   // From the next start on.
@@ -175,6 +176,7 @@ class MetaCluster {
   sim::World& world() { return world_; }
   TestClient& alice() { return *alice_; }
   TestClient& bob() { return *bob_; }
+  MetricRegistry& metrics() { return meta_->process_as<MetaProcess>().metrics(); }
   Metaserver& meta() { return *meta_->process_as<MetaProcess>().metaserver; }
   FakeDisk& disk(ServerId id) {
     for (auto& disk : disks_) {
