@@ -63,6 +63,7 @@ chunkserver::ChunkserverOptions Cluster::ServerOptions(const std::string& name) 
   options.store.scrub_bytes_per_second = 0;  // the end of a schedule scrubs
   options.store.trash_grace = 2s;
   options.store.retry_delay = 200ms;
+  options.store.idle_report = 2s;
   options.listen = fmt::format("{}:{}", name, kServerPort);
   options.metaserver = fmt::format("meta:{}", kMetaPort);
   options.location = fmt::format("zone/rack-{}/{}", name, name);

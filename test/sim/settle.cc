@@ -67,6 +67,11 @@ std::string Unsettled(Cluster& cluster) {
         return fmt::format("chunk {} is damaged at {}", id.value(),
                            cluster.chunkservers()[server]->name());
       }
+      // Its server missed the seal, and is told again when it says so.
+      if (info.ok() && !info->sealed) {
+        return fmt::format("chunk {} is open at {}", id.value(),
+                           cluster.chunkservers()[server]->name());
+      }
     }
   }
   return {};
