@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <map>
 
 #include "base/check.h"
 #include "base/limits.h"
@@ -56,6 +57,12 @@ struct FileImpl::Gather {
 // Chunks as the metaserver maps them, with holes between.
 void FileImpl::PlanChunks(uint64_t offset, uint64_t length, std::vector<Segment>* plan) const {
   uint64_t at = offset;
+  std::map<ChunkId, uint64_t> mapped_ends;  // each costs a walk over all extents
+  const auto mapped_end = [&](ChunkId chunk) {
+    const auto [known, fresh] = mapped_ends.try_emplace(chunk);
+    if (fresh) known->second = extents_.MappedEnd(chunk);
+    return known->second;
+  };
   const auto hole = [&](uint64_t until) {
     if (until <= at) return;
     plan->emplace_back().length = until - at;
@@ -70,8 +77,7 @@ void FileImpl::PlanChunks(uint64_t offset, uint64_t length, std::vector<Segment>
     segment.length = extent.length;
     segment.place = &place->second;
     segment.chunk_offset = extent.chunk_offset;
-    segment.committed =
-        place->second.sealed ? place->second.length : extents_.MappedEnd(extent.chunk);
+    segment.committed = place->second.sealed ? place->second.length : mapped_end(extent.chunk);
     plan->push_back(std::move(segment));
     at = extent.file_offset + extent.length;
   }

@@ -117,7 +117,9 @@ void Sealer::StartJobs() {
   for (const auto& [inode, chunks] : unsettled_) {
     for (const ChunkId chunk : chunks) {
       if (due.size() == room) break;
-      if (!jobs_.contains(chunk)) due.push_back(chunk);
+      const auto resting = resting_.find(chunk);
+      const bool rests = resting != resting_.end() && resting->second > loop_.Now();
+      if (!rests && !jobs_.contains(chunk)) due.push_back(chunk);
     }
   }
   for (const ChunkId chunk : due) StartJob(chunk);
@@ -194,6 +196,9 @@ Task<void> Sealer::RunJob(ChunkId chunk, std::shared_ptr<Job> job) {
     first = false;
     if (!outcome.ok() || outcome->has_value()) {
       jobs_.erase(chunk);
+      resting_.erase(chunk);
+      // Each attempt is a durable epoch, also on the disks that are full.
+      if (outcome.code() == Code::kNoSpace) resting_[chunk] = loop_.After(options_.retry_pause_max);
       if (outcome.ok()) {
         sealed_.Add();
         time_.RecordTime(loop_.Now() - begun);

@@ -116,6 +116,7 @@ class Sealer {
 
   std::map<ChunkId, std::shared_ptr<Job>> jobs_;
   size_t pausing_ = 0;  // of them, between two attempts
+  std::map<ChunkId, Instant> resting_;  // not to be tried by the queue before then
   std::map<ChunkId, int> telling_;
   ChunksByFile unsettled_;  // the queue; all of the store's
   // Sealed below the floor, and not there since; after a restart all that are below it, since

@@ -118,10 +118,7 @@ TEST_F(FailuresTest, ADeletionThatIsRefusedDoesNotHoldUpTheOthers) {
     cluster_.Append(files.back().chunk, {10, 10, 10});
     ASSERT_EQ(CloseFile(alice(), files.back(), 10), Code::kOk);
     ASSERT_TRUE(cluster_.AwaitState(files.back().chunk.chunk, ChunkState::kSealed));
-    idl::CloseRequest close;
-    close.inode = files.back().attributes.inode;
-    close.release_lease = true;
-    ASSERT_TRUE(alice().Change(idl::kClose, close).ok());
+    ASSERT_EQ(GiveUp(alice(), files.back().attributes.inode, /*lease=*/true), Code::kOk);
   }
   const auto id = [&](size_t i) { return ChunkId(static_cast<uint64_t>(files[i].chunk.chunk)); };
   for (uint64_t server = 1; server <= 6; ++server) {
@@ -145,10 +142,7 @@ TEST_F(FailuresTest, ACopyOfAChunkThatIsGoneMeanwhileGoesToo) {
   cluster_.Append(file.chunk, {10, 10, 10});
   ASSERT_EQ(CloseFile(alice(), file, 10), Code::kOk);
   ASSERT_TRUE(cluster_.AwaitState(file.chunk.chunk, ChunkState::kSealed));
-  idl::CloseRequest close;
-  close.inode = file.attributes.inode;
-  close.release_lease = true;
-  ASSERT_TRUE(alice().Change(idl::kClose, close).ok());
+  ASSERT_EQ(GiveUp(alice(), file.attributes.inode, /*lease=*/true), Code::kOk);
   world().RunFor(2s);  // the seal has been told
   const auto on_all = [&](auto count) {
     uint64_t sum = 0;
