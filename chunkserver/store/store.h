@@ -186,6 +186,7 @@ class Store {
   std::set<ChunkId> gone_;
   std::map<std::string, Instant> trash_;  // when each file may go
   size_t open_count_ = 0;
+  Instant idle_looked_{};  // by TellIdle
   DiskSpace space_;
   TaskGroup calls_;
   TaskGroup loops_;  // keeper and scrubber

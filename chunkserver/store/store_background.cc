@@ -127,11 +127,14 @@ void Store::DropTombstones() {
 
 // Who seals a chunk tells its servers, but not for ever: the answer to the report tells them again.
 void Store::TellIdle() {
-  if (open_count_ == 0) return;
+  const Duration period = context_->options.idle_report;
+  // All chunks are looked at: not at each tick.
+  if (open_count_ == 0 || loop_.Now() - idle_looked_ < period / 4) return;
+  idle_looked_ = loop_.Now();
   for (const auto& [chunk, entry] : index_) {
     OpenReplica* open = entry.open.get();
     if (open == nullptr || open->sealed() || open->damaged()) continue;
-    if (loop_.Now() - open->idle_since() < context_->options.idle_report) continue;
+    if (loop_.Now() - open->idle_since() < period) continue;
     open->NoteTold();
     NoteChanged(chunk);
   }

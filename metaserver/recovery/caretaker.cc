@@ -73,6 +73,8 @@ Task<void> Caretaker::RunTicks() {
       freeing_ = tasks_.Spawn(RunOrphans());
     }
     if (!closing_) co_await wake_.Wait(loop_.After(options_.tick));
+    // What many changes leave behind is done together.
+    if (!closing_) co_await loop_.Sleep(options_.gather);
   }
 }
 
@@ -122,6 +124,7 @@ Task<void> Caretaker::RunCopy(PlannedCopy plan) {
   const Status status = co_await CopyOne(std::move(plan));
   if (!status.ok()) {
     copies_failed_.Add();
+    sealer_.NoteCopyFailed(chunk, status);
     MORAINE_LOG_SOMETIMES(LogLevel::kWarning, "a copy of chunk {} failed: {}", chunk.value(),
                           status.ToString());
     // Not at once again: the reason is likely to be still there.
@@ -350,21 +353,41 @@ Task<Status> Caretaker::WalkOrphans() {
 
 Task<Status> Caretaker::FreeNoted() {
   while (!closing_ && !orphans_noted_.empty()) {
-    const InodeId inode = *orphans_noted_.begin();
-    orphans_noted_.erase(orphans_noted_.begin());
-    {
-      Transaction transaction(store_);
+    Transaction transaction(store_, SessionId(), loop_.WallNanoseconds());
+    size_t freed = 0;
+    InodeId large;  // has more extents than one transaction takes
+    while (!orphans_noted_.empty() && freed < options_.orphans_at_once && large.IsNone()) {
+      const InodeId inode = *orphans_noted_.begin();
+      orphans_noted_.erase(orphans_noted_.begin());
       MORAINE_CO_ASSIGN_OR_RETURN(const auto orphan,
                                   transaction.Get(Family::kOrphans, InodeKey(inode)));
       if (!orphan.has_value()) continue;
+      if (is_open_(inode)) {
+        orphans_open_ = true;  // noted again when it is closed
+        continue;
+      }
+      MORAINE_CO_ASSIGN_OR_RETURN(const bool done,
+                                  FreeOrphan(transaction, inode, options_.orphan_extents));
+      if (done) {
+        ++freed;
+      } else {
+        large = inode;
+      }
     }
-    if (is_open_(inode)) {
-      orphans_open_ = true;  // noted again when it is closed
-      continue;
-    }
-    MORAINE_CO_RETURN_IF_ERROR(co_await FreeOne(inode));
+    MORAINE_CO_RETURN_IF_ERROR(CommitFreed(transaction, freed));
+    if (!large.IsNone()) MORAINE_CO_RETURN_IF_ERROR(co_await FreeOne(large));
+    co_await loop_.Yield();
   }
   co_return Status::Ok();
+}
+
+Status Caretaker::CommitFreed(Transaction& transaction, size_t freed) {
+  if (transaction.empty()) return Status::Ok();
+  MORAINE_RETURN_IF_ERROR(store_.Commit(transaction).status());
+  MORAINE_FAULT_POINT("orphan.part_freed");
+  freed_.Add(freed);
+  committed_(transaction.effects());
+  return Status::Ok();
 }
 
 // In as many transactions as its extents need.
@@ -373,10 +396,7 @@ Task<Status> Caretaker::FreeOne(InodeId inode) {
   while (!done && !closing_) {
     Transaction transaction(store_, SessionId(), loop_.WallNanoseconds());
     MORAINE_CO_ASSIGN_OR_RETURN(done, FreeOrphan(transaction, inode, options_.orphan_extents));
-    MORAINE_CO_RETURN_IF_ERROR(store_.Commit(transaction).status());
-    MORAINE_FAULT_POINT("orphan.part_freed");
-    if (done) freed_.Add();
-    committed_(transaction.effects());
+    MORAINE_CO_RETURN_IF_ERROR(CommitFreed(transaction, done ? 1 : 0));
     co_await loop_.Yield();
   }
   co_return Status::Ok();

@@ -27,7 +27,9 @@ struct CaretakerOptions {
   Duration copy_timeout = std::chrono::seconds(60);
   Duration delete_timeout = std::chrono::seconds(5);
   size_t deletions_per_server = 64;                 // at each tick
-  size_t orphan_extents = 512;                      // in one transaction
+  Duration gather = std::chrono::milliseconds(10);  // from a wake to the work
+  size_t orphan_extents = 512;                      // of one orphan, in one transaction
+  size_t orphans_at_once = 64;                      // in one transaction
   size_t orphans_noted = 1 << 16;                   // in memory; with more, the queue is walked
   Duration orphans_walk = std::chrono::seconds(2);  // how often, while some are still open
   Duration unknown_grace = std::chrono::hours(24);  // before a replica without a record is deleted
@@ -89,6 +91,7 @@ class Caretaker {
   Task<Status> WalkOrphans();
   Task<Status> FreeNoted();
   Task<Status> FreeOne(InodeId inode);
+  Status CommitFreed(Transaction& transaction, size_t freed);
   void WatchServers();
   void StartMarking(ServerId server);
   Task<void> RunMarking(ServerId server);

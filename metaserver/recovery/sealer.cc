@@ -24,7 +24,12 @@ struct Sealer::Attempt {
   SealProcedure procedure;
   Condition changed;
   bool over = false;
-  Status refusal;  // the last of a replica that answered, and cannot
+  Status full;  // what the last replica said whose disk is full
+
+  void Failed(int replica, const Status& why) {
+    if (why.code() == Code::kNoSpace) full = why;
+    procedure.OnFailed(replica);
+  }
   // Where the writer of a successor meant its bytes to be, as its replicas were told.
   uint64_t file_offset = kUnknownOffset;
 
@@ -91,6 +96,7 @@ void Sealer::Remove(ChunksByFile& chunks, InodeId inode, ChunkId chunk) {
 
 void Sealer::NoteAtFloor(InodeId inode, ChunkId chunk) {
   Remove(below_floor_, inode, chunk);
+  full_for_.erase(chunk);
   floor_changed_.NotifyAll();
 }
 
@@ -168,6 +174,7 @@ Task<Status> Sealer::SettleFile(InodeId inode, Instant deadline) {
 }
 
 Task<Status> Sealer::AwaitFloor(InodeId inode, ChunkId chunk, Instant deadline) {
+  full_for_.erase(chunk);
   while (Find(below_floor_, inode).contains(chunk)) {
     std::string state;
     {
@@ -179,12 +186,39 @@ Task<Status> Sealer::AwaitFloor(InodeId inode, ChunkId chunk, Instant deadline) 
       }
       state = fmt::format("chunk {} is on {} disks, its policy wants at least {}", chunk.value(),
                           record->GoodReplicas(), MadePolicyOf(*record).floor);
+      if (full_for_.contains(chunk) || DisksAreFull(*record)) {
+        co_return Status(Code::kNoSpace, state + ", and the others are full");
+      }
     }
     if (closing_) co_return Status(Code::kCanceled, "the metaserver is stopping");
-    const bool woken = co_await floor_changed_.Wait(deadline);
-    if (!woken) co_return Status(Code::kTimeout, std::move(state));
+    // Servers that fill up do not wake anybody.
+    (void)co_await floor_changed_.Wait(std::min(deadline, loop_.After(options_.retry_pause)));
+    if (loop_.Now() >= deadline) co_return Status(Code::kTimeout, std::move(state));
   }
   co_return Status::Ok();
+}
+
+// Whether it is only for want of room that no repair can reach the floor now.
+bool Sealer::DisksAreFull(const ChunkRecord& record) const {
+  size_t reachable = record.GoodReplicas();
+  size_t full = 0;
+  for (const ServerView& server : registry_.Views()) {
+    const ReplicaRecord* replica = record.FindReplica(server.id);
+    if (replica != nullptr && replica->state == ReplicaState::kGood) continue;
+    reachable += server.placeable ? 1 : 0;
+    full += server.full ? 1 : 0;
+  }
+  const auto floor = static_cast<size_t>(MadePolicyOf(record).floor);
+  return reachable < floor && reachable + full >= floor;
+}
+
+void Sealer::NoteCopyFailed(ChunkId chunk, const Status& why) {
+  if (why.code() != Code::kNoSpace) return;
+  Transaction transaction(store_);
+  const auto record = FindChunk(transaction, chunk);
+  if (!record.ok() || !record->has_value() || !IsBelowFloor(**record)) return;
+  full_for_.insert(chunk);
+  floor_changed_.NotifyAll();
 }
 
 Task<void> Sealer::RunJob(ChunkId chunk, std::shared_ptr<Job> job) {
@@ -282,7 +316,7 @@ Task<Status> Sealer::Drive(std::shared_ptr<Attempt> attempt) {
       }
     }
     if (procedure.phase() == SealProcedure::Phase::kFailed) {
-      if (!attempt->refusal.ok()) co_return attempt->refusal;
+      if (!attempt->full.ok()) co_return attempt->full;
       co_return Status(Code::kTooFewServers, "too few replicas answer");
     }
     if (procedure.phase() == SealProcedure::Phase::kRecording) continue;
@@ -358,7 +392,7 @@ Task<void> Sealer::AskFence(std::shared_ptr<Attempt> attempt, SealRequest reques
     const Code code = answer.ok() ? Code::kCorruption : answer.code();
     const bool again = co_await Again(attempt, code);
     if (again) continue;
-    if (!attempt->over && !IsSilence(code)) attempt->procedure.OnFailed(request.replica);
+    if (!attempt->over && !IsSilence(code)) attempt->Failed(request.replica, answer.status());
     co_return;
   }
 }
@@ -385,9 +419,7 @@ Task<void> Sealer::AskHold(std::shared_ptr<Attempt> attempt, SealRequest request
     }
     const bool again = co_await Again(attempt, status.code());
     if (again) continue;
-    if (attempt->over || IsSilence(status.code())) co_return;
-    attempt->refusal = status;
-    attempt->procedure.OnFailed(request.replica);
+    if (!attempt->over && !IsSilence(status.code())) attempt->Failed(request.replica, status);
     co_return;
   }
 }
@@ -417,7 +449,7 @@ Task<void> Sealer::AskCopy(std::shared_ptr<Attempt> attempt, SealRequest request
   if (status.ok()) {
     attempt->procedure.OnCopied(request.replica);
   } else {
-    attempt->procedure.OnFailed(request.replica);
+    attempt->Failed(request.replica, status);
   }
 }
 

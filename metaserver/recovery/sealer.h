@@ -60,11 +60,13 @@ class Sealer {
   void NoteSettled(InodeId inode, ChunkId chunk) { Remove(unsettled_, inode, chunk); }
   void NoteBelowFloor(InodeId inode, ChunkId chunk) { below_floor_[inode].insert(chunk); }
   void NoteAtFloor(InodeId inode, ChunkId chunk);
+  void NoteCopyFailed(ChunkId chunk, const Status& why);
   // Waits until every chunk of the file that is queued now is sealed, on as many disks as its
   // policy's floor says, or gone. Costs two look-ups when there is none. kTimeout: it goes on by
   // itself.
   Task<Status> SettleFile(InodeId inode, Instant deadline);
-  // Of a chunk that is sealed: waits until repair has brought it to its policy's floor. kTimeout.
+  // Of a chunk that is sealed: waits until repair has brought it to its policy's floor. kTimeout,
+  // kNoSpace: repair goes on by itself, and cannot now for want of room.
   Task<Status> AwaitFloor(InodeId inode, ChunkId chunk, Instant deadline);
   // The replica of a sealed chunk is still open on its server: tells it.
   void Remind(ChunkId chunk, ServerId server);
@@ -82,6 +84,7 @@ class Sealer {
   struct Attempt;
   using ChunksByFile = std::map<InodeId, std::set<ChunkId>>;
 
+  bool DisksAreFull(const ChunkRecord& record) const;
   static void Remove(ChunksByFile& chunks, InodeId inode, ChunkId chunk);
   static std::set<ChunkId> Find(const ChunksByFile& chunks, InodeId inode);
   std::shared_ptr<Job> StartJob(ChunkId chunk);
@@ -115,13 +118,14 @@ class Sealer {
   size_t AtWork() const { return jobs_.size() - pausing_; }
 
   std::map<ChunkId, std::shared_ptr<Job>> jobs_;
-  size_t pausing_ = 0;  // of them, between two attempts
+  size_t pausing_ = 0;                  // of them, between two attempts
   std::map<ChunkId, Instant> resting_;  // not to be tried by the queue before then
   std::map<ChunkId, int> telling_;
   ChunksByFile unsettled_;  // the queue; all of the store's
   // Sealed below the floor, and not there since; after a restart all that are below it, since
   // nobody knows then what they had.
   ChunksByFile below_floor_;
+  std::set<ChunkId> full_for_;  // of those, whose last copy met a full disk
   Condition floor_changed_;
   Event wake_;
   bool closing_ = false;

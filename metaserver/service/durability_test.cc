@@ -173,6 +173,23 @@ TEST_F(DurabilityTest, ASyncIsNotAnsweredOnFewerDisksThanTheFloor) {
   EXPECT_TRUE(Sync(inode, 2s).ok());
 }
 
+// Repair would bring it there, but for full disks: that is said at once.
+TEST_F(DurabilityTest, ASyncThatFullDisksHoldUpSaysSo) {
+  const auto file = cluster_.CreateFile(alice(), "f.sst");
+  cluster_.Append(file.chunk, {100, 100, 100}, /*synced=*/false);
+  for (uint64_t server = 1; server <= 6; ++server) {
+    cluster_.disk(ServerId(server)).full = ServerId(server) != ServerOf(file.chunk, 0);
+  }
+  ASSERT_EQ(CloseFile(alice(), file, 100), Code::kOk);
+  const auto refused = Sync(file.attributes.inode, 60s);
+  EXPECT_EQ(refused.code(), Code::kNoSpace) << refused.status().ToString();
+  EXPECT_EQ(cluster_.Chunk(file.chunk.chunk)->GoodReplicas(), 1u);
+  for (uint64_t server = 1; server <= 6; ++server) cluster_.disk(ServerId(server)).full = false;
+  EXPECT_TRUE(
+      world().RunUntil([&] { return cluster_.Chunk(file.chunk.chunk)->GoodReplicas() == 3; }, 30s));
+  EXPECT_TRUE(Sync(file.attributes.inode, 2s).ok());
+}
+
 // Who takes a file over needs what is left of it, not a sync.
 TEST_F(DurabilityTest, AFileIsRecoveredFromOneReplicaOfThree) {
   TestClient carol(world(), world().AddMachine("carol"));

@@ -79,8 +79,8 @@ Result<idl::ReplicaInfo> FakeChunkserver::Seal(const idl::SealRequest& request) 
   MORAINE_ASSIGN_OR_RETURN(FakeReplica * replica, Find(chunk));
   const Epoch epoch(static_cast<uint64_t>(request.epoch));
   const auto length = static_cast<uint64_t>(request.length);
+  if (disk_.full && replica->state.synced() < length) return Status(Code::kNoSpace, "full");
   if (request.hold_only) {
-    if (disk_.full && replica->state.synced() < length) return Status(Code::kNoSpace, "full");
     MORAINE_RETURN_IF_ERROR(replica->state.Hold(epoch, length));
     replica->state.OnSynced(replica->state.held());
   } else {
@@ -94,6 +94,7 @@ Task<Result<idl::ReplicaInfo>> FakeChunkserver::Copy(idl::CopyRequest request) {
   const ChunkId chunk(static_cast<uint64_t>(request.chunk));
   const Epoch epoch(static_cast<uint64_t>(request.epoch));
   const auto length = static_cast<uint64_t>(request.length);
+  if (disk_.full) co_return Status(Code::kNoSpace, "full");
   Status status(Code::kUnavailable, "no source");
   for (const idl::Replica& source : request.sources) {
     MORAINE_CO_ASSIGN_OR_RETURN(const Endpoint endpoint, ParseEndpoint(source.endpoint));

@@ -170,6 +170,8 @@ Task<void> CheckReplica(Core& core, ChunkId chunk, ServerId server) {
   // A damaged one that is still there must be deleted yet, where that is queued.
   Status status =
       stat.ok() ? ApplyDamage(transaction, server, chunk) : ApplyGone(transaction, server, chunk);
+  // Known already, or of a chunk whose seal finds that out.
+  if (status.ok() && transaction.empty()) co_return;
   if (status.ok()) status = core.store.Commit(transaction).status();
   if (!status.ok()) {
     LogError("a bad replica of chunk {}: {}", chunk.value(), status.ToString());
