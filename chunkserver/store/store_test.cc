@@ -210,13 +210,14 @@ TEST_F(StoreTest, AnIdleOpenReplicaIsToldOfOnceInAWhile) {
   const Duration period = sim.options().idle_report;
   sim.world.RunFor(period / 2);
   ASSERT_TRUE(sim.Append(kChunk, kOne, 100, 100, false).ok());
-  sim.world.RunFor(period / 2 + std::chrono::seconds(2));
+  // It is looked for each quarter of a period.
+  sim.world.RunFor(period - std::chrono::seconds(1));
   EXPECT_TRUE(told().empty()) << "its writer is at work";
-  sim.world.RunFor(period / 2);
+  sim.world.RunFor(period / 4 + std::chrono::seconds(3));
   EXPECT_THAT(told(), ::testing::ElementsAre(kChunk));
   sim.world.RunFor(period / 2);
   EXPECT_TRUE(told().empty());
-  sim.world.RunFor(period / 2 + std::chrono::seconds(2));
+  sim.world.RunFor(period);
   EXPECT_THAT(told(), ::testing::ElementsAre(kChunk));
   ASSERT_TRUE(sim.Await(sim.store->Seal(kChunk, kOne, 200)).ok());
   EXPECT_THAT(told(), ::testing::ElementsAre(kChunk)) << "of the seal";
