@@ -378,6 +378,7 @@ Task<Result<ChunkGrant>> AppendStream::AskForChunk(std::optional<ChunkClose> pre
       co_return grant;
     }
     co_await loop_.Sleep(delay);
+    if (tasks_.closed()) co_return grant;  // nobody would close what is granted now
     delay = std::min(delay * 2, kRetryMax);
   }
 }

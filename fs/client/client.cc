@@ -252,6 +252,8 @@ Task<Result<std::shared_ptr<FileImpl>>> Client::State::FileOf(Attributes attribu
   while (true) {
     std::shared_ptr<FileImpl>& file = core.files[attributes.inode];
     if (file == nullptr) file = std::make_shared<FileImpl>(core, attributes);
+    // An error is for those who had it open.
+    if (!file->error().ok()) EndIfUnused(file);
     if (!file->closing) co_return file;
     if (core.loop.Now() + kClosingPause >= deadline) {
       co_return Status(Code::kTimeout, "the file is still being closed");
@@ -280,6 +282,10 @@ Task<void> Client::State::EndIdle() {
       file->idle = false;
       if (file->handles > 0 || file->opening > 0 || file->closing) continue;
       file->closing = true;
+      if (file->HasUnsaved()) {  // of a close that failed: the others do not wait for it
+        core.tasks.Spawn(Forget({file}));
+        continue;
+      }
       batch.push_back(file);
       if (batch.size() < limits::kClosesAtOnceMax) continue;
       core.tasks.Spawn(Forget(std::exchange(batch, {})));
@@ -317,7 +323,7 @@ Task<Status> Client::Close(std::shared_ptr<File> handle) {
   auto file = std::static_pointer_cast<FileImpl>(std::move(handle));
   MORAINE_CHECK(file->handles > 0, "closed more often than opened");
   if (--file->handles > 0 || file->opening > 0) {
-    co_return file->leased ? co_await file->Flush() : Status();
+    co_return file->leased ? co_await file->Flush() : file->error();
   }
   Status status = co_await file->Settle(false);
   if (status.ok()) status = file->error();

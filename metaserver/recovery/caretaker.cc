@@ -121,10 +121,11 @@ Status Caretaker::StartRepairs() {
 
 Task<void> Caretaker::RunCopy(PlannedCopy plan) {
   const ChunkId chunk = plan.chunk;
+  const ServerId target = plan.target;
   const Status status = co_await CopyOne(std::move(plan));
   if (!status.ok()) {
     copies_failed_.Add();
-    sealer_.NoteCopyFailed(chunk, status);
+    sealer_.NoteCopyFailed(chunk, target, status);
     MORAINE_LOG_SOMETIMES(LogLevel::kWarning, "a copy of chunk {} failed: {}", chunk.value(),
                           status.ToString());
     // Not at once again: the reason is likely to be still there.
@@ -352,6 +353,8 @@ Task<Status> Caretaker::WalkOrphans() {
 }
 
 Task<Status> Caretaker::FreeNoted() {
+  const size_t extents_of_each =
+      std::max<size_t>(1, options_.orphan_extents / std::max<size_t>(1, options_.orphans_at_once));
   while (!closing_ && !orphans_noted_.empty()) {
     Transaction transaction(store_, SessionId(), loop_.WallNanoseconds());
     size_t freed = 0;
@@ -366,8 +369,7 @@ Task<Status> Caretaker::FreeNoted() {
         orphans_open_ = true;  // noted again when it is closed
         continue;
       }
-      MORAINE_CO_ASSIGN_OR_RETURN(const bool done,
-                                  FreeOrphan(transaction, inode, options_.orphan_extents));
+      MORAINE_CO_ASSIGN_OR_RETURN(const bool done, FreeOrphan(transaction, inode, extents_of_each));
       if (done) {
         ++freed;
       } else {

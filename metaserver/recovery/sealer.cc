@@ -24,7 +24,8 @@ struct Sealer::Attempt {
   SealProcedure procedure;
   Condition changed;
   bool over = false;
-  Status full;  // what the last replica said whose disk is full
+  Status full;           // what the last replica said whose disk is full
+  bool silence = false;  // others did not answer
 
   void Failed(int replica, const Status& why) {
     if (why.code() == Code::kNoSpace) full = why;
@@ -186,7 +187,7 @@ Task<Status> Sealer::AwaitFloor(InodeId inode, ChunkId chunk, Instant deadline) 
       }
       state = fmt::format("chunk {} is on {} disks, its policy wants at least {}", chunk.value(),
                           record->GoodReplicas(), MadePolicyOf(*record).floor);
-      if (full_for_.contains(chunk) || DisksAreFull(*record)) {
+      if (DisksAreFull(chunk, *record)) {
         co_return Status(Code::kNoSpace, state + ", and the others are full");
       }
     }
@@ -199,25 +200,30 @@ Task<Status> Sealer::AwaitFloor(InodeId inode, ChunkId chunk, Instant deadline) 
 }
 
 // Whether it is only for want of room that no repair can reach the floor now.
-bool Sealer::DisksAreFull(const ChunkRecord& record) const {
+bool Sealer::DisksAreFull(ChunkId chunk, const ChunkRecord& record) const {
+  const auto refused = full_for_.find(chunk);
+  const auto has_refused = [&](ServerId server) {
+    return refused != full_for_.end() && refused->second.contains(server);
+  };
   size_t reachable = record.GoodReplicas();
   size_t full = 0;
   for (const ServerView& server : registry_.Views()) {
     const ReplicaRecord* replica = record.FindReplica(server.id);
     if (replica != nullptr && replica->state == ReplicaState::kGood) continue;
-    reachable += server.placeable ? 1 : 0;
-    full += server.full ? 1 : 0;
+    const bool is_full = server.full || (server.placeable && has_refused(server.id));
+    full += is_full ? 1 : 0;
+    reachable += server.placeable && !is_full ? 1 : 0;
   }
   const auto floor = static_cast<size_t>(MadePolicyOf(record).floor);
   return reachable < floor && reachable + full >= floor;
 }
 
-void Sealer::NoteCopyFailed(ChunkId chunk, const Status& why) {
+void Sealer::NoteCopyFailed(ChunkId chunk, ServerId target, const Status& why) {
   if (why.code() != Code::kNoSpace) return;
   Transaction transaction(store_);
   const auto record = FindChunk(transaction, chunk);
   if (!record.ok() || !record->has_value() || !IsBelowFloor(**record)) return;
-  full_for_.insert(chunk);
+  full_for_[chunk].insert(target);
   floor_changed_.NotifyAll();
 }
 
@@ -316,7 +322,8 @@ Task<Status> Sealer::Drive(std::shared_ptr<Attempt> attempt) {
       }
     }
     if (procedure.phase() == SealProcedure::Phase::kFailed) {
-      if (!attempt->full.ok()) co_return attempt->full;
+      // The silent ones may come back with room.
+      if (!attempt->full.ok() && !attempt->silence) co_return attempt->full;
       co_return Status(Code::kTooFewServers, "too few replicas answer");
     }
     if (procedure.phase() == SealProcedure::Phase::kRecording) continue;
@@ -337,7 +344,10 @@ Task<Status> Sealer::Drive(std::shared_ptr<Attempt> attempt) {
       fence_over = true;
       procedure.OnFenceDeadline();
     }
-    if (loop_.Now() >= patience && procedure.phase() == phase) procedure.OnPatienceOver();
+    if (loop_.Now() >= patience && procedure.phase() == phase) {
+      attempt->silence = true;
+      procedure.OnPatienceOver();
+    }
   }
 }
 

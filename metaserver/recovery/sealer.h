@@ -57,10 +57,13 @@ class Sealer {
   Task<Result<uint64_t>> Seal(ChunkId chunk, Instant deadline);
   // What transactions have done to the queue (Effects), so that nobody has to read it for one file.
   void NoteUnsettled(InodeId inode, ChunkId chunk) { unsettled_[inode].insert(chunk); }
-  void NoteSettled(InodeId inode, ChunkId chunk) { Remove(unsettled_, inode, chunk); }
+  void NoteSettled(InodeId inode, ChunkId chunk) {
+    Remove(unsettled_, inode, chunk);
+    resting_.erase(chunk);
+  }
   void NoteBelowFloor(InodeId inode, ChunkId chunk) { below_floor_[inode].insert(chunk); }
   void NoteAtFloor(InodeId inode, ChunkId chunk);
-  void NoteCopyFailed(ChunkId chunk, const Status& why);
+  void NoteCopyFailed(ChunkId chunk, ServerId target, const Status& why);
   // Waits until every chunk of the file that is queued now is sealed, on as many disks as its
   // policy's floor says, or gone. Costs two look-ups when there is none. kTimeout: it goes on by
   // itself.
@@ -84,7 +87,7 @@ class Sealer {
   struct Attempt;
   using ChunksByFile = std::map<InodeId, std::set<ChunkId>>;
 
-  bool DisksAreFull(const ChunkRecord& record) const;
+  bool DisksAreFull(ChunkId chunk, const ChunkRecord& record) const;
   static void Remove(ChunksByFile& chunks, InodeId inode, ChunkId chunk);
   static std::set<ChunkId> Find(const ChunksByFile& chunks, InodeId inode);
   std::shared_ptr<Job> StartJob(ChunkId chunk);
@@ -125,7 +128,8 @@ class Sealer {
   // Sealed below the floor, and not there since; after a restart all that are below it, since
   // nobody knows then what they had.
   ChunksByFile below_floor_;
-  std::set<ChunkId> full_for_;  // of those, whose last copy met a full disk
+  // Of those: servers that have no room for a copy, though some is free.
+  std::map<ChunkId, std::set<ServerId>> full_for_;
   Condition floor_changed_;
   Event wake_;
   bool closing_ = false;

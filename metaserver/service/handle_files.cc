@@ -133,7 +133,8 @@ Task<Result<idl::RecoverChunkResponse>> RecoverCall(Core& core, SessionId sessio
       break;
   }
   uint64_t length = record.length;
-  if (record.state != ChunkState::kSealed) {
+  // A seal that is recorded and not yet on disk has not said either on how many disks it is.
+  if (record.state != ChunkState::kSealed || core.sealer.IsBusy(chunk)) {
     const auto sealed = co_await core.sealer.Seal(chunk, deadline);
     // A chunk that turned out empty is gone with its recovery.
     if (!sealed.ok() && sealed.code() != Code::kUnknownChunk) co_return sealed.status();
