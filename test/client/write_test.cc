@@ -327,5 +327,32 @@ TEST_F(FewServersTest, AnOpenFileGoesOnWhenServersAreBack) {
   EXPECT_EQ(Content(file->inode()), text);
 }
 
+// Files are closed many at a time; one that waits for servers held up all others of its batch.
+TEST_F(FewServersTest, AFileThatCannotBeStoredHoldsUpNoOther) {
+  const auto stuck = Create("stuck");
+  const auto other = Create("other");
+  for (size_t i = 0; i + 1 < kServers; ++i) server(i).Kill();
+  ASSERT_TRUE(ByAlice(stuck->Append(Bytes(Pattern(100'000)))).ok());
+  ASSERT_TRUE(ByAlice(other->Append(Bytes("in its record"))).ok());
+  EXPECT_FALSE(ByAlice(alice().Close(stuck)).ok());
+  ASSERT_TRUE(ByAlice(alice().Close(other)).ok());
+  world().RunFor(20ms);  // both are being closed
+  const Duration begin = world().now();
+  const auto opened = ByBob(bob().Open(other->inode(), Client::OpenMode::kWrite));
+  ASSERT_TRUE(opened.ok()) << opened.status().ToString();
+  EXPECT_LT(world().now() - begin, 1s);
+}
+
+// The handle was not the last one, since the recall had the file too, and so nobody looked.
+TEST_F(FewServersTest, ACloseDuringARecallTellsWhatWasLost) {
+  const auto file = Create("f");
+  for (size_t i = 0; i + 1 < kServers; ++i) server(i).Kill();
+  ASSERT_TRUE(ByAlice(file->Append(Bytes(Pattern(100'000)))).ok());
+  const auto opening = Begin(bob_machine(), bob().Open(file->inode(), Client::OpenMode::kWrite));
+  ASSERT_TRUE(world().RunUntil([&] { return !file->error().ok(); }, 60s));
+  EXPECT_FALSE(ByAlice(alice().Close(file)).ok());
+  (void)Finish(opening);
+}
+
 }  // namespace
 }  // namespace moraine::fs
