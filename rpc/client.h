@@ -10,9 +10,9 @@
 //   kTimeout      no answer by the deadline: likewise unknown
 //   kOverloaded   refused at the door, here (no room by the deadline) or there: not carried out
 //   kTooLarge     the request does not fit into a frame: not sent (or the server's own answer)
-//   kCanceled     the channel was closed: unknown; or the caller dropped the call before it was
-//   sent kWrongCluster, kWrongVersion, kWrongRole  the handshake failed: not carried out anything
-//   else is the server's own answer
+//   kCanceled     the channel was closed: unknown; or the caller dropped the call: not sent
+//   kWrongCluster, kWrongVersion, kWrongRole  the handshake failed: not carried out
+//   anything else is the server's own answer
 // A change whose outcome is unknown is repeated with the same session and sequence number
 // (section "Idempotency" of idl/PROTOCOL.md); nothing here repeats by itself.
 //

@@ -44,17 +44,15 @@ class AppendStream {
                const ChunkIoOptions& options, uint64_t start, std::optional<ChunkGrant> first);
   ~AppendStream();
 
-  // All that wait do so until their deadline; without one, for the options' timeout.
+  // All that wait do so until their deadline.
   //
   // Takes the bytes over; waits while the window is full. kTimeout: the window did not move, and
   // nothing was taken. (Of more bytes than a window holds some may have been; then the error
   // stays.)
-  Task<Status> Append(ConstBytes bytes) { return Append(bytes, loop_.After(options_.timeout)); }
   Task<Status> Append(ConstBytes bytes, Instant deadline);
   // Begins to send what is gathered.
   void Push();
   // Until everything taken so far is committed / synced.
-  Task<Status> Flush() { return Flush(loop_.After(options_.timeout)); }
   Task<Status> Flush(Instant deadline);
   Task<Status> Sync(Instant deadline);
   // Flushes, lets a roll that is under way end, then gives what the metaserver needs to seal the

@@ -110,7 +110,7 @@ Task<Status> FileImpl::AppendLocked(uint64_t offset, ConstBytes bytes) {
                                              offset, std::move(first));
   }
   const std::shared_ptr<AppendStream> stream = stream_;
-  const Status status = co_await stream->Append(bytes);
+  const Status status = co_await stream->Append(bytes, core_.link.Deadline());
   size_ = std::max(size_, stream->taken());
   MarkChanged();
   co_return status;

@@ -28,7 +28,7 @@ struct CaretakerOptions {
   Duration delete_timeout = std::chrono::seconds(5);
   size_t deletions_per_server = 64;                 // at each tick
   Duration gather = std::chrono::milliseconds(10);  // from a wake to the work
-  size_t orphan_extents = 512;                      // of one orphan, in one transaction
+  size_t orphan_extents = 512;                      // in one transaction
   size_t orphans_at_once = 64;                      // in one transaction
   size_t orphans_noted = 1 << 16;                   // in memory; with more, the queue is walked
   Duration orphans_walk = std::chrono::seconds(2);  // how often, while some are still open

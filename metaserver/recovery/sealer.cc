@@ -160,11 +160,16 @@ std::set<ChunkId> Sealer::Find(const ChunksByFile& chunks, InodeId inode) {
   return found == chunks.end() ? std::set<ChunkId>() : found->second;
 }
 
+bool Sealer::Contains(const ChunksByFile& chunks, InodeId inode, ChunkId chunk) {
+  const auto found = chunks.find(inode);
+  return found != chunks.end() && found->second.contains(chunk);
+}
+
 Task<Status> Sealer::SettleFile(InodeId inode, Instant deadline) {
   const std::set<ChunkId> unsettled = Find(unsettled_, inode);
   for (const ChunkId chunk : unsettled) StartJob(chunk);  // side by side
   for (const ChunkId chunk : unsettled) {
-    if (!Find(unsettled_, inode).contains(chunk)) continue;
+    if (!Contains(unsettled_, inode, chunk)) continue;
     const auto length = co_await Seal(chunk, deadline);
     if (!length.ok() && length.code() != Code::kUnknownChunk) co_return length.status();
   }
@@ -176,7 +181,7 @@ Task<Status> Sealer::SettleFile(InodeId inode, Instant deadline) {
 
 Task<Status> Sealer::AwaitFloor(InodeId inode, ChunkId chunk, Instant deadline) {
   full_for_.erase(chunk);
-  while (Find(below_floor_, inode).contains(chunk)) {
+  while (Contains(below_floor_, inode, chunk)) {
     std::string state;
     {
       Transaction transaction(store_);

@@ -90,6 +90,7 @@ class Sealer {
   bool DisksAreFull(ChunkId chunk, const ChunkRecord& record) const;
   static void Remove(ChunksByFile& chunks, InodeId inode, ChunkId chunk);
   static std::set<ChunkId> Find(const ChunksByFile& chunks, InodeId inode);
+  static bool Contains(const ChunksByFile& chunks, InodeId inode, ChunkId chunk);
   std::shared_ptr<Job> StartJob(ChunkId chunk);
   Task<void> RunQueue();
   void StartJobs();

@@ -90,6 +90,12 @@ class ClientTest : public testing::Test {
   static constexpr size_t kServers = 5;
   static constexpr uint64_t kSeed = 20250;
 
+  static ClientOptions WithTimeout(Duration timeout) {
+    ClientOptions options;
+    options.timeout = timeout;
+    return options;
+  }
+
   explicit ClientTest(ClientOptions options = {}) : world_(kSeed) {
     meta_ = &world_.AddMachine("meta");
     StartMeta();

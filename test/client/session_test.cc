@@ -111,12 +111,7 @@ TEST_F(SessionTest, AnOpenFileSeesWhatAnotherClientAddsLater) {
 
 class LostAnswerTest : public SessionTest {
  protected:
-  LostAnswerTest()
-      : SessionTest([] {
-          ClientOptions options;
-          options.timeout = 1s;
-          return options;
-        }()) {}
+  LostAnswerTest() : SessionTest(WithTimeout(1s)) {}
   // Bob asks until he gets it.
   Status OpenByBob(InodeId inode) {
     Status status;

@@ -132,12 +132,7 @@ TEST_F(SyncTest, CoversTheNameOfANewFile) {
 // The metaserver was away while a chunk should have been closed: the sync that follows closes it.
 class ShortTimeoutTest : public SyncTest {
  protected:
-  ShortTimeoutTest()
-      : SyncTest([] {
-          ClientOptions options;
-          options.timeout = 1s;
-          return options;
-        }()) {}
+  ShortTimeoutTest() : SyncTest(WithTimeout(1s)) {}
 };
 
 TEST_F(ShortTimeoutTest, CoversWhatACommitThatFailedDidNotClose) {

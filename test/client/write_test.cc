@@ -139,8 +139,7 @@ TEST_F(ClientTest, AReadDuringStopEnds) {
 class SlowTest : public ClientTest {
  protected:
   static ClientOptions Impatient() {
-    ClientOptions options;
-    options.timeout = 5s;
+    ClientOptions options = WithTimeout(5s);
     options.window_bytes = 2_MiB;
     return options;
   }
@@ -287,12 +286,7 @@ TEST_F(RollTest, ASilentServerStallsAStreamOnlyOnce) {
 
 class FewServersTest : public ClientTest {
  protected:
-  FewServersTest()
-      : ClientTest([] {
-          ClientOptions options;
-          options.timeout = 2s;
-          return options;
-        }()) {}
+  FewServersTest() : ClientTest(WithTimeout(2s)) {}
 };
 
 // Too few servers for a while: calls say so at their deadlines, and when the servers are back the
