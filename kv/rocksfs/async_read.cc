@@ -1,5 +1,7 @@
 #include "kv/rocksfs/async_read.h"
 
+#include <utility>
+
 #include "kv/rocksfs/io_status_map.h"
 
 namespace moraine::rocksfs {
@@ -48,6 +50,13 @@ void AsyncRead::Deliver() {
     bytes->CopyTo(reinterpret_cast<std::byte*>(request_.scratch));
     request_.result = Slice(request_.scratch, bytes->size);
   }
+  callback_(request_, callback_argument_);
+}
+
+void AsyncRead::Abort() {
+  if (std::exchange(over_, true)) return;
+  request_.status = IOStatus::Aborted(path_);
+  request_.result = Slice(request_.scratch, 0);
   callback_(request_, callback_argument_);
 }
 

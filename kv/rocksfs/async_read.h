@@ -2,7 +2,9 @@
 //
 // The bytes are fetched on the loop and copied into RocksDB's buffer by the thread that polls,
 // which also runs the callback. So an aborted read touches nothing of RocksDB's any more, and
-// AbortIO need not wait. The handle may be deleted at any time.
+// AbortIO need not wait. The callback of an aborted read runs with kAborted, as that of RocksDB's
+// own file system does and against the words of its header: it frees what RocksDB keeps per read.
+// The handle may be deleted at any time.
 #pragma once
 
 #include <rocksdb/file_system.h>
@@ -26,10 +28,10 @@ class AsyncRead {
                           void* callback_argument);
 
   // Waits until all of `reads` have ended (by the client's timeout at the latest), then runs the
-  // callbacks of those that have neither been aborted nor called back.
+  // callbacks that have not run yet.
   static rocksdb::IOStatus Poll(const std::vector<AsyncRead*>& reads);
-  // The callback will not run.
-  void Abort() { over_ = true; }
+  // Runs the callback now, unless it has run; it will not run again.
+  void Abort();
 
  private:
   // Shared with the coroutine, which may outlive the handle.
@@ -50,7 +52,7 @@ class AsyncRead {
   rocksdb::FSReadRequest request_;
   Callback callback_;
   void* callback_argument_ = nullptr;
-  bool over_ = false;  // called back or aborted
+  bool over_ = false;  // called back
 };
 
 }  // namespace moraine::rocksfs
