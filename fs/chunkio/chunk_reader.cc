@@ -41,6 +41,7 @@ ChunkReader::ChunkReader(Loop& loop, rpc::Channels& channels, const ChunkIoOptio
       channels_(channels),
       options_(options),
       bad_(std::move(bad)),
+      cache_(options.cache_bytes, metrics),
       hedges_(metrics.GetCounter("moraine_client_hedged_reads_total",
                                  "Reads that asked a second replica because the first was slow.")),
       mismatches_(metrics.GetCounter("moraine_client_checksum_mismatches_total",
@@ -63,6 +64,30 @@ void ChunkReader::OrderForReading(ChunkId chunk, std::vector<ReplicaPlace>* repl
 Task<Result<OwnedBytes>> ChunkReader::Read(ChunkPlace place, uint64_t offset, uint64_t length,
                                            uint64_t committed, Instant deadline) {
   MORAINE_CHECK(length > 0 && length <= limits::kReadBytesMax);
+  if (offset + length <= committed && cache_.Serves(length)) {
+    return ReadThroughCache(std::move(place), offset, length, committed, deadline);
+  }
+  return Fetch(std::move(place), offset, length, committed, deadline);
+}
+
+Task<Result<OwnedBytes>> ChunkReader::ReadThroughCache(ChunkPlace place, uint64_t offset,
+                                                       uint64_t length, uint64_t committed,
+                                                       Instant deadline) {
+  if (auto known = cache_.Find(place.chunk, offset, length)) co_return std::move(*known);
+  const BlockCache::Range range = cache_.RangeToRead(place.chunk, offset, length, committed);
+  Result<OwnedBytes> bytes = co_await Fetch(place, range.offset, range.length, committed, deadline);
+  if (!bytes.ok()) {
+    // Each replica may have its own bad block in the window, and good ones where they were wanted.
+    if (range.length == length || bytes.code() != Code::kCorruption) co_return bytes;
+    co_return co_await Fetch(std::move(place), offset, length, committed, deadline);
+  }
+  cache_.Insert(place.chunk, range.offset, bytes->bytes);
+  bytes->bytes = bytes->bytes.subspan(offset - range.offset, length);
+  co_return bytes;
+}
+
+Task<Result<OwnedBytes>> ChunkReader::Fetch(ChunkPlace place, uint64_t offset, uint64_t length,
+                                            uint64_t committed, Instant deadline) {
   auto attempt = std::make_shared<Attempt>(loop_);
   attempt->offset = offset;
   attempt->length = length;

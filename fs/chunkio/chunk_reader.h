@@ -1,5 +1,6 @@
 // Reads ranges of chunks from whichever replica is likely to be quickest, asks another after a
-// while, checks every block, and goes on to the next replica when bytes do not match.
+// while, checks every block, and goes on to the next replica when bytes do not match. Small reads
+// are kept and looked for in a BlockCache.
 //
 // Confined to one loop. Close and Drain before destruction.
 #pragma once
@@ -13,6 +14,7 @@
 #include "base/loop/sync.h"
 #include "base/loop/task_group.h"
 #include "base/metrics.h"
+#include "fs/chunkio/block_cache.h"
 #include "fs/chunkio/chunk.h"
 #include "fs/chunkio/options.h"
 #include "fs/chunkio/server_stats.h"
@@ -45,6 +47,11 @@ class ChunkReader {
   Task<void> Drain();
 
  private:
+  Task<Result<OwnedBytes>> ReadThroughCache(ChunkPlace place, uint64_t offset, uint64_t length,
+                                            uint64_t committed, Instant deadline);
+  // From a replica.
+  Task<Result<OwnedBytes>> Fetch(ChunkPlace place, uint64_t offset, uint64_t length,
+                                 uint64_t committed, Instant deadline);
   void OrderForReading(ChunkId chunk, std::vector<ReplicaPlace>* replicas);
   struct Attempt;  // shared by the replicas asked for one read
   Task<void> AskReplica(std::shared_ptr<Attempt> attempt, ReplicaPlace replica);
@@ -57,6 +64,7 @@ class ChunkReader {
   const ChunkIoOptions options_;
   const BadReplica bad_;
   ServerStats stats_;
+  BlockCache cache_;
   Counter& hedges_;
   Counter& mismatches_;
   TaskGroup tasks_;

@@ -22,6 +22,7 @@ ChunkIoOptions IoOptions(const ClientOptions& options) {
   ChunkIoOptions io;
   io.timeout = options.timeout;
   io.window_bytes = options.window_bytes;
+  io.cache_bytes = options.cache_bytes;
   return io;
 }
 

@@ -34,7 +34,7 @@ struct ClientOptions {
   Duration timeout = std::chrono::seconds(30);
   uint64_t window_bytes = 16 << 20;     // unacknowledged bytes of one append stream
   uint64_t dirty_bytes_max = 64 << 20;  // buffered random writes of one file
-  uint64_t read_ahead_bytes = 4 << 20;  // for sequential readers; 0: none
+  uint64_t cache_bytes = 0;             // bytes that small reads brought, kept in memory
 };
 
 // What Create gives for a regular file that is opened at once.

@@ -79,7 +79,6 @@ Task<Status> MountProcess::Start() {
   client.timeout = options_.timeout;
   client.window_bytes = options_.window_bytes;
   client.dirty_bytes_max = options_.dirty_bytes;
-  client.read_ahead_bytes = options_.read_ahead_bytes;
   auto connecting = std::make_unique<Client>(loop_, client, metrics_);
   const Status connected = co_await connecting->Start();
   client_ = std::move(connecting);

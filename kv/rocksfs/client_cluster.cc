@@ -12,7 +12,7 @@ fs::ClientOptions OptionsFrom(const Uri& uri) {
   options.kind = "rocksdb";
   options.timeout = uri.timeout;
   options.window_bytes = uri.window_bytes;
-  options.read_ahead_bytes = uri.read_ahead_bytes;
+  options.cache_bytes = uri.cache_bytes;
   return options;
 }
 

@@ -89,6 +89,7 @@ Result<std::shared_ptr<Volume>> Connect(const Uri& uri) {
   VolumeOptions options;
   options.timeout = uri.timeout;
   options.read_ahead_bytes = uri.read_ahead_bytes;
+  options.has_cache = uri.cache_bytes > 0;
   options.owner = uri.name;
   return All().Add(key, std::make_shared<Volume>(std::move(cluster), std::move(options)));
 }

@@ -44,7 +44,7 @@ class SequentialFile : public rocksdb::FSSequentialFile {
   uint64_t next_window_bytes_;
 };
 
-// Any thread. Prefetch is refused, so that RocksDB reads ahead into its own buffers.
+// Any thread.
 class RandomAccessFile : public rocksdb::FSRandomAccessFile {
  public:
   RandomAccessFile(VolumePtr volume, ReadHandle handle, std::string path);
@@ -63,6 +63,11 @@ class RandomAccessFile : public rocksdb::FSRandomAccessFile {
                               void* callback_argument, void** io_handle,
                               rocksdb::IOHandleDeleter* deleter,
                               rocksdb::IODebugContext* dbg) override;
+  // The end of the file is brought into the client's cache, as much as a footer and an index want
+  // of it: RocksDB asks for half a megabyte of each table that it opens. Anything else is refused,
+  // so that RocksDB reads ahead into its own buffers.
+  rocksdb::IOStatus Prefetch(uint64_t offset, size_t n, const rocksdb::IOOptions& options,
+                             rocksdb::IODebugContext* dbg) override;
   rocksdb::IOStatus InvalidateCache(size_t offset, size_t length) override;
   size_t GetUniqueId(char* id, size_t max_size) const override;
 

@@ -16,6 +16,7 @@ using rocksdb::IOStatus;
 using rocksdb::Slice;
 
 constexpr uint64_t kFirstWindowBytes = 128 << 10;
+constexpr uint64_t kTailBytes = 64 << 10;  // no more than the client's cache takes at once
 
 IOStatus NoBuffer(const std::string& path) {
   return ToIoStatus(Status(Code::kInvalidArgument, "a read without a buffer"), path);
@@ -172,6 +173,16 @@ IOStatus RandomAccessFile::ReadAsync(FSReadRequest& request, const IOOptions&,
       AsyncRead::Start(volume_, handle_, path_, request, std::move(callback), callback_argument);
   *deleter = [](void* handle) { delete static_cast<AsyncRead*>(handle); };
   return IOStatus::OK();
+}
+
+IOStatus RandomAccessFile::Prefetch(uint64_t offset, size_t n, const IOOptions&, IODebugContext*) {
+  const uint64_t end = handle_.size_at_open;
+  if (!volume_->options().has_cache || n == 0 || offset + n != end)
+    return IOStatus::NotSupported(path_);
+  const uint64_t length = std::min<uint64_t>(n, kTailBytes);
+  // An error comes again with the read that wants the bytes.
+  const Result<fs::ReadBytes> tail = volume_->Read(handle_, end - length, length);
+  return tail.ok() ? IOStatus::OK() : IOStatus::NotSupported(path_);
 }
 
 IOStatus RandomAccessFile::InvalidateCache(size_t, size_t) { return IOStatus::OK(); }

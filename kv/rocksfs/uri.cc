@@ -57,6 +57,7 @@ Status SetOption(std::string_view option, std::string_view value, Uri* uri) {
   if (option == "read_ahead") {
     return SetBytes(option, value, 0, kUriReadAheadBytesMax, &uri->read_ahead_bytes);
   }
+  if (option == "cache") return SetBytes(option, value, 0, kUriCacheBytesMax, &uri->cache_bytes);
   if (option == "name") return SetName(option, value, false, &uri->name);
   if (option == "policy.state") return SetName(option, value, true, &uri->policies.state);
   if (option == "policy.table") return SetName(option, value, true, &uri->policies.table);
@@ -118,6 +119,11 @@ std::vector<UriOption> UriOptions() {
       {"read_ahead", "How far a sequential reader is read ahead of; 0: not at all.",
        fmt::format("a size from 0 to {}", ExactBytes(kUriReadAheadBytesMax)),
        ExactBytes(preset.read_ahead_bytes)},
+      {"cache",
+       "Bytes of tables that are kept in memory beside RocksDB's block cache, as the page cache "
+       "would keep them of a local disk, shared by all databases of a session; 0: none.",
+       fmt::format("a size from 0 to {}", ExactBytes(kUriCacheBytesMax)),
+       ExactBytes(preset.cache_bytes)},
       {"name", "Name of this client, for people.", name, preset.name},
       {"log", "The least important level that the library logs to standard error.",
        "one of debug, info, warning, error, off", ""},
@@ -133,8 +139,9 @@ std::vector<UriOption> UriOptions() {
 }
 
 std::string Uri::ConnectionKey() const {
-  return fmt::format("{}?timeout={}&window={}&read_ahead={}&name={}", metaserver.ToString(),
-                     timeout.count(), window_bytes, read_ahead_bytes, name);
+  return fmt::format("{}?timeout={}&window={}&read_ahead={}&cache={}&name={}",
+                     metaserver.ToString(), timeout.count(), window_bytes, read_ahead_bytes,
+                     cache_bytes, name);
 }
 
 Result<Uri> ParseUri(std::string_view text, const char* default_metaserver) {

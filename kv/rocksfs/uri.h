@@ -8,6 +8,8 @@
 //   timeout        longest time of any call, 100ms to 1h          30s
 //   window         unacknowledged bytes of one written file       16MiB
 //   read_ahead     of sequential readers; 0: none                 4MiB
+//   cache          table bytes kept in memory, as the page
+//                  cache would on a local disk; 0: none           256MiB
 //   name           of this client, in `moraine status`            rocksdb
 //   log            debug, info, warning, error, off               as the process has it
 //   policy.state   policy of WAL, MANIFEST, CURRENT, OPTIONS      log
@@ -34,6 +36,7 @@ struct Uri {
   Duration timeout = std::chrono::seconds(30);
   uint64_t window_bytes = 16 << 20;
   uint64_t read_ahead_bytes = 4 << 20;
+  uint64_t cache_bytes = 256 << 20;
   std::string name = "rocksdb";
   std::optional<LogLevel> log;
   PolicyNames policies;
@@ -57,6 +60,7 @@ inline constexpr Duration kUriTimeoutMax = std::chrono::hours(1);
 inline constexpr uint64_t kUriWindowBytesMin = 64 << 10;
 inline constexpr uint64_t kUriWindowBytesMax = 1 << 30;
 inline constexpr uint64_t kUriReadAheadBytesMax = 256 << 20;
+inline constexpr uint64_t kUriCacheBytesMax = 1ULL << 40;
 
 // `default_metaserver`: used when the URI names no host (may be null). Errors: kInvalidArgument
 // with one sentence that quotes what is wrong and says what is allowed.

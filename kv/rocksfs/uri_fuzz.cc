@@ -16,6 +16,7 @@ void CheckUri(const Uri& uri) {
   MORAINE_CHECK(uri.timeout >= kUriTimeoutMin && uri.timeout <= kUriTimeoutMax);
   MORAINE_CHECK(uri.window_bytes >= kUriWindowBytesMin && uri.window_bytes <= kUriWindowBytesMax);
   MORAINE_CHECK(uri.read_ahead_bytes <= kUriReadAheadBytesMax);
+  MORAINE_CHECK(uri.cache_bytes <= kUriCacheBytesMax);
   MORAINE_CHECK(!uri.name.empty() && uri.name.size() <= limits::kNameBytesMax);
 }
 

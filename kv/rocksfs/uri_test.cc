@@ -10,7 +10,8 @@ using ::testing::HasSubstr;
 
 TEST(ParseUri, TakesHostPathAndOptions) {
   const Result<Uri> uri = ParseUri(
-      "moraine://10.0.0.1:7400//databases/x/?timeout=10s&window=32MiB&read_ahead=0&name=bench"
+      "moraine://10.0.0.1:7400//databases/x/"
+      "?timeout=10s&window=32MiB&read_ahead=0&cache=0&name=bench"
       "&log=debug&policy.state=l5&policy.table=single&policy.other=o",
       nullptr);
   ASSERT_TRUE(uri.ok()) << uri.status().ToString();
@@ -19,6 +20,7 @@ TEST(ParseUri, TakesHostPathAndOptions) {
   EXPECT_EQ(uri->timeout, std::chrono::seconds(10));
   EXPECT_EQ(uri->window_bytes, 32u << 20);
   EXPECT_EQ(uri->read_ahead_bytes, 0u);
+  EXPECT_EQ(uri->cache_bytes, 0u);
   EXPECT_EQ(uri->name, "bench");
   EXPECT_EQ(uri->log, LogLevel::kDebug);
   EXPECT_EQ(uri->policies, (PolicyNames{.state = "l5", .table = "single", .other = "o"}));
@@ -58,6 +60,7 @@ TEST(ParseUri, SaysWhatIsWrong) {
       {"moraine://m:1?window=1", "from 64KiB to 1GiB"},
       {"moraine://m:1?window=", "'window='"},
       {"moraine://m:1?read_ahead=-1", "'read_ahead=-1'"},
+      {"moraine://m:1?cache=2TiB", "'cache=2TiB'"},
       {"moraine://m:1?log=loud", "debug, info, warning"},
       {"moraine://m:1?name=", "1 to 255 bytes"},
       {"moraine://m:1?timeout", "option=value"},

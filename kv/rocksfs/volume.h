@@ -41,6 +41,7 @@ struct ReadHandle {
 struct VolumeOptions {
   Duration timeout = std::chrono::seconds(30);  // the client's; Stop waits a little longer
   uint64_t read_ahead_bytes = 4 << 20;
+  bool has_cache = false;         // the client keeps what small reads brought
   std::string owner = "rocksdb";  // for people, beside a directory's token
   GatherOptions gather;
 };

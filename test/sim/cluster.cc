@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "base/units.h"
+
 namespace moraine::simulation {
 namespace {
 
@@ -93,6 +95,7 @@ sim::Machine& Cluster::AddClient(const std::string& name, std::vector<Workload*>
   options.name = name;
   options.timeout = options_.client_timeout;
   options.window_bytes = 1 << 20;
+  options.cache_bytes = clients_.size() % 3 * 64_KiB;  // for some none
   machine.Start([options, workloads = std::move(workloads)](sim::SimLoop& loop) {
     return std::make_unique<ClientProcess>(loop, options, workloads);
   });
