@@ -89,7 +89,11 @@ Client::Client(Loop& loop, ClientOptions options, MetricRegistry& metrics)
   callbacks.session_lost = [&core] {
     for (auto& [directory, owned] : core.tokens) owned.lost = true;
     if (core.on_disowned) core.on_disowned(InodeId());
-    for (const auto& [inode, file] : core.files) file->OnSessionLost();
+    for (const auto& [inode, file] : core.files) {
+      file->OnSessionLost();
+      file->NoteStale();  // who changes it from now on need not tell
+      if (core.on_stale) core.on_stale(inode);
+    }
   };
   core.link.SetCallbacks(std::move(callbacks));
 }

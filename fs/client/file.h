@@ -62,6 +62,8 @@ class File {
   virtual Task<Status> Flush() = 0;
   virtual Task<Status> Sync() = 0;
   virtual Task<Status> Truncate(uint64_t size) = 0;
+  // Makes the file at least `size` long, with zeros; whoever may have made it longer meanwhile.
+  virtual Task<Status> Extend(uint64_t size) = 0;
 
   // The first error of the background, or ok.
   virtual Status error() const = 0;

@@ -63,6 +63,12 @@ Status FileImpl::Adopt(const idl::Attributes& attributes, const idl::Layout& lay
   return {};
 }
 
+// An answer to a question that was asked without the lease says nothing once this client has it:
+// what it has stored meanwhile may be missing there.
+Status FileImpl::AdoptUnlessLeased(const idl::Attributes& attributes, const idl::Layout& layout) {
+  return leased ? Status() : Adopt(attributes, layout);
+}
+
 void FileImpl::AdoptOwned(const Attributes& attributes, const Layout& layout) {
   // A layout that was overtaken by what this client did since says nothing. Of chunks that the
   // stream has left the attributes' version does not tell.
@@ -70,6 +76,10 @@ void FileImpl::AdoptOwned(const Attributes& attributes, const Layout& layout) {
     AdoptAttributes(attributes);
     return;
   }
+  // Changed by somebody else (own changes do not come this way), which the metaserver may not have
+  // told: it was restarted, or has told nobody yet.
+  const bool foreign = attributes_.version != 0 && attributes.version > attributes_.version;
+  if (foreign && core_.on_stale) core_.on_stale(inode_);
   stale_ = false;
   extents_ = ExtentMap(layout.extents);
   places_ = layout.chunks;
@@ -119,18 +129,20 @@ Task<Status> FileImpl::RefreshTail(Instant deadline) {
     request.inode = ToWire(inode_);
     auto answer = co_await core_.link.Query(idl::kGetLayout, std::move(request), deadline);
     if (!answer.ok()) co_return answer.status();
-    MORAINE_CO_RETURN_IF_ERROR(Adopt(answer->attributes, answer->layout));
-    if (!tail_) co_return Status();
+    MORAINE_CO_RETURN_IF_ERROR(AdoptUnlessLeased(answer->attributes, answer->layout));
+    if (!tail_ || leased) co_return Status();
     if (tail_->chunk == place.chunk) co_await core_.loop.Sleep(kPause);
   }
 }
 
 Task<Status> FileImpl::Reload(Instant deadline) {
+  const bool by_writer = leased;
   idl::InodeRequest request;
   request.inode = ToWire(inode_);
   auto answer = co_await core_.link.Query(idl::kGetLayout, std::move(request), deadline);
   if (!answer.ok()) co_return answer.status();
-  MORAINE_CO_RETURN_IF_ERROR(Adopt(answer->attributes, answer->layout));
+  MORAINE_CO_RETURN_IF_ERROR(by_writer ? Adopt(answer->attributes, answer->layout)
+                                       : AdoptUnlessLeased(answer->attributes, answer->layout));
   co_return co_await RefreshTail(deadline);
 }
 
@@ -178,7 +190,7 @@ Task<Status> FileImpl::AskToOpen(bool writing, Instant deadline) {
     if (answer.ok()) {
       registered = true;
       if (writing) co_return AdoptLease(answer->attributes, answer->layout);
-      co_return Adopt(answer->attributes, answer->layout);
+      co_return AdoptUnlessLeased(answer->attributes, answer->layout);
     }
     const bool wait = answer.code() == Code::kLeaseTaken || answer.code() == Code::kBusy;
     if (!wait || core_.loop.Now() + kPause >= deadline) co_return answer.status();

@@ -40,11 +40,13 @@ class FileImpl final : public File, public std::enable_shared_from_this<FileImpl
   Task<Status> Flush() override;
   Task<Status> Sync() override;
   Task<Status> Truncate(uint64_t size) override;
+  Task<Status> Extend(uint64_t size) override;
   Status error() const override { return error_; }
 
   // ---- For the client
   // Takes what the metaserver says now; own unsaved writes stay on top.
   Status Adopt(const idl::Attributes& attributes, const idl::Layout& layout);
+  Status AdoptUnlessLeased(const idl::Attributes& attributes, const idl::Layout& layout);
   void AdoptOwned(const Attributes& attributes, const Layout& layout);
   void AdoptAttributes(const Attributes& attributes);
   void AdoptFirstChunk(ChunkGrant grant);
@@ -94,6 +96,7 @@ class FileImpl final : public File, public std::enable_shared_from_this<FileImpl
   Task<Status> AskToOpen(bool writing, Instant deadline);
   Task<Status> WriteLocked(uint64_t offset, ConstBytes bytes);
   Task<Status> LeaveInline();
+  Task<Status> Resize(uint64_t size, bool may_shorten);
   Task<Status> AppendLocked(uint64_t offset, ConstBytes bytes);
   // What ends when something is stored. A chunk that has ended is closed by the same commit.
   enum class Ending { kNothing, kStream, kAll };
@@ -102,6 +105,7 @@ class FileImpl final : public File, public std::enable_shared_from_this<FileImpl
     return Store(sync, ending, core_.link.Deadline());
   }
   Task<Status> Store(bool sync, Ending ending, Instant deadline);
+  bool DirtyOverStored() const;
   Task<Result<std::vector<Extent>>> StoreDirty(bool sync, Instant deadline);
   struct Ended {
     std::vector<Extent> extents;  // where the dirty ranges are now
@@ -159,6 +163,9 @@ class FileImpl final : public File, public std::enable_shared_from_this<FileImpl
   std::optional<std::string> inline_;
   bool inline_dirty_ = false;
   bool may_inline_ = true;
+  // The stream begins with what the inode record holds, and the record lets go of it when the
+  // stream's chunk is mapped: the chunk must be on disk before that.
+  bool replaces_record_ = false;
   DirtyRanges dirty_;
 
   std::unique_ptr<FileSource> tail_source_;

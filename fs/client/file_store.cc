@@ -21,7 +21,17 @@ void FileImpl::NoteClosedChunks() {
   }
 }
 
-// Writes the dirty ranges into chunks of their own; gives where they are now.
+// Whether a dirty range lies over bytes that are stored, and may be on disk.
+bool FileImpl::DirtyOverStored() const {
+  return std::ranges::any_of(dirty_.ranges(), [this](const auto& range) {
+    const uint64_t end = range.first + range.second.size();
+    const bool over_stream = stream_ != nullptr && end > stream_->start();
+    return over_stream || !extents_.Find(range.first, range.second.size()).empty();
+  });
+}
+
+// Writes the dirty ranges into chunks of their own; gives where they are now. The commit takes the
+// old bytes away, and they may have been synced: the new ones are on disk by then.
 Task<Result<std::vector<Extent>>> FileImpl::StoreDirty(bool sync, Instant deadline) {
   std::vector<Extent> extents;
   if (dirty_.empty()) {
@@ -57,7 +67,9 @@ Task<Result<std::vector<Extent>>> FileImpl::StoreDirty(bool sync, Instant deadli
       rest = rest.subspan(part.size());
     }
   }
-  const Status stored = sync ? co_await loose_->Sync(deadline) : co_await loose_->Flush(deadline);
+  const bool to_disk = sync || DirtyOverStored();
+  const Status stored =
+      to_disk ? co_await loose_->Sync(deadline) : co_await loose_->Flush(deadline);
   if (!stored.ok()) co_return stored;
   std::vector<AppendStream::ClosedChunk> chunks = loose_->TakeClosed();
   if (const auto open = loose_->open_chunk()) {
@@ -94,7 +106,8 @@ Task<Result<std::optional<ChunkClose>>> FileImpl::EndStream(AppendStream& stream
 Task<Result<FileImpl::Ended>> FileImpl::EndStreams(bool sync, Ending ending, Instant deadline) {
   Ended ended;
   if (stream_ != nullptr && ending != Ending::kNothing) {
-    MORAINE_CO_ASSIGN_OR_RETURN(ended.tail, co_await EndStream(*stream_, sync, deadline));
+    const bool to_disk = sync || replaces_record_;
+    MORAINE_CO_ASSIGN_OR_RETURN(ended.tail, co_await EndStream(*stream_, to_disk, deadline));
   } else if (stream_ != nullptr) {
     MORAINE_CO_RETURN_IF_ERROR(sync ? co_await stream_->Sync(deadline)
                                     : co_await stream_->Flush(deadline));
@@ -151,6 +164,7 @@ Task<Status> FileImpl::Store(bool sync, Ending ending, Instant deadline) {
   OnStored(ended);
   if (ends) {
     first_chunk_.reset();
+    replaces_record_ = false;
     if (stream_ != nullptr) co_await LetGo(std::exchange(stream_, nullptr));
   }
   if (ending == Ending::kAll && loose_ != nullptr) co_await LetGo(std::exchange(loose_, nullptr));
@@ -280,6 +294,7 @@ Task<void> FileImpl::DropUnsaved(Status why) {
   dirty_.Take();
   if (std::exchange(inline_dirty_, false)) inline_.reset();
   first_chunk_.reset();
+  replaces_record_ = false;
   unclosed_.clear();
   changed_ = false;
   dirty_since_ = kNever;

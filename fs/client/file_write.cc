@@ -87,6 +87,9 @@ Task<Status> FileImpl::LeaveInline() {
   if (!status.ok()) co_return status;  // nothing was taken: the content stays here
   inline_.reset();
   inline_dirty_ = false;
+  replaces_record_ = attributes_.size > 0;
+  // At once, because a full chunk is mapped without asking here.
+  if (replaces_record_) co_return co_await stream_->Sync(core_.link.Deadline());
   co_return Status();
 }
 
@@ -120,7 +123,11 @@ void FileImpl::Push() {
   if (stream_ != nullptr) stream_->Push();
 }
 
-Task<Status> FileImpl::Truncate(uint64_t size) {
+Task<Status> FileImpl::Truncate(uint64_t size) { return Resize(size, /*may_shorten=*/true); }
+
+Task<Status> FileImpl::Extend(uint64_t size) { return Resize(size, /*may_shorten=*/false); }
+
+Task<Status> FileImpl::Resize(uint64_t size, bool may_shorten) {
   const Instant deadline = core_.link.Deadline();
   if (size > limits::kFileBytesMax) {
     co_return Status(Code::kTooLarge,
@@ -130,8 +137,10 @@ Task<Status> FileImpl::Truncate(uint64_t size) {
   if (!lock) co_return Status(Code::kTimeout, "the file is busy");
   MORAINE_CO_RETURN_IF_ERROR(error_);
   MORAINE_CO_RETURN_IF_ERROR(co_await EnsureLease(deadline));
-  if (HasUnsaved()) MORAINE_CO_RETURN_IF_ERROR(Keep(co_await Store(false, Ending::kStream)));
   if (tail_) MORAINE_CO_RETURN_IF_ERROR(co_await Reload(deadline));
+  // Only with the lease is the size known.
+  if (!may_shorten && size <= size_) co_return Status();
+  if (HasUnsaved()) MORAINE_CO_RETURN_IF_ERROR(Keep(co_await Store(false, Ending::kStream)));
   idl::SetAttributesRequest request;
   request.inode = ToWire(inode_);
   request.__set_size(static_cast<int64_t>(size));

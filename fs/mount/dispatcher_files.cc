@@ -148,8 +148,7 @@ Task<Status> Dispatcher::Extend(HandleId handle, uint64_t size) {
     co_return Status(Code::kTooLarge, "a file cannot be that long");
   }
   const std::shared_ptr<File> file = open->file;
-  if (size <= file->size()) co_return Status::Ok();
-  co_return co_await file->Truncate(size);
+  co_return co_await file->Extend(size);
 }
 
 Result<HandleId> Dispatcher::OpenDirectory(InodeId inode) {

@@ -333,6 +333,24 @@ TEST_F(DispatcherTest, ExtendOnlyMakesLonger) {
   EXPECT_EQ(Close(handle), Code::kOk);
 }
 
+// Another mount has made it longer since this one last heard of it.
+TEST_F(DispatcherTest, ExtendGoesByTheSizeThatTheFileHasThen) {
+  const InodeId inode = MakeFile("f", "12345");
+  const HandleId handle = Open(inode, kWrite).handle;
+  files_.Pause();
+  std::optional<Status> extended;
+  loop_.Spawn(
+      [](Dispatcher* dispatcher, HandleId file, std::optional<Status>* result) -> Task<void> {
+        *result = co_await dispatcher->Extend(file, 8);
+      }(&dispatcher_, handle, &extended));
+  files_.WriteElsewhere(inode, std::string(20, 'x'));
+  files_.Resume();
+  ASSERT_TRUE(world_.RunUntil([&] { return extended.has_value(); }, 1s));
+  EXPECT_TRUE(extended->ok());
+  EXPECT_EQ(files_.BytesOf(inode).size(), 20u);
+  EXPECT_EQ(Close(handle), Code::kOk);
+}
+
 TEST_F(DispatcherTest, TimeoutsDependOnWhatTheNameIs) {
   MakeFile("f", "x");
   NewEntry directory;

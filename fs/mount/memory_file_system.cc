@@ -70,6 +70,14 @@ class MemoryFileSystem::OpenFile : public File {
     Resized();
     co_return Status::Ok();
   }
+  Task<Status> Extend(uint64_t size) override {
+    MORAINE_CO_RETURN_IF_ERROR(co_await owner_.Enter());
+    if (size <= node().bytes.size()) co_return Status::Ok();
+    node().bytes.resize(size);
+    dirty_ = true;
+    Resized();
+    co_return Status::Ok();
+  }
   Status error() const override { return Status::Ok(); }
 
   // What is known of it when it is closed; the inode may go.

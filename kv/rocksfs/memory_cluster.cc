@@ -311,6 +311,9 @@ class MemoryFile final : public fs::File {
     server_.inodes_.at(inode_).bytes.resize(new_size);
     co_return Status::Ok();
   }
+  Task<Status> Extend(uint64_t) override {
+    co_return Status(Code::kNotSupported, "nothing in RocksDB's file system extends a file");
+  }
   Status error() const override { return {}; }
   bool registered() const { return registered_; }
 

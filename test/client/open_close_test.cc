@@ -16,6 +16,44 @@ TEST_F(ClientTest, WhatOneWritesTheOtherReads) {
   }
 }
 
+// It compared with the size that it had last heard of, and cut what was longer.
+TEST_F(ClientTest, ExtendNeverCutsWhatAnotherHasWritten) {
+  const auto mine = Create("f");
+  ASSERT_TRUE(ByAlice(mine->Append(Bytes(Pattern(10)))).ok());
+  const auto theirs = Open(bob_machine(), mine->inode(), Client::OpenMode::kWrite);
+  const std::string more = Pattern(300'000, 'b');
+  ASSERT_TRUE(ByBob(theirs->Append(Bytes(more))).ok());
+  ASSERT_TRUE(ByBob(theirs->Sync()).ok());
+  ASSERT_TRUE(ByBob(bob().Close(theirs)).ok());
+  ASSERT_TRUE(ByAlice(mine->Extend(100'000)).ok());
+  EXPECT_EQ(Content(mine->inode()), Pattern(10) + more);
+  ASSERT_TRUE(ByAlice(mine->Extend(400'000)).ok());
+  EXPECT_EQ(Content(mine->inode()), Pattern(10) + more + std::string(400'000 - 300'010, '\0'));
+}
+
+// Whoever caches its pages hears of it, also when the metaserver was restarted meanwhile and tells
+// nobody: the pages of the old version got the stamp of the next own one.
+TEST_F(ClientTest, AWriterThatMeetsAnothersVersionSaysThatTheFileIsStale) {
+  int told = 0;
+  alice().OnStale([&told](InodeId) { ++told; });
+  const std::string text = Pattern(50'000);
+  const auto mine = Create("f");
+  ASSERT_TRUE(ByAlice(mine->Append(Bytes(text))).ok());
+  ASSERT_TRUE(ByAlice(mine->Sync()).ok());
+  const auto theirs = Open(bob_machine(), mine->inode(), Client::OpenMode::kWrite);
+  meta_machine().Kill();
+  StartMeta();
+  ASSERT_TRUE(ByBob(theirs->Write(0, Bytes("new"))).ok());
+  ASSERT_TRUE(ByBob(bob().Close(theirs)).ok());
+  told = 0;  // of the recall
+  ASSERT_TRUE(ByAlice(mine->Write(40'000, Bytes("mine"))).ok());
+  EXPECT_GE(told, 1);
+  const int before = told;
+  ASSERT_TRUE(ByAlice(mine->Write(41'000, Bytes("mine"))).ok());
+  ASSERT_TRUE(ByAlice(mine->Sync()).ok());
+  EXPECT_EQ(told, before);  // of its own changes it hears nothing
+}
+
 // An open for appending whose answer met the end of the last close got a File beside the table's:
 // the server had taken the lease back, and the next open made a second writer.
 TEST_F(ClientTest, AnOpenDuringTheLastCloseLeavesOneWriter) {

@@ -95,6 +95,42 @@ TEST_F(SyncTest, OfAStreamThatGrowsCostsNoMetadataCall) {
   ExpectAfterPowerCut(file, text);
 }
 
+// The commit took the old bytes away at once, and the new ones were in memory only.
+TEST_F(SyncTest, AnOverwriteThatWasNotSyncedTakesNothingSyncedAway) {
+  const std::string text = Pattern(200'000);
+  const std::string middle = Pattern(10'000, 'A');
+  std::string overwritten = text;
+  overwritten.replace(50'000, middle.size(), middle);
+  for (const bool streamed : {false, true}) {
+    const std::string name = streamed ? "streamed" : "closed";
+    const auto file = streamed ? Create(name) : Reopened(name, text);
+    if (streamed) {
+      ASSERT_TRUE(ByAlice(file->Append(Bytes(text))).ok());
+      ASSERT_TRUE(ByAlice(file->Sync()).ok());
+    }
+    ASSERT_TRUE(ByAlice(file->Write(50'000, Bytes(middle))).ok());
+    ASSERT_TRUE(ByAlice(file->Flush()).ok());
+    world().RunFor(1s);
+    PowerCutAll();
+    const std::string content = Content(file->inode());
+    EXPECT_TRUE(content == text || content == overwritten) << name;
+  }
+}
+
+// The record let go of a small file's content when the chunk that begins with it was mapped, on no
+// disk yet.
+TEST_F(SyncTest, ASmallFileThatGrowsKeepsWhatWasSynced) {
+  const std::string head = Pattern(2000);
+  for (int wait_ms = 0; wait_ms < 40; wait_ms += 4) {
+    const auto file = Reopened(fmt::format("f{}", wait_ms), head);
+    ASSERT_TRUE(ByAlice(file->Append(Bytes(Pattern(10'000, 'A')))).ok());
+    ASSERT_TRUE(ByAlice(alice().Close(file)).ok());
+    world().RunFor(std::chrono::milliseconds(wait_ms));
+    PowerCutAll();
+    EXPECT_EQ(Content(file->inode()).substr(0, head.size()), head) << "after " << wait_ms << " ms";
+  }
+}
+
 // More ranges than one commit may carry could never be stored again.
 TEST_F(SyncTest, StoresAnyNumberOfSmallWrites) {
   constexpr uint64_t kWrites = 66'000;
