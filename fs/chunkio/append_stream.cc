@@ -70,8 +70,10 @@ Task<bool> AppendStream::AwaitRoom(uint64_t bytes, Instant deadline) {
     const uint64_t on_the_way = taken_ - committed_;
     return on_the_way > options_.window_bytes / 2 && on_the_way + bytes > options_.window_bytes;
   };
+  const uint64_t refusals = refusals_;
   while (full() && error_.ok()) {
     Push();
+    if (NoRoomSince(refusals)) co_return false;
     const bool woken = co_await progress_.Wait(deadline);
     if (!woken) co_return false;
   }
@@ -118,10 +120,25 @@ Status AppendStream::Late(const char* words) const {
   return trouble_.ok() ? Status(Code::kTimeout, words) : trouble_;
 }
 
+// There is no room on the cluster's disks, and it was asked for since. Whoever waits is told at
+// once, and the bytes stay: there may be room when somebody asks the next time.
+bool AppendStream::NoRoomSince(uint64_t refusals) const {
+  return trouble_.code() == Code::kNoSpace && refusals_ > refusals;
+}
+
+void AppendStream::NoteTrouble(Status status) {
+  trouble_ = std::move(status);
+  if (trouble_.code() != Code::kNoSpace) return;
+  ++refusals_;
+  progress_.NotifyAll();
+}
+
 Task<Status> AppendStream::Flush(Instant deadline) {
   const uint64_t target = taken_;
+  const uint64_t refusals = refusals_;
   Push();
   while (committed_ < target && error_.ok()) {
+    if (NoRoomSince(refusals)) co_return trouble_;
     const bool woken = co_await progress_.Wait(deadline);
     if (!woken) co_return Late("the chunkservers do not confirm in time");
   }
@@ -130,12 +147,14 @@ Task<Status> AppendStream::Flush(Instant deadline) {
 
 Task<Status> AppendStream::Sync(Instant deadline) {
   const uint64_t target = taken_;
+  const uint64_t refusals = refusals_;
   sync_wanted_ = std::max(sync_wanted_, target);
   Push();
   SendSync();
   while (error_.ok()) {
     SettleBelow(target);
     if (committed_ >= target && SyncedNow() >= target) break;
+    if (NoRoomSince(refusals)) co_return trouble_;
     const bool woken = co_await progress_.Wait(deadline);
     if (!woken) co_return Late("the chunkservers do not sync in time");
   }
@@ -146,7 +165,9 @@ Task<Result<std::optional<ChunkClose>>> AppendStream::Finish(Instant deadline) {
   const Status flushed = co_await Flush(deadline);
   if (!flushed.ok()) co_return flushed;
   // The next chunk of a roll is the file's already: it must be closed too.
+  const uint64_t refusals = refusals_;
   while (between_chunks_ && error_.ok()) {
+    if (NoRoomSince(refusals)) co_return trouble_;
     const bool woken = co_await progress_.Wait(deadline);
     if (!woken) co_return Late("no next chunk in time");
   }
@@ -367,11 +388,13 @@ Task<Result<ChunkGrant>> AppendStream::AskForChunk(std::optional<ChunkClose> pre
   between_chunks_ = true;
   while (true) {
     auto grant = co_await source_.NextChunk(previous, base_, avoid_, deadline);
-    trouble_ = grant.status();
-    if (grant.ok() || trouble_.advice() != Advice::kRetry || tasks_.closed()) co_return grant;
-    if (grant.code() == Code::kTooFewServers) {
-      // Refused for certain, and servers may come back at any time: the bytes wait for that. Who
-      // waits for the bytes has a deadline. One that was avoided may be all there is now.
+    NoteTrouble(grant.status());
+    const bool refused = grant.code() == Code::kTooFewServers || grant.code() == Code::kNoSpace;
+    const bool may_pass = refused || grant.status().advice() == Advice::kRetry;
+    if (grant.ok() || !may_pass || tasks_.closed()) co_return grant;
+    if (refused) {
+      // For certain, and servers or room may come at any time: the bytes wait for that. Who waits
+      // for the bytes has a deadline. A server that was avoided may be all there is now.
       avoid_.clear();
       deadline = loop_.After(options_.timeout);
     } else if (loop_.Now() + delay >= deadline) {
@@ -415,6 +438,8 @@ Task<void> AppendStream::Settle(Retired* retired) {
   } else if (length.ok()) {
     Fail(Status(Code::kIo, fmt::format("chunk {} lost unsynced bytes: {} of {} are left",
                                        chunk.value(), *length, retired->length)));
+  } else if (length.code() == Code::kNoSpace) {
+    NoteTrouble(length.status());
   } else if (length.status().advice() != Advice::kRetry) {
     Fail(length.status());
   }

@@ -125,6 +125,8 @@ class AppendStream {
   static Task<void> DrainRetired(std::unique_ptr<Retired> retired);
   Task<bool> AwaitRoom(uint64_t bytes, Instant deadline);
   Status Late(const char* words) const;
+  bool NoRoomSince(uint64_t refusals) const;
+  void NoteTrouble(Status status);
   void Take(ConstBytes bytes);
   void Fail(Status status);
   void EnqueueGathered();
@@ -143,7 +145,8 @@ class AppendStream {
   Status error_;
   bool finished_ = false;
   bool between_chunks_ = false;  // one was left or none had begun; the next is being asked for
-  Status trouble_;               // why there is none yet
+  Status trouble_;               // why there is none yet, or none of the bytes reach a disk
+  uint64_t refusals_ = 0;        // for want of room
   int fruitless_rolls_ = 0;      // in a row
 
   // Bytes gathered and not yet queued: [gather_begin_, gather_end_) of gather_.

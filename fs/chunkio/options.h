@@ -12,7 +12,7 @@ struct ChunkIoOptions {
   Duration call_timeout = std::chrono::seconds(10);  // of one call to one server
   uint64_t window_bytes = 16 << 20;                  // taken over and not yet committed, per stream
   uint64_t piece_bytes = 1 << 20;                    // sequential bytes are gathered up to this
-  uint64_t cache_bytes = 0;  // bytes kept in memory (block_cache.h)
+  uint64_t cache_bytes = 0;                          // bytes kept in memory (block_cache.h)
   Duration hedge_min = std::chrono::milliseconds(2);  // never hedge a read before this
 };
 

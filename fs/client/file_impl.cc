@@ -34,8 +34,9 @@ void FileImpl::MarkChanged() {
 }
 
 Status FileImpl::Keep(Status status) {
-  // What may pass by itself is not kept: the bytes are still here and are sent again.
-  if (!status.ok() && status.advice() != Advice::kRetry && error_.ok()) error_ = status;
+  // What may pass is not kept: the bytes are still here and are sent again.
+  const bool may_pass = status.advice() == Advice::kRetry || status.code() == Code::kNoSpace;
+  if (!status.ok() && !may_pass && error_.ok()) error_ = status;
   return status;
 }
 

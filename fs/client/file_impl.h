@@ -117,6 +117,8 @@ class FileImpl final : public File, public std::enable_shared_from_this<FileImpl
                                                     Instant deadline);
   void OnStored(const Ended& ended);
   Task<Status> SettleLocked(bool sync);
+  Task<Status> ReleaseLease();
+  Task<Status> StartAnew(Instant deadline);
   Task<Status> EndLocked();
   Task<Status> SyncRecord(Instant deadline);
   // Gives a stream up; its calls end in the background. Readers may still hold it.

@@ -269,13 +269,18 @@ Task<Status> FileImpl::GiveBack(Instant deadline) {
   auto lock = co_await mutex_.Acquire(deadline);
   if (!lock) co_return Status(Code::kTimeout, "the file is busy");
   const Status status = co_await EndLocked();
+  const Status released = co_await ReleaseLease();
+  co_return status.ok() ? released : status;
+}
+
+Task<Status> FileImpl::ReleaseLease() {
   leased = false;
   idl::CloseRequest request;
   request.files.resize(1);
   request.files[0].inode = ToWire(inode_);
   request.files[0].release_lease = true;
   auto answer = co_await core_.link.Change(idl::kClose, std::move(request), core_.link.Deadline());
-  co_return status.ok() ? answer.status() : status;
+  co_return answer.status();
 }
 
 Task<void> FileImpl::GiveUp(Status why) {
@@ -300,6 +305,14 @@ Task<void> FileImpl::DropUnsaved(Status why) {
   dirty_since_ = kNever;
   stale_ = true;
   AdoptAttributes(attributes_);
+}
+
+// Drops what is not stored and takes the lease again, as if the file had been closed and opened.
+Task<Status> FileImpl::StartAnew(Instant deadline) {
+  co_await DropUnsaved(Status(Code::kCanceled, "cut off"));
+  error_ = Status();
+  MORAINE_CO_RETURN_IF_ERROR(co_await ReleaseLease());
+  co_return co_await EnsureLease(deadline);
 }
 
 void FileImpl::OnSessionLost() {

@@ -140,7 +140,12 @@ Task<Status> FileImpl::Resize(uint64_t size, bool may_shorten) {
   if (tail_) MORAINE_CO_RETURN_IF_ERROR(co_await Reload(deadline));
   // Only with the lease is the size known.
   if (!may_shorten && size <= size_) co_return Status();
-  if (HasUnsaved()) MORAINE_CO_RETURN_IF_ERROR(Keep(co_await Store(false, Ending::kStream)));
+  if (HasUnsaved()) {
+    Status stored = Keep(co_await Store(false, Ending::kStream));
+    // This may be the one way to make room: what is cut off need not be stored before.
+    if (stored.code() == Code::kNoSpace && size == 0) stored = co_await StartAnew(deadline);
+    if (!stored.ok()) co_return stored;
+  }
   idl::SetAttributesRequest request;
   request.inode = ToWire(inode_);
   request.__set_size(static_cast<int64_t>(size));

@@ -321,6 +321,71 @@ TEST_F(FewServersTest, AnOpenFileGoesOnWhenServersAreBack) {
   EXPECT_EQ(Content(file->inode()), text);
 }
 
+// Full disks: every call says so at once, and when there is room the same file goes on. Its error
+// stayed for ever, for everybody who had the file open, and it could not even be truncated.
+class FullDisksTest : public ClientTest {
+ protected:
+  FullDisksTest() : ClientTest(WithTimeout(5s)) {}
+  void SetRoom(uint64_t bytes) {
+    for (size_t i = 0; i < kServers; ++i) {
+      server(i).disk().SetCapacity(server(i).disk().used_bytes() + bytes);
+    }
+  }
+  // Below what the metaserver wants free before it places a chunk.
+  void FillDisks() {
+    SetRoom(200_MiB);
+    world().RunFor(3s);  // until all have said so
+  }
+  Status SyncWithin(const std::shared_ptr<File>& file, int attempts) {
+    Status synced;
+    for (int i = 0; i < attempts; ++i) {
+      synced = ByAlice(file->Sync());
+      if (synced.ok()) break;
+      world().RunFor(1s);
+    }
+    return synced;
+  }
+  const std::string text_ = Pattern(100'000);
+};
+
+TEST_F(FullDisksTest, AnOpenFileGoesOnWhenThereIsRoom) {
+  const auto file = Create("f");
+  FillDisks();
+  ASSERT_TRUE(ByAlice(file->Append(Bytes(text_))).ok());
+  for (int i = 0; i < 3; ++i) {
+    const Duration begin = world().now();
+    EXPECT_EQ(ByAlice(file->Sync()).code(), Code::kNoSpace);
+    EXPECT_LT(world().now() - begin, 2s);
+  }
+  SetRoom(10'000_MiB);
+  const Status synced = SyncWithin(file, 20);
+  ASSERT_TRUE(synced.ok()) << synced.ToString();
+  const std::string more = Pattern(1000, 'X');
+  ASSERT_TRUE(ByAlice(file->Append(Bytes(more))).ok());
+  ASSERT_TRUE(ByAlice(alice().Close(file)).ok());
+  EXPECT_EQ(Content(file->inode()), text_ + more);
+}
+
+TEST_F(FullDisksTest, AFileCanBeEmptiedWhileItsWriterWaitsForRoom) {
+  const auto file = Create("f");
+  ASSERT_TRUE(ByAlice(file->Append(Bytes(text_))).ok());
+  ASSERT_TRUE(ByAlice(file->Sync()).ok());
+  FillDisks();
+  // Behind a hole, and so in a chunk of its own.
+  ASSERT_TRUE(ByAlice(file->Write(400'000, Bytes(text_))).ok());
+  EXPECT_EQ(ByAlice(file->Sync()).code(), Code::kNoSpace);
+  const auto emptied =
+      ByAlice(alice().Open(file->inode(), Client::OpenMode::kWrite, /*truncate=*/true));
+  ASSERT_TRUE(emptied.ok()) << emptied.status().ToString();
+  EXPECT_EQ((*emptied)->size(), 0u);
+  EXPECT_EQ(Content(file->inode()), "");
+  SetRoom(10'000_MiB);
+  ASSERT_TRUE(ByAlice(file->Append(Bytes(text_))).ok());
+  const Status synced = SyncWithin(file, 20);
+  ASSERT_TRUE(synced.ok()) << synced.ToString();
+  EXPECT_EQ(Content(file->inode()), text_);
+}
+
 // Files are closed many at a time; one that waits for servers held up all others of its batch.
 TEST_F(FewServersTest, AFileThatCannotBeStoredHoldsUpNoOther) {
   const auto stuck = Create("stuck");
