@@ -121,7 +121,8 @@ Status DevCluster::CheckIsEmpty(const Plan& plan) const {
   return {};
 }
 
-Result<DevCluster> DevCluster::Make(const std::string& dir, const Plan& plan) {
+Result<DevCluster> DevCluster::Make(const std::string& dir, const Plan& plan,
+                                    const Agrees& agrees) {
   DevCluster cluster(dir);
   MORAINE_RETURN_IF_ERROR(CheckJsonHolds(dir, cluster.dir_));
   if (!plan.mount.empty()) {
@@ -134,6 +135,7 @@ Result<DevCluster> DevCluster::Make(const std::string& dir, const Plan& plan) {
   MORAINE_RETURN_IF_ERROR(cluster.TakeLock());
   if (fs::exists(cluster.cluster_file())) {
     MORAINE_RETURN_IF_ERROR(cluster.Load());
+    MORAINE_RETURN_IF_ERROR(agrees(cluster.plan_));
   } else {
     cluster.plan_ = plan;
     cluster.plan_.mount.clear();

@@ -42,10 +42,11 @@ class DevCluster {
     Duration session_ttl = std::chrono::seconds(10);
   };
 
-  // Makes the directory and the plan of a cluster, or opens the one that is there; then `plan` may
-  // only add a mount. Nothing is started.
+  // Makes the directory and the plan of a cluster, or opens the one that is there if `agrees` says
+  // that its plan is what was asked for; then `plan` may only add a mount. Nothing is started.
   // A new cluster's directory must be missing or empty (but for its mount point): kNotEmpty.
-  static Result<DevCluster> Make(const std::string& dir, const Plan& plan);
+  using Agrees = std::function<Status(const Plan& made)>;
+  static Result<DevCluster> Make(const std::string& dir, const Plan& plan, const Agrees& agrees);
   // To look at it. kNotFound: no cluster in this directory.
   static Result<DevCluster> Open(const std::string& dir);
   // To change it, which one process at a time does. kBusy: another one does, for long.

@@ -230,6 +230,7 @@ Task<Result<Attributes>> Client::Link(InodeId inode, InodeId new_parent, std::st
       AttributesOf(co_await core.link.Change(idl::kLink, std::move(request), deadline));
   if (!attributes.ok()) co_return attributes;
   core.NoteUnsynced(inode);
+  if (core.tokens.contains(new_parent)) core.parents.try_emplace(inode, new_parent);
   co_return co_await WithTail(std::move(*attributes), deadline);
 }
 

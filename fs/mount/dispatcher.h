@@ -140,10 +140,11 @@ class Dispatcher {
   // Names, each followed by a zero byte.
   Task<Result<std::string>> ListXattrs(InodeId inode);
 
-  // Flushes every file that is open for writing; the handles stay. The first error.
-  Task<Status> FlushAll();
-  // Closes every handle. The first error.
-  Task<Status> Stop();
+  // Flushes every file that is open for writing, many at a time; the handles stay. The first error.
+  // What has not begun by `deadline` is left out: kTimeout.
+  Task<Status> FlushAll(Instant deadline);
+  // Closes every handle, likewise; those that are left out go without a word to the file system.
+  Task<Status> Stop(Instant deadline);
 
   size_t open_files() const { return files_.size(); }
   size_t open_directories() const { return directories_.size(); }
@@ -180,6 +181,10 @@ class Dispatcher {
   Entry EntryOf(Attributes attributes) const;
   Seen* FindSeen(InodeId inode);
   bool MayTellListed(const DirectoryEntry& entry, Instant page_time) const;
+  // Calls it for all of them, many at a time.
+  using HandleCall = Task<Status> (Dispatcher::*)(HandleId);
+  Task<Status> FlushIfOpen(HandleId handle);
+  Task<Status> ForEach(std::vector<HandleId> handles, HandleCall call, Instant deadline);
   HandleId AddFile(std::shared_ptr<File> file, OpenFlags flags);
   OpenFile* FindFile(HandleId handle);
   void RememberPages(const File& file);

@@ -9,6 +9,8 @@
 namespace moraine::fs::mount {
 namespace {
 
+constexpr size_t kHandlesAtOnce = 64;  // when the mount stops
+
 Status NoSuchHandle(HandleId handle) {
   return {Code::kBadHandle, fmt::format("no open handle {}", handle.value())};
 }
@@ -192,28 +194,58 @@ Status Dispatcher::ReleaseDirectory(HandleId handle) {
 
 Task<Status> Dispatcher::SyncDirectory(InodeId inode) { return file_system_.SyncNames(inode); }
 
-Task<Status> Dispatcher::FlushAll() {
+Task<Status> Dispatcher::ForEach(std::vector<HandleId> handles, HandleCall call, Instant deadline) {
+  struct All {
+    explicit All(Loop& loop) : changed(loop) {}
+    Condition changed;
+    std::vector<HandleId> handles;
+    size_t next = 0;
+    size_t workers = 0;
+    Status first;
+  };
+  auto all = std::make_shared<All>(loop_);
+  all->handles = std::move(handles);
+  all->workers = std::min(kHandlesAtOnce, all->handles.size());
+  const auto work = [](Dispatcher* dispatcher, std::shared_ptr<All> shared, HandleCall called,
+                       Instant until) -> Task<void> {
+    while (shared->next < shared->handles.size()) {
+      Status status(Code::kTimeout, "not all open files were stored in time");
+      if (dispatcher->loop_.Now() < until) {
+        status = co_await (dispatcher->*called)(shared->handles[shared->next++]);
+      } else {
+        shared->next = shared->handles.size();
+      }
+      if (shared->first.ok()) shared->first = status;
+    }
+    --shared->workers;
+    shared->changed.NotifyAll();
+  };
+  for (size_t i = all->workers; i > 0; --i) loop_.Spawn(work(this, all, call, deadline));
+  while (all->workers > 0) co_await all->changed.Wait();
+  co_return all->first;
+}
+
+Task<Status> Dispatcher::FlushAll(Instant deadline) {
   std::vector<HandleId> handles;
   for (const auto& [handle, open] : files_) {
     if (open.flags.write) handles.push_back(handle);
   }
-  Status first;
-  for (const HandleId handle : handles) {
-    if (FindFile(handle) == nullptr) continue;
-    const Status flushed = co_await Flush(handle);
-    if (first.ok()) first = flushed;
-  }
-  co_return first;
+  co_return co_await ForEach(std::move(handles), &Dispatcher::FlushIfOpen, deadline);
 }
 
-Task<Status> Dispatcher::Stop() {
-  Status first;
-  while (!files_.empty()) {
-    const Status closed = co_await Release(files_.begin()->first);
-    if (first.ok()) first = closed;
-  }
+// It may have been closed since it was listed.
+Task<Status> Dispatcher::FlushIfOpen(HandleId handle) {
+  if (FindFile(handle) == nullptr) co_return Status::Ok();
+  co_return co_await Flush(handle);
+}
+
+Task<Status> Dispatcher::Stop(Instant deadline) {
+  std::vector<HandleId> handles;
+  for (const auto& [handle, open] : files_) handles.push_back(handle);
+  const Status closed = co_await ForEach(std::move(handles), &Dispatcher::Release, deadline);
+  files_.clear();
   directories_.clear();
-  co_return first;
+  co_return closed;
 }
 
 }  // namespace moraine::fs::mount

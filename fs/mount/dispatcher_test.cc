@@ -441,7 +441,7 @@ TEST_F(DispatcherTest, ErrorsReachFlushAndSync) {
   EXPECT_EQ(Write(handle, 0, "x").code(), Code::kNoSpace);
   EXPECT_EQ(Run(dispatcher_.Flush(handle)).code(), Code::kNoSpace);
   EXPECT_EQ(Run(dispatcher_.Sync(handle)).code(), Code::kNoSpace);
-  EXPECT_EQ(Run(dispatcher_.FlushAll()).code(), Code::kNoSpace);
+  EXPECT_EQ(Run(dispatcher_.FlushAll(kNever)).code(), Code::kNoSpace);
   EXPECT_EQ(Close(handle), Code::kNoSpace);
   EXPECT_EQ(dispatcher_.open_files(), 0u) << "an error does not keep a handle";
   EXPECT_EQ(dropped_.size(), 1u) << "what the kernel caches was not stored";
@@ -478,9 +478,31 @@ TEST_F(DispatcherTest, StopClosesEverything) {
   EXPECT_TRUE(Write(a, 0, "x").ok());
   ASSERT_TRUE(dispatcher_.OpenDirectory(kRootInode).ok());
   EXPECT_EQ(files_.opens(), 2);
-  EXPECT_TRUE(Run(dispatcher_.Stop()).ok());
+  EXPECT_TRUE(Run(dispatcher_.Stop(kNever)).ok());
   EXPECT_EQ(files_.opens(), 0);
   EXPECT_EQ(dispatcher_.open_directories(), 0u);
+}
+
+// Servers that do not answer held up each handle in its turn.
+TEST_F(DispatcherTest, StopWaitsForAllFilesTogether) {
+  constexpr int kFiles = 10;
+  for (int i = 0; i < kFiles; ++i) {
+    const HandleId handle = Create(fmt::format("f{}", i)).opened.handle;
+    EXPECT_TRUE(Write(handle, 0, "x").ok());
+  }
+  files_.Pause();
+  const int before = files_.calls();
+  std::optional<Status> flushed;
+  loop_.Spawn([](Dispatcher* dispatcher, std::optional<Status>* result) -> Task<void> {
+    *result = co_await dispatcher->FlushAll(kNever);
+  }(&dispatcher_, &flushed));
+  world_.RunFor(1ms);
+  EXPECT_EQ(files_.calls(), before + kFiles);
+  files_.Resume();
+  world_.RunFor(1ms);
+  EXPECT_TRUE(flushed.has_value());
+  EXPECT_EQ(Run(dispatcher_.Stop(loop_.Now())).code(), Code::kTimeout);
+  EXPECT_EQ(dispatcher_.open_files(), 0u);
 }
 
 }  // namespace

@@ -245,12 +245,12 @@ Task<Status> FuseSession::Detach() {
 Task<Status> FuseSession::Stop(Instant deadline) {
   if (mounted_ && !ended_.is_set()) {
     // Files are still open somewhere: what was written into them goes out while they are answered.
-    (co_await dispatcher_->FlushAll()).Ignore();  // Stop says it again
+    (co_await dispatcher_->FlushAll(deadline)).Ignore();  // Stop says it again
   }
   requests_.Close();
   const bool drained = co_await requests_.Drain(deadline);
   if (!drained) LogWarning("requests of the kernel are still under way at the end");
-  const Status stopped = co_await dispatcher_->Stop();
+  const Status stopped = co_await dispatcher_->Stop(deadline);
   co_await dropper_->Stop(loop_);
   co_return stopped;
 }

@@ -416,6 +416,36 @@ TEST_F(FilesTest, AnOwnedDirectoryTakesOnlyItsOwner) {
   EXPECT_GT(acquire(kAlice, false)->token, second->token);
 }
 
+// The writer of a table that is linked into a database needs the database's token.
+TEST_F(FilesTest, AFileThatIsLinkedIntoAnOwnedDirectoryComesUnderItsToken) {
+  const InodeId d = MakeFile("d", kRootInode, {}, FileType::kDirectory);
+  const InodeId f = MakeFile("f", kRootInode);
+  const auto owned =
+      fixture_.Run([&](Transaction& t) { return AcquireDirectory(t, d, "kv", false); }, kAlice);
+  ASSERT_TRUE(owned.ok());
+  const auto open = [&](SessionId session, Token token) {
+    return fixture_.Run([&](Transaction& t) { return Open(t, {f, true, false, token}); }, session)
+        .code();
+  };
+  const auto link = [&](const std::string& name) {
+    return fixture_.Run([&](Transaction& t) { return Link(t, {f, d, name, owned->token}); }, kAlice)
+        .code();
+  };
+  ASSERT_EQ(open(kBob, Token()), kOk);
+  EXPECT_EQ(link("in"), Code::kLeaseTaken);
+  ASSERT_TRUE(fixture_.Run([&](Transaction& t) { return Close(t, f); }, kBob).ok());
+  EXPECT_EQ(link("in"), kOk);
+  EXPECT_EQ(Layout1(f).inode.record.parent, d);
+  EXPECT_EQ(open(kBob, Token()), Code::kBusy);
+  EXPECT_EQ(open(kAlice, owned->token), kOk);
+  // The name that it came by goes; the file stays where it is.
+  ASSERT_TRUE(
+      fixture_
+          .Run([&](Transaction& t) { return Remove(t, {kRootInode, "f", false, Token()}); }, kAlice)
+          .ok());
+  EXPECT_EQ(Layout1(f).inode.record.parent, d);
+}
+
 // A file with two names in an owned directory stays under its token when one of them moves away.
 TEST_F(FilesTest, ARenameOfOneOfTwoNamesLeavesTheFileToItsOwner) {
   const InodeId d = MakeFile("d", kRootInode, {}, FileType::kDirectory);

@@ -101,6 +101,19 @@ Status AcquireLease(Transaction& transaction, InodeId inode) {
   return Status::Ok();
 }
 
+Status CheckNoOtherWriter(Transaction& transaction, InodeId inode) {
+  MORAINE_ASSIGN_OR_RETURN(const auto lease, FindLease(transaction, inode));
+  if (!lease.has_value()) return Status::Ok();
+  if (lease->state == LeaseState::kRecovering) {
+    transaction.effects().recoveries.push_back(inode);
+  } else if (lease->session == transaction.session()) {
+    return Status::Ok();
+  } else {
+    transaction.effects().recalls.emplace_back(lease->session, inode);
+  }
+  return Status(Code::kLeaseTaken, fmt::format("inode {} is being written", inode.value()));
+}
+
 Status CheckWriter(Transaction& transaction, InodeId inode, const InodeRecord& record,
                    Token token) {
   if (record.type != FileType::kRegular) {

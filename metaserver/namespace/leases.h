@@ -20,6 +20,8 @@ Result<std::optional<LeaseRecord>> FindLease(Transaction& transaction, InodeId i
 // Gives the transaction's session the lease, if nobody else has it. kLeaseTaken otherwise; the
 // effects then say whom to recall or what to recover. kSessionEnded without a session.
 Status AcquireLease(Transaction& transaction, InodeId inode);
+// Whether nobody but the transaction's session writes the file: kLeaseTaken otherwise, as above.
+Status CheckNoOtherWriter(Transaction& transaction, InodeId inode);
 // For every change by a writer: the token of the governing directory, then the lease, which is
 // granted on the way if it is free.
 Status CheckWriter(Transaction& transaction, InodeId inode, const InodeRecord& record, Token token);

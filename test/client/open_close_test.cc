@@ -31,6 +31,26 @@ TEST_F(ClientTest, ExtendNeverCutsWhatAnotherHasWritten) {
   EXPECT_EQ(Content(mine->inode()), Pattern(10) + more + std::string(400'000 - 300'010, '\0'));
 }
 
+// As RocksDB takes in a table that was made elsewhere: it links it, and opens it to sync it.
+TEST_F(ClientTest, AFileLinkedIntoAnOwnedDirectoryIsTheOwnersToWrite) {
+  NewEntry directory;
+  directory.type = FileType::kDirectory;
+  const auto d = ByAlice(alice().Create(InodeId(1), "d", directory, false));
+  ASSERT_TRUE(d.ok());
+  const auto file = Create("x");
+  ASSERT_TRUE(ByAlice(file->Append(Bytes(Pattern(20'000)))).ok());
+  ASSERT_TRUE(ByAlice(alice().Close(file)).ok());
+  const InodeId owned = d->attributes.inode;
+  ASSERT_TRUE(ByAlice(alice().AcquireDirectory(owned, "test")).ok());
+  ASSERT_TRUE(ByAlice(alice().Link(file->inode(), owned, "in")).ok());
+  NewEntry there;
+  there.exclusive = false;
+  const auto opened = ByAlice(alice().Create(owned, "in", there, true));
+  ASSERT_TRUE(opened.ok()) << opened.status().ToString();
+  EXPECT_TRUE(ByAlice(opened->file->Sync()).ok());
+  EXPECT_FALSE(ByBob(bob().Open(file->inode(), Client::OpenMode::kWrite)).ok());
+}
+
 // Whoever caches its pages hears of it, also when the metaserver was restarted meanwhile and tells
 // nobody: the pages of the old version got the stamp of the next own one.
 TEST_F(ClientTest, AWriterThatMeetsAnothersVersionSaysThatTheFileIsStale) {

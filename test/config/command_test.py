@@ -116,6 +116,13 @@ def check_living(cluster):
         ["dev", "up", *at, "--chunkservers=7"],
         code=2,
     )
+    refuses(
+        "not that large, and with a mount",
+        ["--chunkservers=7", "another value"],
+        ["dev", "up", *at, "--chunkservers=7", "--mount", os.path.join(cluster.dir, "mnt")],
+        code=2,
+    )
+    check("no mount was added", "mount" not in run([MORAINE, "dev", "status", *at]).stdout)
     endpoint = cluster.process("chunkserver:1")["endpoint"]
     refuses(
         "a chunkserver is no metaserver",

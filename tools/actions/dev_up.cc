@@ -44,19 +44,21 @@ int DevUp(int argc, const char* const* argv) {
        {"moraine dev down --dir /tmp/demo --delete", "The end of it:"}}));
   if (const auto code = table.ParseOrExit(argc, argv)) return *code;
 
-  Result<DevCluster> cluster = DevCluster::Make(dir, plan);
+  const auto agrees = [&](const DevCluster::Plan& made) -> Status {
+    for (const auto& [option, same] :
+         {std::pair{"chunkservers", made.chunkservers == plan.chunkservers},
+          std::pair{"journal-bytes", made.journal_bytes == plan.journal_bytes},
+          std::pair{"repair-grace", made.repair_grace == plan.repair_grace},
+          std::pair{"session-ttl", made.session_ttl == plan.session_ttl}}) {
+      if (same || table.Source(option) == "default") continue;
+      return table.Bad(option,
+                       "the cluster was made with another value; leave the option out, or remove "
+                       "the cluster with moraine dev down --delete");
+    }
+    return Status::Ok();
+  };
+  Result<DevCluster> cluster = DevCluster::Make(dir, plan, agrees);
   if (!cluster.ok()) return Complain(table, cluster.status());
-  for (const auto& [option, same] :
-       {std::pair{"chunkservers", cluster->plan().chunkservers == plan.chunkservers},
-        std::pair{"journal-bytes", cluster->plan().journal_bytes == plan.journal_bytes},
-        std::pair{"repair-grace", cluster->plan().repair_grace == plan.repair_grace},
-        std::pair{"session-ttl", cluster->plan().session_ttl == plan.session_ttl}}) {
-    if (same || table.Source(option) == "default") continue;
-    return Complain(table, table.Bad(option,
-                                     "the cluster was made with another value; leave the "
-                                     "option out, or remove the cluster with moraine dev "
-                                     "down --delete"));
-  }
   Progress progress;
   const Status status = cluster->Up([&](std::string_view now) { progress.Show(now); });
   progress.Clear();

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "base/limits.h"
+#include "metaserver/namespace/leases.h"
 #include "metaserver/namespace/names.h"
 #include "metaserver/namespace/ops/ops.h"
 
@@ -8,16 +9,23 @@ namespace moraine::metaserver {
 namespace {
 
 // The link count of a file in somebody's owned directory changes: only its owner may, though the
-// call carries no token for that directory.
-Status CheckOwner(Transaction& transaction, const InodeRecord& record, InodeId new_parent) {
-  if (record.parent.IsNone() || record.parent == new_parent) return Status::Ok();
-  MORAINE_ASSIGN_OR_RETURN(
-      const auto token, transaction.Find<TokenRecord>(Family::kTokens, HoldingKey(record.parent)));
-  if (!token.has_value() || token->owner.IsNone() || token->owner == transaction.session()) {
-    return Status::Ok();
+// call carries no token for that directory. A file that nobody owned comes under the token of the
+// directory that it is linked into, so that its other names are no way around it.
+Status Govern(Transaction& transaction, const LinkArgs& args, InodeRecord& record) {
+  if (record.parent == args.new_parent) return Status::Ok();
+  if (!record.parent.IsNone()) {
+    MORAINE_ASSIGN_OR_RETURN(const auto token, transaction.Find<TokenRecord>(
+                                                   Family::kTokens, HoldingKey(record.parent)));
+    const bool owned = token.has_value() && !token->owner.IsNone();
+    if (owned && token->owner != transaction.session()) {
+      return Status(Code::kFenced, fmt::format("the file lies in directory {}, which is owned",
+                                               record.parent.value()));
+    }
+    if (owned || args.token.IsNone()) return Status::Ok();
   }
-  return Status(Code::kFenced, fmt::format("the file lies in directory {}, which is owned",
-                                           record.parent.value()));
+  if (!args.token.IsNone()) MORAINE_RETURN_IF_ERROR(CheckNoOtherWriter(transaction, args.inode));
+  record.parent = args.new_parent;
+  return Status::Ok();
 }
 
 }  // namespace
@@ -30,7 +38,6 @@ Result<InodeView> Link(Transaction& transaction, const LinkArgs& args) {
     return Status(Code::kNotPermitted, "directories have one name");
   }
   MORAINE_RETURN_IF_ERROR(CheckToken(transaction, args.new_parent, args.token));
-  MORAINE_RETURN_IF_ERROR(CheckOwner(transaction, record, args.new_parent));
   if (record.links == 0) {
     return Status(Code::kNotFound,
                   fmt::format("inode {} has lost its last name", args.inode.value()));
@@ -45,8 +52,8 @@ Result<InodeView> Link(Transaction& transaction, const LinkArgs& args) {
     return Status(Code::kAlreadyExists, fmt::format("'{}' is in directory {} already",
                                                     args.new_name, args.new_parent.value()));
   }
+  MORAINE_RETURN_IF_ERROR(Govern(transaction, args, record));
   ++record.links;
-  if (record.parent.IsNone()) record.parent = args.new_parent;
   Touch(transaction, record, false);
   transaction.PutInode(args.inode, record);
   transaction.effects().changed.push_back(args.inode);

@@ -41,16 +41,7 @@ Status CheckNoCycle(Transaction& transaction, InodeId inode, InodeId directory) 
 Status CheckWriterOf(Move& move, const DentryRecord& entry) {
   if (entry.type != FileType::kRegular || move.same_parent()) return Status::Ok();
   if (move.args.token.IsNone() && move.args.new_token.IsNone()) return Status::Ok();
-  MORAINE_ASSIGN_OR_RETURN(const auto lease, FindLease(move.transaction, entry.inode));
-  if (!lease.has_value()) return Status::Ok();
-  if (lease->state == LeaseState::kRecovering) {
-    move.transaction.effects().recoveries.push_back(entry.inode);
-  } else if (lease->session == move.transaction.session()) {
-    return Status::Ok();
-  } else {
-    move.transaction.effects().recalls.emplace_back(lease->session, entry.inode);
-  }
-  return Status(Code::kLeaseTaken, fmt::format("inode {} is being written", entry.inode.value()));
+  return CheckNoOtherWriter(move.transaction, entry.inode);
 }
 
 // Checks what would be replaced and takes its name away.
