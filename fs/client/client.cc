@@ -396,6 +396,18 @@ Task<Result<std::shared_ptr<File>>> Client::OpenOwned(Attributes attributes, Lay
   co_return std::shared_ptr<File>(file);
 }
 
+Task<Status> Client::RegisterOpen(InodeId inode) {
+  const auto it = state_->core.files.find(inode);
+  if (it == state_->core.files.end()) co_return Status();
+  const std::shared_ptr<FileImpl> file = it->second;
+  if (file->handles == 0 || file->registered) co_return Status();
+  ++file->opening;
+  const Status status = co_await file->OpenAt(false, state_->core.link.Deadline());
+  --file->opening;
+  state_->EndIfUnused(file);
+  co_return status;
+}
+
 Task<Status> Client::ReleaseDirectory(InodeId inode) {
   ClientCore& core = state_->core;
   const Token token = core.TokenOf(inode);

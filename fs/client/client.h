@@ -108,6 +108,9 @@ class Client {
   // Opens a file of an owned directory for reading from what AcquireDirectory (or this client's own
   // work since) has told of it: no call is made.
   Task<Result<std::shared_ptr<File>>> OpenOwned(Attributes attributes, Layout layout);
+  // Before the last name of such a file goes: the metaserver keeps what is open, and must know that
+  // it is. No call when it does, or when the file is not open here.
+  Task<Status> RegisterOpen(InodeId inode);
   Task<Status> ReleaseDirectory(InodeId inode);
   // The token this client holds for a directory; none if it does not own it.
   Token TokenOf(InodeId directory) const;

@@ -100,6 +100,8 @@ Task<Result<std::shared_ptr<fs::File>>> ClientCluster::OpenOwned(fs::Attributes 
   return client_->OpenOwned(std::move(attributes), std::move(layout));
 }
 
+Task<Status> ClientCluster::RegisterOpen(InodeId inode) { return client_->RegisterOpen(inode); }
+
 Task<Status> ClientCluster::Close(std::shared_ptr<fs::File> file) {
   return client_->Close(std::move(file));
 }

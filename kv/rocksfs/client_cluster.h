@@ -41,6 +41,7 @@ class ClientCluster final : public Cluster {
   Task<Result<std::shared_ptr<fs::File>>> Open(InodeId inode, fs::Client::OpenMode mode) override;
   Task<Result<std::shared_ptr<fs::File>>> OpenOwned(fs::Attributes attributes,
                                                     fs::Layout layout) override;
+  Task<Status> RegisterOpen(InodeId inode) override;
   Task<Status> Close(std::shared_ptr<fs::File> file) override;
   Task<Result<fs::OwnedDirectory>> AcquireDirectory(InodeId inode, std::string owner) override;
   Task<Status> ReleaseDirectory(InodeId inode) override;

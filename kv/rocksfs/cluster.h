@@ -64,6 +64,7 @@ class Cluster {
                                                        fs::Client::OpenMode mode) = 0;
   virtual Task<Result<std::shared_ptr<fs::File>>> OpenOwned(fs::Attributes attributes,
                                                             fs::Layout layout) = 0;
+  virtual Task<Status> RegisterOpen(InodeId inode) = 0;
   virtual Task<Status> Close(std::shared_ptr<fs::File> file) = 0;
   virtual Task<Result<fs::OwnedDirectory>> AcquireDirectory(InodeId inode, std::string owner) = 0;
   virtual Task<Status> ReleaseDirectory(InodeId inode) = 0;

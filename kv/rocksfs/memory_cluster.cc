@@ -500,6 +500,9 @@ Task<Result<std::shared_ptr<fs::File>>> MemoryCluster::OpenOwned(fs::Attributes 
   co_return std::make_shared<MemoryFile>(*this, attributes.inode, false, false);
 }
 
+// Inodes are never freed here.
+Task<Status> MemoryCluster::RegisterOpen(InodeId) { co_return Status(); }
+
 Task<Status> MemoryCluster::Close(std::shared_ptr<fs::File> file) {
   co_await loop_->Yield();
   MORAINE_CHECK(file != nullptr, "closing nothing");

@@ -113,6 +113,7 @@ class MemoryCluster final : public Cluster {
   Task<Result<std::shared_ptr<fs::File>>> Open(InodeId inode, fs::Client::OpenMode mode) override;
   Task<Result<std::shared_ptr<fs::File>>> OpenOwned(fs::Attributes attributes,
                                                     fs::Layout layout) override;
+  Task<Status> RegisterOpen(InodeId inode) override;
   Task<Status> Close(std::shared_ptr<fs::File> file) override;
   Task<Result<fs::OwnedDirectory>> AcquireDirectory(InodeId inode, std::string owner) override;
   Task<Status> ReleaseDirectory(InodeId inode) override;

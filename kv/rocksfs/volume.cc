@@ -168,9 +168,16 @@ Result<uint64_t> Volume::FreeBytes() {
 
 // ---- Changes of names
 
+Task<Status> Volume::KeepForReaders(const Place& place) {
+  const auto entry = place.owned == nullptr ? std::nullopt : place.owned->Get(place.name);
+  if (!entry.has_value()) co_return Status::Ok();
+  co_return co_await cluster_->RegisterOpen(entry->attributes.inode);
+}
+
 Task<Status> Volume::RemoveTask(Place place, bool directory) {
   MORAINE_CO_ASSIGN_OR_RETURN(const InodeId parent, co_await DirectoryOf(place));
   if (directory) co_return co_await cluster_->RemoveDirectory(parent, place.name);
+  MORAINE_CO_RETURN_IF_ERROR(co_await KeepForReaders(place));
   co_return co_await cluster_->RemoveFile(parent, place.name);
 }
 
@@ -228,6 +235,7 @@ Status Volume::MakeDirectories(const std::string& path) {
 Task<Result<std::optional<fs::Attributes>>> Volume::RenameTask(Place from, Place to, bool want) {
   MORAINE_CO_ASSIGN_OR_RETURN(const InodeId parent, co_await DirectoryOf(from));
   MORAINE_CO_ASSIGN_OR_RETURN(const InodeId new_parent, co_await DirectoryOf(to));
+  MORAINE_CO_RETURN_IF_ERROR(co_await KeepForReaders(to));
   MORAINE_CO_RETURN_IF_ERROR(co_await cluster_->Rename(parent, from.name, new_parent, to.name));
   if (!want) co_return std::optional<fs::Attributes>();
   Result<fs::Attributes> attributes = co_await cluster_->Lookup(new_parent, to.name);

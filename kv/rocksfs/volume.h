@@ -141,6 +141,8 @@ class Volume {
   Status CheckToken(const std::shared_ptr<OwnedNames>& owned) const;
   Task<Result<InodeId>> ResolveDirectory(std::string path);
   Task<Status> RemoveTask(Place place, bool directory);
+  // What has this name in an owned directory loses it now, and may be open here.
+  Task<Status> KeepForReaders(const Place& place);
   Task<Result<fs::Attributes>> MakeDirectoryTask(Place place);
   // Gives the attributes of what was renamed when they are wanted.
   Task<Result<std::optional<fs::Attributes>>> RenameTask(Place from, Place to, bool want);

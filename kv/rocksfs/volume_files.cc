@@ -103,6 +103,7 @@ Task<Result<Volume::OpenedWriter>> Volume::CreateTask(Place place, std::string p
     }
     if (!replace || created.code() != Code::kAlreadyExists) co_return created.status();
     // A new inode, not a truncated one: readers and hard links keep the old bytes.
+    MORAINE_CO_RETURN_IF_ERROR(co_await KeepForReaders(place));
     const Status removed = co_await cluster_->RemoveFile(directory, place.name);
     if (!removed.ok() && removed.code() != Code::kNotFound) co_return removed;
   }

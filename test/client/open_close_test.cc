@@ -51,6 +51,32 @@ TEST_F(ClientTest, AFileLinkedIntoAnOwnedDirectoryIsTheOwnersToWrite) {
   EXPECT_FALSE(ByBob(bob().Open(file->inode(), Client::OpenMode::kWrite)).ok());
 }
 
+// The metaserver hears of what an owner opens with the next renewal only, up to a second later.
+TEST_F(ClientTest, WhatAnOwnerHasOpenStaysWhenItsNameGoes) {
+  NewEntry directory;
+  directory.type = FileType::kDirectory;
+  const auto d = ByAlice(alice().Create(InodeId(1), "d", directory, false));
+  ASSERT_TRUE(d.ok());
+  const InodeId owned = d->attributes.inode;
+  const auto file = ByAlice(alice().Create(owned, "f", NewEntry(), true));
+  ASSERT_TRUE(file.ok());
+  const std::string text = Pattern(300'000);
+  ASSERT_TRUE(ByAlice(file->file->Append(Bytes(text))).ok());
+  ASSERT_TRUE(ByAlice(file->file->Sync()).ok());
+  ASSERT_TRUE(ByAlice(alice().Close(file->file)).ok());
+  world().RunFor(100ms);
+  const auto directory_now = ByAlice(alice().AcquireDirectory(owned, "test"));
+  ASSERT_TRUE(directory_now.ok());
+  ASSERT_EQ(directory_now->entries.size(), 1u);
+  const auto& entry = directory_now->entries[0];
+  const auto opened = ByAlice(alice().OpenOwned(entry.attributes, entry.layout));
+  ASSERT_TRUE(opened.ok());
+  ASSERT_TRUE(ByAlice(alice().RegisterOpen(entry.attributes.inode)).ok());
+  ASSERT_TRUE(ByAlice(alice().RemoveFile(owned, "f")).ok());
+  world().RunFor(500ms);
+  EXPECT_EQ(Read(alice_machine(), *opened, 0, text.size()), text);
+}
+
 // Whoever caches its pages hears of it, also when the metaserver was restarted meanwhile and tells
 // nobody: the pages of the old version got the stamp of the next own one.
 TEST_F(ClientTest, AWriterThatMeetsAnothersVersionSaysThatTheFileIsStale) {
