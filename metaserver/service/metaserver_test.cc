@@ -251,6 +251,36 @@ TEST_F(ServiceTest, AnOpenChunkIsNotRecoveredWhileItsLeaseLives) {
   EXPECT_EQ(sealed->length, 40);
 }
 
+// A sync of a closed chunk that could not be settled, and is being fenced, took the chunk that its
+// writer had open by then.
+TEST_F(ServiceTest, ASyncOfAFencedChunkLeavesItsSuccessorOpen) {
+  const auto file = cluster_.CreateFile(alice(), "f.log");
+  ASSERT_EQ(file.chunk.replicas.size(), 5u);
+  cluster_.Append(file.chunk, {40, 40, 40, 40, 40}, /*synced=*/false);
+  const auto server = [&](size_t i) {
+    return ServerId(static_cast<uint64_t>(file.chunk.replicas[i].server_id));
+  };
+  // Nobody can settle it while these are silent.
+  for (size_t i = 0; i < 3; ++i) cluster_.machine(server(i)).Pause();
+  idl::AllocateChunkRequest roll;
+  roll.inode = file.attributes.inode;
+  roll.tail = true;
+  roll.__set_previous(MetaCluster::Close(file.chunk, 40));
+  const auto next = alice().Change(idl::kAllocateChunk, roll);
+  ASSERT_TRUE(next.ok()) << next.status().ToString();
+  ASSERT_TRUE(cluster_.AwaitState(file.chunk.chunk, ChunkState::kFencing));
+  idl::RecoverChunkRequest sync;
+  sync.chunk = file.chunk.chunk;
+  EXPECT_EQ(alice().Call(idl::kRecoverChunk, sync, 0, 2s).code(), Code::kTimeout);
+  EXPECT_EQ(bob().Call(idl::kRecoverChunk, sync, 0, 2s).code(), Code::kBusy);
+  EXPECT_EQ(cluster_.Chunk(next->chunk.chunk)->state, ChunkState::kOpen);
+  for (size_t i = 0; i < 3; ++i) cluster_.machine(server(i)).Resume();
+  const auto sealed = alice().Call(idl::kRecoverChunk, sync);
+  ASSERT_TRUE(sealed.ok()) << sealed.status().ToString();
+  EXPECT_EQ(sealed->length, 40);
+  EXPECT_EQ(cluster_.Chunk(next->chunk.chunk)->state, ChunkState::kOpen);
+}
+
 TEST_F(ServiceTest, TakingADirectoryFencesItsOldOwner) {
   const auto directory =
       cluster_.CreateFile(alice(), "shard", 1, false, 0, idl::FileType::kDirectory);
