@@ -283,6 +283,41 @@ TEST_F(FilesTest, AWriterMayNotCloseATailShortOfTheInlineContent) {
   EXPECT_EQ(Layout1(f).layout.extents.size(), 1u);
 }
 
+// A closed chunk that could not be settled is fenced while its writer lives. That took nothing from
+// the writer, who was told that somebody else had.
+TEST_F(FilesTest, AChunkThatIsFencedToBeSettledIsItsWritersStill) {
+  const InodeId f = MakeFile("f");
+  const ChunkGrant loose = Loose(f);
+  AllocateChunkArgs next;
+  next.inode = f;
+  next.previous = Closed(loose, 100);
+  ASSERT_TRUE(Allocate(next).ok());
+  const auto fence = [&](Transaction& t) -> Status {
+    MORAINE_ASSIGN_OR_RETURN(ChunkRecord record, GetChunk(t, loose.chunk.id));
+    MORAINE_ASSIGN_OR_RETURN(const auto fencing, protocol::BeginFencing(ToProtocol(record)));
+    TakeFromProtocol(fencing, record);
+    return PutChunk(t, loose.chunk.id, record);
+  };
+  ASSERT_TRUE(fixture_.Run(fence).ok());
+  ASSERT_EQ(StateOf(loose.chunk.id), ChunkState::kFencing);
+  CommitArgs maps;
+  maps.inode = f;
+  maps.extents = {{0, 100, loose.chunk.id, 0}};
+  EXPECT_EQ(CommitIt(maps).code(), Code::kBusy);
+  CommitArgs closes;  // the close, sent again with a number of its own
+  closes.inode = f;
+  closes.seals = {Closed(loose, 100)};
+  EXPECT_EQ(CommitIt(closes).code(), Code::kBusy);
+  closes.seals = {Closed(loose, 90)};
+  EXPECT_EQ(CommitIt(closes).code(), Code::kFenced);
+  Seal(loose.chunk.id, 100);
+  EXPECT_EQ(CommitIt(closes).code(), Code::kFenced);
+  maps.seals = {Closed(loose, 100)};
+  const auto mapped = CommitIt(maps);
+  ASSERT_TRUE(mapped.ok()) << mapped.status().ToString();
+  EXPECT_EQ(Layout1(f).layout.extents, maps.extents);
+}
+
 TEST_F(FilesTest, TruncationCutsAndGrows) {
   const InodeId f = MakeFile("f");
   const ChunkGrant loose = Loose(f);
