@@ -350,6 +350,38 @@ TEST_F(ServiceTest, OldNewsDoNotTakeWhatWasGrantedSince) {
   world().Find("carol")->Kill();
 }
 
+// What was to be told is in memory: it is gone with a restart, or with an answer that got lost.
+TEST_F(ServiceTest, ALossThatWasNotToldIsFoundByWhatIsHeld) {
+  const auto make = [&](std::string name) {
+    return cluster_.CreateFile(alice(), std::move(name), 1, false, 0, idl::FileType::kDirectory)
+        .attributes.inode;
+  };
+  const int64_t stolen = make("stolen");
+  const int64_t kept = make("kept");
+  const int64_t released = make("released");
+  TestClient carol(world(), world().AddMachine("carol"));
+  carol.StartSession("carol");
+  idl::AcquireDirectoryRequest acquire;
+  int64_t token = 0;
+  for (const int64_t directory : {stolen, kept, released}) {
+    acquire.inode = directory;
+    const auto acquired = carol.Change(idl::kAcquireDirectory, acquire);
+    ASSERT_TRUE(acquired.ok()) << acquired.status().ToString();
+    token = acquired->token;
+  }
+  idl::ReleaseDirectoryRequest release;
+  release.inode = released;
+  release.token = token;
+  ASSERT_TRUE(carol.Change(idl::kReleaseDirectory, release).ok());
+  acquire.inode = stolen;
+  ASSERT_TRUE(bob().Change(idl::kAcquireDirectory, acquire).ok());
+  cluster_.RestartMeta();
+  const auto news = carol.Renew({stolen, kept, released});
+  ASSERT_TRUE(news.ok()) << news.status().ToString();
+  EXPECT_THAT(news->lost, testing::UnorderedElementsAre(stolen, released));
+  world().Find("carol")->Kill();
+}
+
 // Whoever cannot be told the contents is not told the token either, and must not keep the
 // directory.
 TEST_F(ServiceTest, ADirectoryThatCannotBeReadIsNotOwned) {
