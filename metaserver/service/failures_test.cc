@@ -135,6 +135,54 @@ TEST_F(FailuresTest, ADeletionThatIsRefusedDoesNotHoldUpTheOthers) {
   EXPECT_TRUE(world().RunUntil([&] { return is_gone(0) && is_gone(2); }, 20s));
 }
 
+// A server that takes long to tell all that it has was declared dead in the middle of it, and had
+// to begin again, for ever.
+TEST_F(FailuresTest, AnInventoryIsASignOfLife) {
+  const auto file = cluster_.CreateFile(alice(), "f.sst");
+  cluster_.Append(file.chunk, {10, 10, 10});
+  ASSERT_EQ(CloseFile(alice(), file, 10), Code::kOk);
+  ASSERT_TRUE(cluster_.AwaitState(file.chunk.chunk, ChunkState::kSealed));
+  const ServerId server(static_cast<uint64_t>(file.chunk.replicas[0].server_id));
+  FakeDisk& disk = cluster_.disk(server);
+  disk.inventory_pages = 20;  // of a second each; a server that is silent for 6 is dead
+  disk.page_time = 1s;
+  const uint64_t registrations = disk.registrations;
+  const uint64_t pages = disk.pages;
+  cluster_.machine(server).Kill();
+  cluster_.StartServer(cluster_.IndexOf(server));
+  bool dead = false;
+  EXPECT_TRUE(world().RunUntil(
+      [&] {
+        dead = dead || AnyServerIsDead();
+        return dead || disk.pages == pages + 20;
+      },
+      60s));
+  EXPECT_FALSE(dead);
+  EXPECT_EQ(disk.registrations, registrations + 1);
+  EXPECT_EQ(cluster_.Chunk(file.chunk.chunk)->GoodReplicas(), 3u);
+}
+
+// What it tells would be taken for copies that count, while it is marked dead.
+TEST_F(FailuresTest, TheInventoryOfADeadServerIsRefused) {
+  const ServerId server(1);
+  FakeDisk& disk = cluster_.disk(server);
+  disk.inventory_pages = 20;
+  disk.page_time = 1s;
+  const uint64_t pages = disk.pages;
+  cluster_.machine(server).Kill();
+  cluster_.StartServer(cluster_.IndexOf(server));
+  ASSERT_TRUE(world().RunUntil([&] { return disk.pages == pages + 2; }, 20s));
+  const uint64_t registrations = disk.registrations;
+  cluster_.machine(server).Pause();
+  ASSERT_TRUE(world().RunUntil([&] { return AnyServerIsDead(); }, 30s));
+  cluster_.machine(server).Resume();
+  ASSERT_TRUE(world().RunUntil(
+      [&] { return disk.registrations > registrations || disk.pages > pages + 2; }, 20s));
+  EXPECT_EQ(disk.pages, pages + 2);
+  ASSERT_TRUE(world().RunUntil([&] { return disk.registrations > registrations; }, 60s));
+  EXPECT_FALSE(AnyServerIsDead());
+}
+
 // Nobody knew of it, so it stayed for as long as a replica without a record does.
 TEST_F(FailuresTest, ACopyOfAChunkThatIsGoneMeanwhileGoesToo) {
   const auto file = cluster_.CreateFile(alice(), "f.sst");
