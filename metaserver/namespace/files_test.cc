@@ -401,7 +401,11 @@ TEST_F(FilesTest, AnOwnedDirectoryTakesOnlyItsOwner) {
   ASSERT_TRUE(Finish(f).ok());
   {
     Transaction t(fixture_.store(), kAlice);
-    const auto owned = ReadOwned(t, d, first->token);
+    std::vector<OwnedEntry> entries;
+    const auto owned = ReadOwned(t, d, first->token, [&](OwnedEntry entry) {
+      entries.push_back(std::move(entry));
+      return Status::Ok();
+    });
     ASSERT_TRUE(owned.ok()) << owned.status().ToString();
     ASSERT_EQ(owned->entries.size(), 1u);
     EXPECT_EQ(owned->entries[0].file.inode.record.size, 10u);

@@ -383,7 +383,7 @@ TEST_F(ServiceTest, ALossThatWasNotToldIsFoundByWhatIsHeld) {
 }
 
 // Whoever cannot be told the contents is not told the token either, and must not keep the
-// directory.
+// directory. Nobody else pays for the try.
 TEST_F(ServiceTest, ADirectoryThatCannotBeReadIsNotOwned) {
   const int64_t d = cluster_.CreateFile(alice(), "shard", 1, false, 0, idl::FileType::kDirectory)
                         .attributes.inode;
@@ -398,10 +398,14 @@ TEST_F(ServiceTest, ADirectoryThatCannotBeReadIsNotOwned) {
     ASSERT_TRUE(alice().Change(idl::kCommit, commit).ok());
     alice().acknowledged_below = alice().last_sequence;
   }
+  const auto written = cluster_.CreateFile(bob(), "written.log", d);
   idl::AcquireDirectoryRequest acquire;
   acquire.inode = d;
   acquire.owner = "alice";
   EXPECT_EQ(alice().Change(idl::kAcquireDirectory, acquire).code(), Code::kTooLarge);
+  EXPECT_EQ(cluster_.Chunk(written.chunk.chunk)->state, ChunkState::kOpen);
+  EXPECT_EQ(OpenToWrite(alice(), written.attributes.inode).code(), Code::kLeaseTaken);
+  EXPECT_EQ(CloseFile(bob(), written, 0), Code::kOk);
   cluster_.CreateFile(bob(), "free", d, false);
   cluster_.CreateFile(alice(), "also free", d, false);
 }

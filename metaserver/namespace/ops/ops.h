@@ -7,6 +7,7 @@
 // What must be on disk before the answer is marked in Effects::durable.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -215,14 +216,15 @@ struct OwnedEntry {
   std::string name;
   FileView file;
 };
-struct OwnedDirectory {
-  InodeView inode;
-  std::vector<OwnedEntry> entries;
-};
+// Entries come one at a time, in the order of their names, since all of them may be more than
+// memory holds; the first error ends it.
+using EntryVisitor = std::function<Status(OwnedEntry)>;
+Status VisitEntries(Transaction& transaction, InodeId directory, const EntryVisitor& visit);
 // What phase two has to wait for.
 Result<std::vector<InodeId>> FilesToRecover(Transaction& transaction, InodeId directory);
 // Phase two, when everything is sealed. kFenced if the token is not the current one any more.
-Result<OwnedDirectory> ReadOwned(Transaction& transaction, InodeId directory, Token token);
+Result<InodeView> ReadOwned(Transaction& transaction, InodeId directory, Token token,
+                            const EntryVisitor& visit);
 // The number stays; kFenced if `token` is old.
 Status ReleaseDirectory(Transaction& transaction, InodeId directory, Token token);
 
