@@ -181,6 +181,12 @@ Status Caretaker::NoteCopied(ServerId target, const CopyOrder& order, Ticket* ti
     committed_(transaction.effects());
     return Status::Ok();
   }
+  // Surplus since the copy began: its deletion takes the copy.
+  MORAINE_ASSIGN_OR_RETURN(const bool going, IsDeletionQueued(transaction, target, chunk));
+  if (going) {
+    *ticket = store_.written();
+    return Status::Ok();
+  }
   if (ReplicaRecord* replica = record->FindReplica(target)) {
     replica->state = ReplicaState::kGood;
   } else {

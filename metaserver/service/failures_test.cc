@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "metaserver/chunks/chunk_table.h"
 #include "metaserver/chunks/replica_reports.h"
 #include "metaserver/service/metaserver_fixture.h"
 
@@ -181,6 +182,60 @@ TEST_F(FailuresTest, TheInventoryOfADeadServerIsRefused) {
   EXPECT_EQ(disk.pages, pages + 2);
   ASSERT_TRUE(world().RunUntil([&] { return disk.registrations > registrations; }, 60s));
   EXPECT_FALSE(AnyServerIsDead());
+}
+
+// While a copy was made, its target became surplus: the copy was recorded as good, and then the
+// deletion took it.
+TEST_F(FailuresTest, ACopyThatIsToBeDeletedDoesNotCount) {
+  const auto file = cluster_.CreateFile(alice(), "f.sst");
+  const ChunkId chunk(static_cast<uint64_t>(file.chunk.chunk));
+  cluster_.Append(file.chunk, {10, 10, 10});
+  ASSERT_EQ(CloseFile(alice(), file, 10), Code::kOk);
+  ASSERT_TRUE(cluster_.AwaitState(file.chunk.chunk, ChunkState::kSealed));
+  world().RunFor(2s);  // the seal has been told
+  ChunkRecord record = *cluster_.Chunk(file.chunk.chunk);
+  ASSERT_EQ(record.replicas.size(), 3u);
+  const ServerId away = record.replicas[0].server;
+  const ServerId target = record.replicas[2].server;
+  std::vector<ServerId> others;
+  for (uint64_t id = 1; id <= 6; ++id) {
+    if (record.FindReplica(ServerId(id)) == nullptr) others.push_back(ServerId(id));
+  }
+  const ServerId late = others[0];
+  // Nobody but `target` can be copied to.
+  cluster_.machine(others[1]).Kill();
+  cluster_.machine(others[2]).Kill();
+  cluster_.machine(late).Pause();
+  world().RunFor(3s);
+  // Two good replicas, a damaged one, and one of which nobody knows that it is there.
+  FakeDisk& bad = cluster_.disk(target);
+  bad.replicas.at(chunk).damaged = true;
+  bad.copy_time = 4s;
+  bad.kept = {chunk};
+  cluster_.disk(late).replicas.emplace(
+      chunk, FakeReplica{protocol::AppendReplica::Reopened(chunk, record.epoch, 10, 10)});
+  cluster_.disk(late).changed.insert(chunk);
+  record.replicas[2].state = ReplicaState::kMissing;
+  record.replicas.push_back({late, ReplicaState::kMissing, 0});
+  {
+    Transaction transaction(cluster_.meta().store());
+    ASSERT_TRUE(PutChunk(transaction, chunk, record).ok());
+    ASSERT_TRUE(cluster_.meta().store().Commit(transaction).ok());
+  }
+  const uint64_t copies = bad.copies;
+  ASSERT_TRUE(world().RunUntil([&] { return bad.copies == copies + 1; }, 2s));
+  cluster_.machine(away).Kill();  // so that whoever is kept, it is not this one
+  cluster_.machine(late).Resume();
+  ASSERT_TRUE(world().RunUntil(
+      [&] { return cluster_.Chunk(file.chunk.chunk)->FindReplica(target) == nullptr; }, 3s));
+  ASSERT_TRUE(bad.replicas.at(chunk).damaged) << "the copy was not under way any more";
+  ASSERT_TRUE(world().RunUntil([&] { return !bad.replicas.at(chunk).damaged; }, 10s));
+  world().RunFor(100ms);  // it is noted
+  bad.kept.clear();
+  ASSERT_TRUE(world().RunUntil([&] { return !bad.replicas.contains(chunk); }, 10s));
+  const auto now = cluster_.Chunk(file.chunk.chunk);
+  const ReplicaRecord* gone = now->FindReplica(target);
+  EXPECT_TRUE(gone == nullptr || gone->state != ReplicaState::kGood);
 }
 
 // Nobody knew of it, so it stayed for as long as a replica without a record does.
