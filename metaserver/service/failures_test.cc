@@ -238,6 +238,40 @@ TEST_F(FailuresTest, ACopyThatIsToBeDeletedDoesNotCount) {
   EXPECT_TRUE(gone == nullptr || gone->state != ReplicaState::kGood);
 }
 
+// It promised to hold the chunk, and died before that was recorded: whoever is marked dead is not
+// looked at again, so the replica counted as good for ever.
+TEST_F(FailuresTest, ASealDoesNotCountTheDead) {
+  cluster_.configure = [](MetaserverOptions& options) {
+    options.registry.repair_grace = limits::kRepairGraceMin;
+  };
+  cluster_.RestartMeta();
+  ASSERT_TRUE(world().RunUntil([&] { return cluster_.AliveServers() == 6; }, 20s));
+  const auto file = cluster_.CreateFile(alice(), "f.sst");
+  const ChunkId chunk(static_cast<uint64_t>(file.chunk.chunk));
+  cluster_.Append(file.chunk, {10, 10, 10}, /*synced=*/false);
+  const auto server = [&](size_t i) {
+    return ServerId(static_cast<uint64_t>(file.chunk.replicas[i].server_id));
+  };
+  cluster_.machine(server(2)).Pause();  // the seal waits for it until its patience ends
+  ASSERT_EQ(CloseFile(alice(), file, 10), Code::kOk);
+  const auto promised = [&](size_t i) {
+    return cluster_.disk(server(i)).replicas.at(chunk).state.synced() == 10;
+  };
+  ASSERT_TRUE(world().RunUntil([&] { return promised(0) && promised(1); }, 2s));
+  world().RunFor(50ms);  // its answer arrives
+  cluster_.machine(server(1)).Kill();
+  ASSERT_TRUE(cluster_.AwaitState(file.chunk.chunk, ChunkState::kSealed));
+  EXPECT_TRUE(world().RunUntil(
+      [&] {
+        const auto record = cluster_.Chunk(file.chunk.chunk);
+        const ReplicaRecord* dead = record->FindReplica(server(1));
+        return record->GoodReplicas() == 3 &&
+               (dead == nullptr || dead->state != ReplicaState::kGood);
+      },
+      30s));
+  cluster_.machine(server(2)).Resume();
+}
+
 // Nobody knew of it, so it stayed for as long as a replica without a record does.
 TEST_F(FailuresTest, ACopyOfAChunkThatIsGoneMeanwhileGoesToo) {
   const auto file = cluster_.CreateFile(alice(), "f.sst");
