@@ -231,6 +231,8 @@ Status ReleaseDirectory(Transaction& transaction, InodeId directory, Token token
 // ---- Ends
 // Takes everything away from a session: tokens, leases (see Effects::recoveries), its record.
 Status EndSession(Transaction& transaction, SessionId session);
+// Whether a part of an orphan has been freed: then nobody may open it any more.
+Result<bool> IsBeingFreed(Transaction& transaction, InodeId inode);
 // Frees part of an orphan that nobody has open; true when nothing is left of it.
 Result<bool> FreeOrphan(Transaction& transaction, InodeId inode, size_t extents_max);
 
