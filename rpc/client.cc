@@ -168,6 +168,7 @@ Task<void> Channel::RunConnect() {
     shaking_hands_ = nullptr;
     if (status.ok() && tasks_.Spawn(RunReader(this, connection))) {
       connection_ = connection;
+      ++connections_;
       asked_after_.reset();
     } else {
       if (status.ok()) status = Status(Code::kCanceled, "the channel is closed");

@@ -86,6 +86,8 @@ class Channel {
   void Disconnect(const Status& why);
 
   bool connected() const { return connection_ != nullptr && !connection_->closed(); }
+  // How many connections there have been: what the server knew of the last one may be gone.
+  uint64_t connections() const { return connections_; }
   const Endpoint& endpoint() const { return endpoint_; }
   // Of the server, as its last handshake said.
   const Identity& peer() const { return peer_; }
@@ -115,6 +117,7 @@ class Channel {
   const Expectation expectation_;
 
   std::shared_ptr<Connection> connection_;
+  uint64_t connections_ = 0;
   // The first call on it since something was heard, and what had been heard until then.
   Instant asked_at_{};
   std::optional<uint64_t> asked_after_;

@@ -1,13 +1,15 @@
 #include "base/loop/loop.h"
 
 #include <charconv>
+#include <optional>
+#include <utility>
 
 namespace moraine {
 
 // A coroutine that owns itself: linked into the loop's list while it lives, gone at its end.
 struct Loop::Detached {
   struct promise_type : ListNode {
-    promise_type(Loop* loop, Task<void>&) : loop(loop), start(*loop) {
+    promise_type(Loop* loop, Task<void>&) : loop(loop) {
       loop->detached_.PushBack(*this);
       ++loop->spawned_;
     }
@@ -18,7 +20,8 @@ struct Loop::Detached {
         promise_type& promise;
         bool await_ready() noexcept { return false; }
         void await_suspend(std::coroutine_handle<> self) noexcept {
-          promise.start.await_suspend(self);
+          promise.start.coroutine = self;
+          promise.loop->Ready(promise.start);
         }
         void await_resume() noexcept {}
       };
@@ -28,7 +31,7 @@ struct Loop::Detached {
     void return_void() noexcept {}
     void unhandled_exception() noexcept { std::terminate(); }
     Loop* loop;
-    loop_internal::YieldAwaiter start;
+    Waiter start;
   };
 };
 
@@ -52,11 +55,23 @@ void Loop::DestroySpawned() {
 }
 
 bool Loop::RunReady() {
-  constexpr int kResumptionsMax = 4096;  // then look at the outside world again
-  for (int i = 0; i < kResumptionsMax; ++i) {
+  // Then look at the outside world again.
+  constexpr int kResumptionsMax = 4096;
+  constexpr Duration kTimeMax = std::chrono::milliseconds(2);
+  constexpr int kResumptionsPerLook = 64;  // at the clock; and whenever somebody yields
+  std::optional<Instant> end;              // most turns are too short for a look
+  yielded_ = false;
+  for (int i = 1; i <= kResumptionsMax; ++i) {
     Waiter* waiter = ready_.PopFront();
     if (waiter == nullptr) return false;
     waiter->coroutine.resume();
+    const bool look = i % kResumptionsPerLook == 0 || std::exchange(yielded_, false);
+    if (!look) continue;
+    if (!end.has_value()) {
+      end = After(kTimeMax);
+    } else if (Now() >= *end) {
+      break;
+    }
   }
   return !ready_.empty();
 }

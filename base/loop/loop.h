@@ -67,15 +67,16 @@ class Loop {
   // co_await loop.Sleep(d): resumes not before d has passed.
   loop_internal::SleepAwaiter Sleep(Duration delay);
   loop_internal::SleepAwaiter SleepUntil(Instant at);
-  // co_await loop.Yield(): lets everything else that is ready run first.
+  // co_await loop.Yield(): lets everything else that is ready run first, and timers and input when
+  // the turn has lasted for some 2 ms.
   loop_internal::YieldAwaiter Yield();
 
   // Its coroutines are being destroyed where they stand.
   bool dropping() const { return dropping_; }
 
  protected:
-  // Resumes what is ready, including what becomes ready meanwhile, up to a bound; returns whether
-  // more is left.
+  // Resumes what is ready, including what becomes ready meanwhile, up to a bound in number and in
+  // this loop's time; returns whether more is left.
   bool RunReady();
   // Fires due timers.
   void RunTimers();
@@ -84,6 +85,7 @@ class Loop {
   void DestroySpawned();
 
  private:
+  friend struct loop_internal::YieldAwaiter;
   struct Detached;
   static Detached RunDetached(Loop* loop, Task<void> task);
 
@@ -91,6 +93,7 @@ class Loop {
   TimerQueue timers_;
   List<ListNode> detached_;
   size_t spawned_ = 0;
+  bool yielded_ = false;  // since RunReady has looked at the clock
   bool dropping_ = false;
 };
 
@@ -116,6 +119,7 @@ struct YieldAwaiter : Waiter {
   bool await_ready() const { return false; }
   void await_suspend(std::coroutine_handle<> awaiting) {
     coroutine = awaiting;
+    loop_.yielded_ = true;  // who does so has worked for a while
     loop_.Ready(*this);
   }
   void await_resume() const {}

@@ -176,6 +176,49 @@ TEST(UringLoopTest, ReadDescriptorReadsPipes) {
   }
 }
 
+// Work in many parts let nobody in, however often it yielded, until thousands of parts were done.
+TEST(UringLoopTest, WorkThatYieldsLetsTimersAndInputIn) {
+  UringHarness harness;
+  auto& loop = static_cast<UringLoop&>(harness.loop());
+  int pipe_ends[2];
+  ASSERT_EQ(pipe2(pipe_ends, O_NONBLOCK), 0);
+  const Descriptor read_end(pipe_ends[0]);
+  const Descriptor write_end(pipe_ends[1]);
+  constexpr int kParts = 200;
+  int parts = 0;
+  int parts_at_timer = kParts;
+  int parts_at_input = kParts;
+  harness.Run([&]() -> Task<void> {
+    auto work = [&]() -> Task<void> {
+      for (; parts < kParts; ++parts) {
+        const Instant end = loop.After(1ms);
+        while (loop.Now() < end) {
+        }
+        if (parts == 10) EXPECT_EQ(write(write_end.get(), "x", 1), 1);
+        co_await loop.Yield();
+      }
+    };
+    auto sleep = [&]() -> Task<void> {
+      co_await loop.Sleep(5ms);
+      parts_at_timer = parts;
+    };
+    auto read = [&]() -> Task<void> {
+      std::string buffer(1, '\0');
+      const auto got = co_await loop.ReadDescriptor(read_end.get(), AsWritable(buffer));
+      CO_ASSERT_OK(got.status());
+      parts_at_input = parts;
+    };
+    TaskGroup group(loop);
+    group.Spawn(sleep());
+    group.Spawn(read());
+    group.Spawn(work());
+    co_await group.Drain();
+  });
+  EXPECT_EQ(parts, kParts);
+  EXPECT_LT(parts_at_timer, kParts / 2);
+  EXPECT_LT(parts_at_input, kParts / 2);
+}
+
 TEST(UringLoopTest, AFullDeviceIsNoSpace) {
   UringHarness harness;
   harness.Run([&]() -> Task<void> {

@@ -76,6 +76,9 @@ Client::Client(Loop& loop, ClientOptions options, MetricRegistry& metrics)
     for (const auto& [inode, file] : core.files) {
       if (file->leased) held.push_back(ToWire(inode));
     }
+    for (const auto& [directory, owned] : core.tokens) {
+      if (!owned.lost) held.push_back(ToWire(directory));
+    }
     return held;
   };
   callbacks.open = [&core] {
@@ -85,6 +88,12 @@ Client::Client(Loop& loop, ClientOptions options, MetricRegistry& metrics)
   };
   callbacks.renewed = [this](const idl::RenewSessionResponse& response) {
     state_->OnRenewed(response);
+  };
+  callbacks.regained = [&core] {
+    for (const auto& [inode, file] : core.files) {
+      file->NoteStale();
+      if (core.on_stale) core.on_stale(inode);
+    }
   };
   callbacks.session_lost = [&core] {
     for (auto& [directory, owned] : core.tokens) owned.lost = true;
@@ -416,6 +425,7 @@ Task<Status> Client::ReleaseDirectory(InodeId inode) {
   idl::ReleaseDirectoryRequest request;
   request.inode = ToWire(inode);
   request.token = ToWire(token);
+  core.tokens[inode].lost = true;  // a renewal from now on does not name what is not ours any more
   auto answer =
       co_await core.link.Change(idl::kReleaseDirectory, std::move(request), core.link.Deadline());
   core.tokens.erase(inode);

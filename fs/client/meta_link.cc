@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/limits.h"
 #include "base/log.h"
@@ -124,6 +125,8 @@ Task<Status> MetaLink::Renew(SessionId old, Instant deadline) {
 }
 
 Task<void> MetaLink::KeepAlive() {
+  bool missed = false;  // an answer
+  uint64_t connections = channel_.connections();
   while (!stopping_) {
     const SessionId session = session_;
     idl::RenewSessionRequest request;
@@ -136,11 +139,16 @@ Task<void> MetaLink::KeepAlive() {
     auto answer = co_await channel_.Ask(idl::kRenewSession, std::move(request), std::move(options));
     if (stopping_) break;
     if (answer.ok()) {
+      // News are told once, and are in the metaserver's memory until then.
+      missed = missed || channel_.connections() != connections;
+      connections = channel_.connections();
+      if (std::exchange(missed, false) && callbacks_.regained) callbacks_.regained();
       if (session == session_) NoteRenewed(begin);
       if (callbacks_.renewed) callbacks_.renewed(*answer);
     } else if (answer.code() == Code::kSessionEnded) {
       (co_await Renew(session, Deadline())).Ignore();
     } else {
+      missed = true;
       MORAINE_LOG_SOMETIMES(LogLevel::kWarning, "the session is not renewed: {}",
                             answer.status().ToString());
     }

@@ -29,9 +29,13 @@ class MetaLink {
 
   // What the renewal tells and asks.
   struct Callbacks {
-    std::function<std::vector<int64_t>()> held;  // inodes whose write lease we have
+    // Inodes whose write lease we have, directories that we own.
+    std::function<std::vector<int64_t>()> held;
     std::function<std::vector<int64_t>()> open;  // inodes we have open
     std::function<void(const idl::RenewSessionResponse&)> renewed;
+    // Renewed, but what the metaserver had to tell before may be lost: an answer did not come, or
+    // the connection is another.
+    std::function<void()> regained;
     std::function<void()> session_lost;  // all leases and tokens are gone
   };
   void SetCallbacks(Callbacks callbacks) { callbacks_ = std::move(callbacks); }

@@ -407,14 +407,17 @@ void TakeFromProtocol(const protocol::ChunkRecord& from, ChunkRecord& record) {
 Status CloseChunk(ChunkRecord& record, Epoch epoch, uint64_t length,
                   std::span<const ServerId> holders) {
   if (record.state == ChunkState::kSealed) {
-    // Settled meanwhile: a repeat of the same close.
-    if (record.length == length && record.epoch == epoch) return Status::Ok();
+    // Settled meanwhile, if need be under a higher epoch: a repeat of the same close.
+    if (record.length == length && record.epoch >= epoch) return Status::Ok();
     if (record.epoch != epoch) {
       return Status(Code::kFenced, fmt::format("the chunk was sealed at {} under epoch {}, not {}",
                                                record.length, record.epoch.value(), epoch.value()));
     }
     return Status(Code::kSealed,
                   fmt::format("the chunk is sealed at {}, not at {}", record.length, length));
+  }
+  if (record.state == ChunkState::kFencing && record.length == length && record.epoch > epoch) {
+    return Status(Code::kBusy, "the chunk was closed, and is being fenced to be settled");
   }
   protocol::CloseRequest request{.epoch = epoch, .length = length, .holders = {}};
   for (const ServerId holder : holders) {

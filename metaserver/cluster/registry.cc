@@ -95,6 +95,12 @@ bool Registry::Heartbeat(ServerId id, uint64_t start_id, ServerSpace space, bool
   return true;
 }
 
+bool Registry::NoteHeard(ServerId id) {
+  if (IsDead(id)) return false;
+  servers_.at(id).heard = loop_.Now();
+  return true;
+}
+
 std::vector<ServerId> Registry::Overdue(Duration tick) {
   std::vector<ServerId> overdue;
   const Instant now = loop_.Now();

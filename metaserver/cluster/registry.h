@@ -61,6 +61,9 @@ class Registry {
   // False: unknown, restarted since, or declared dead; it must register again.
   bool Heartbeat(ServerId id, uint64_t start_id, ServerSpace space, bool quarantined);
 
+  // Another sign of life. False: unknown or declared dead.
+  bool NoteHeard(ServerId id);
+
   // Servers that have been silent for the grace time and are not declared dead yet. To be asked
   // every `tick`: time in which this process did not run does not count (protocol/missed_time.h).
   std::vector<ServerId> Overdue(Duration tick);

@@ -283,6 +283,41 @@ TEST_F(FilesTest, AWriterMayNotCloseATailShortOfTheInlineContent) {
   EXPECT_EQ(Layout1(f).layout.extents.size(), 1u);
 }
 
+// A closed chunk that could not be settled is fenced while its writer lives. That took nothing from
+// the writer, who was told that somebody else had.
+TEST_F(FilesTest, AChunkThatIsFencedToBeSettledIsItsWritersStill) {
+  const InodeId f = MakeFile("f");
+  const ChunkGrant loose = Loose(f);
+  AllocateChunkArgs next;
+  next.inode = f;
+  next.previous = Closed(loose, 100);
+  ASSERT_TRUE(Allocate(next).ok());
+  const auto fence = [&](Transaction& t) -> Status {
+    MORAINE_ASSIGN_OR_RETURN(ChunkRecord record, GetChunk(t, loose.chunk.id));
+    MORAINE_ASSIGN_OR_RETURN(const auto fencing, protocol::BeginFencing(ToProtocol(record)));
+    TakeFromProtocol(fencing, record);
+    return PutChunk(t, loose.chunk.id, record);
+  };
+  ASSERT_TRUE(fixture_.Run(fence).ok());
+  ASSERT_EQ(StateOf(loose.chunk.id), ChunkState::kFencing);
+  CommitArgs maps;
+  maps.inode = f;
+  maps.extents = {{0, 100, loose.chunk.id, 0}};
+  EXPECT_EQ(CommitIt(maps).code(), Code::kBusy);
+  CommitArgs closes;  // the close, sent again with a number of its own
+  closes.inode = f;
+  closes.seals = {Closed(loose, 100)};
+  EXPECT_EQ(CommitIt(closes).code(), Code::kBusy);
+  closes.seals = {Closed(loose, 90)};
+  EXPECT_EQ(CommitIt(closes).code(), Code::kFenced);
+  Seal(loose.chunk.id, 100);
+  EXPECT_EQ(CommitIt(closes).code(), Code::kFenced);
+  maps.seals = {Closed(loose, 100)};
+  const auto mapped = CommitIt(maps);
+  ASSERT_TRUE(mapped.ok()) << mapped.status().ToString();
+  EXPECT_EQ(Layout1(f).layout.extents, maps.extents);
+}
+
 TEST_F(FilesTest, TruncationCutsAndGrows) {
   const InodeId f = MakeFile("f");
   const ChunkGrant loose = Loose(f);
@@ -315,6 +350,41 @@ TEST_F(FilesTest, TruncationCutsAndGrows) {
   args.size = 0;
   EXPECT_EQ(fixture_.Run([&](Transaction& t) { return SetAttributes(t, args); }).code(),
             Code::kIsDirectory);
+}
+
+// Whoever knew the inode from before could open it between two parts, and read zeros.
+TEST_F(FilesTest, AnOrphanThatIsBeingFreedIsNotOpened) {
+  const InodeId f = MakeFile("f");
+  for (uint64_t i = 0; i < 3; ++i) {
+    const ChunkGrant loose = Loose(f);
+    CommitArgs commit;
+    commit.inode = f;
+    commit.extents = {{i * 100, 100, loose.chunk.id, 0}};
+    commit.seals = {Closed(loose, 100)};
+    ASSERT_TRUE(CommitIt(commit).ok());
+  }
+  ASSERT_TRUE(fixture_.Run([&](Transaction& t) { return Close(t, f); }, kAlice).ok());
+  const auto open = [&](bool write) {
+    return fixture_.Run([&](Transaction& t) { return Open(t, {f, write, false, Token()}); }, kBob)
+        .code();
+  };
+  const auto free_one = [&] {
+    const auto done = fixture_.Run([&](Transaction& t) { return FreeOrphan(t, f, 1); });
+    EXPECT_TRUE(done.ok()) << done.status().ToString();
+    return done.ok() && *done;
+  };
+  ASSERT_TRUE(
+      fixture_.Run([&](Transaction& t) { return Remove(t, {kRootInode, "f", false, Token()}); })
+          .ok());
+  EXPECT_EQ(open(false), kOk);  // as somebody may who has it open already
+  EXPECT_FALSE(free_one());
+  EXPECT_EQ(open(false), Code::kNotFound);
+  EXPECT_EQ(open(true), Code::kNotFound);
+  fixture_.Restart();
+  EXPECT_EQ(open(false), Code::kNotFound);
+  EXPECT_FALSE(free_one());
+  EXPECT_TRUE(free_one());
+  EXPECT_EQ(open(false), Code::kNotFound);
 }
 
 TEST_F(FilesTest, OneSessionWritesAtATime) {
@@ -366,11 +436,15 @@ TEST_F(FilesTest, AnOwnedDirectoryTakesOnlyItsOwner) {
   ASSERT_TRUE(Finish(f).ok());
   {
     Transaction t(fixture_.store(), kAlice);
-    const auto owned = ReadOwned(t, d, first->token);
+    std::vector<OwnedEntry> entries;
+    const auto owned = ReadOwned(t, d, first->token, [&](OwnedEntry entry) {
+      entries.push_back(std::move(entry));
+      return Status::Ok();
+    });
     ASSERT_TRUE(owned.ok()) << owned.status().ToString();
-    ASSERT_EQ(owned->entries.size(), 1u);
-    EXPECT_EQ(owned->entries[0].file.inode.record.size, 10u);
-    EXPECT_EQ(owned->entries[0].file.layout.extents.size(), 1u);
+    ASSERT_EQ(entries.size(), 1u);
+    EXPECT_EQ(entries[0].file.inode.record.size, 10u);
+    EXPECT_EQ(entries[0].file.layout.extents.size(), 1u);
   }
   const auto create = [&](SessionId session, Token token) {
     CreateArgs args;

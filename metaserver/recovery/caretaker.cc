@@ -181,6 +181,13 @@ Status Caretaker::NoteCopied(ServerId target, const CopyOrder& order, Ticket* ti
     committed_(transaction.effects());
     return Status::Ok();
   }
+  // Surplus since the copy began: its deletion takes the copy. Or its server has died since, and
+  // what was marked then is not looked at again; it tells of the copy when it is back.
+  MORAINE_ASSIGN_OR_RETURN(const bool going, IsDeletionQueued(transaction, target, chunk));
+  if (going || registry_.IsDead(target)) {
+    *ticket = store_.written();
+    return Status::Ok();
+  }
   if (ReplicaRecord* replica = record->FindReplica(target)) {
     replica->state = ReplicaState::kGood;
   } else {

@@ -1,5 +1,6 @@
 #include "metaserver/recovery/file_recovery.h"
 
+#include <algorithm>
 #include <set>
 
 #include "base/fault_point.h"
@@ -60,10 +61,29 @@ Task<void> FileRecovery::RunJob(InodeId inode, std::shared_ptr<Job> job) {
 
 Task<Status> FileRecovery::RunOnce(InodeId inode) {
   std::vector<ChunkId> chunks;
+  std::set<ChunkId> tried;
   {
     Transaction transaction(store_);
     MORAINE_CO_ASSIGN_OR_RETURN(chunks, ChunksToRecover(transaction, inode, std::nullopt));
   }
+  while (true) {
+    const Status status = co_await SealAll(inode, chunks);
+    tried.insert(chunks.begin(), chunks.end());
+    // The last seal lets the lease go, so another may have written since and gone too. Whoever
+    // takes the file from that one waits for this job.
+    Transaction transaction(store_);
+    MORAINE_CO_ASSIGN_OR_RETURN(chunks, ChunksToRecover(transaction, inode, std::nullopt));
+    // The sealer's queue goes on with what could not be sealed, but the file is not whole yet.
+    const bool whole =
+        std::ranges::none_of(chunks, [&](ChunkId chunk) { return tried.contains(chunk); });
+    if (!status.ok() && !whole) co_return status;
+    MORAINE_CO_ASSIGN_OR_RETURN(const auto lease, FindLease(transaction, inode));
+    const bool left = lease.has_value() && lease->state == LeaseState::kRecovering;
+    if (chunks.empty() || !whole || !left) co_return Status::Ok();
+  }
+}
+
+Task<Status> FileRecovery::SealAll(InodeId inode, std::vector<ChunkId> chunks) {
   // Side by side; each seals for as long as it takes.
   auto sealing = std::make_shared<Sealing>(loop_);
   for (const ChunkId chunk : chunks) sealing->group.Spawn(SealOne(chunk, sealing));
@@ -75,11 +95,7 @@ Task<Status> FileRecovery::RunOnce(InodeId inode) {
   MORAINE_CO_RETURN_IF_ERROR(co_await store_.Synced(ticket));
   MORAINE_FAULT_POINT("recovery.finished");
   committed_(transaction.effects());
-  if (sealing->failure.ok()) co_return Status::Ok();
-  // The sealer's queue goes on with what could not be sealed, but the file is not whole yet.
-  Transaction after(store_);
-  MORAINE_CO_ASSIGN_OR_RETURN(chunks, ChunksToRecover(after, inode, std::nullopt));
-  co_return chunks.empty() ? Status::Ok() : sealing->failure;
+  co_return sealing->failure;
 }
 
 Task<void> FileRecovery::SealOne(ChunkId chunk, std::shared_ptr<Sealing> sealing) {

@@ -482,6 +482,10 @@ Task<Status> Sealer::Record(std::shared_ptr<Attempt> attempt) {
                               protocol::RecordSealed(ToProtocol(record), procedure.epoch(),
                                                      procedure.length(), procedure.good()));
   TakeFromProtocol(sealed, record);
+  // Its server has died since it promised. What is marked at a death are sealed chunks.
+  for (ReplicaRecord& replica : record.replicas) {
+    if (registry_.IsDead(replica.server)) replica.state = ReplicaState::kMissing;
+  }
   if (record.file_offset == kUnknownOffset) record.file_offset = attempt->file_offset;
   const bool cut = record.mapped > record.length;
   record.mapped = 0;

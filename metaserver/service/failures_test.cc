@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "metaserver/chunks/chunk_table.h"
 #include "metaserver/chunks/replica_reports.h"
 #include "metaserver/service/metaserver_fixture.h"
 
@@ -133,6 +134,142 @@ TEST_F(FailuresTest, ADeletionThatIsRefusedDoesNotHoldUpTheOthers) {
   EXPECT_FALSE(is_gone(2));
   for (uint64_t server = 1; server <= 6; ++server) cluster_.disk(ServerId(server)).kept.clear();
   EXPECT_TRUE(world().RunUntil([&] { return is_gone(0) && is_gone(2); }, 20s));
+}
+
+// A server that takes long to tell all that it has was declared dead in the middle of it, and had
+// to begin again, for ever.
+TEST_F(FailuresTest, AnInventoryIsASignOfLife) {
+  const auto file = cluster_.CreateFile(alice(), "f.sst");
+  cluster_.Append(file.chunk, {10, 10, 10});
+  ASSERT_EQ(CloseFile(alice(), file, 10), Code::kOk);
+  ASSERT_TRUE(cluster_.AwaitState(file.chunk.chunk, ChunkState::kSealed));
+  const ServerId server(static_cast<uint64_t>(file.chunk.replicas[0].server_id));
+  FakeDisk& disk = cluster_.disk(server);
+  disk.inventory_pages = 20;  // of a second each; a server that is silent for 6 is dead
+  disk.page_time = 1s;
+  const uint64_t registrations = disk.registrations;
+  const uint64_t pages = disk.pages;
+  cluster_.machine(server).Kill();
+  cluster_.StartServer(cluster_.IndexOf(server));
+  bool dead = false;
+  EXPECT_TRUE(world().RunUntil(
+      [&] {
+        dead = dead || AnyServerIsDead();
+        return dead || disk.pages == pages + 20;
+      },
+      60s));
+  EXPECT_FALSE(dead);
+  EXPECT_EQ(disk.registrations, registrations + 1);
+  EXPECT_EQ(cluster_.Chunk(file.chunk.chunk)->GoodReplicas(), 3u);
+}
+
+// What it tells would be taken for copies that count, while it is marked dead.
+TEST_F(FailuresTest, TheInventoryOfADeadServerIsRefused) {
+  const ServerId server(1);
+  FakeDisk& disk = cluster_.disk(server);
+  disk.inventory_pages = 20;
+  disk.page_time = 1s;
+  const uint64_t pages = disk.pages;
+  cluster_.machine(server).Kill();
+  cluster_.StartServer(cluster_.IndexOf(server));
+  ASSERT_TRUE(world().RunUntil([&] { return disk.pages == pages + 2; }, 20s));
+  const uint64_t registrations = disk.registrations;
+  cluster_.machine(server).Pause();
+  ASSERT_TRUE(world().RunUntil([&] { return AnyServerIsDead(); }, 30s));
+  cluster_.machine(server).Resume();
+  ASSERT_TRUE(world().RunUntil(
+      [&] { return disk.registrations > registrations || disk.pages > pages + 2; }, 20s));
+  EXPECT_EQ(disk.pages, pages + 2);
+  ASSERT_TRUE(world().RunUntil([&] { return disk.registrations > registrations; }, 60s));
+  EXPECT_FALSE(AnyServerIsDead());
+}
+
+// While a copy was made, its target became surplus: the copy was recorded as good, and then the
+// deletion took it.
+TEST_F(FailuresTest, ACopyThatIsToBeDeletedDoesNotCount) {
+  const auto file = cluster_.CreateFile(alice(), "f.sst");
+  const ChunkId chunk(static_cast<uint64_t>(file.chunk.chunk));
+  cluster_.Append(file.chunk, {10, 10, 10});
+  ASSERT_EQ(CloseFile(alice(), file, 10), Code::kOk);
+  ASSERT_TRUE(cluster_.AwaitState(file.chunk.chunk, ChunkState::kSealed));
+  world().RunFor(2s);  // the seal has been told
+  ChunkRecord record = *cluster_.Chunk(file.chunk.chunk);
+  ASSERT_EQ(record.replicas.size(), 3u);
+  const ServerId away = record.replicas[0].server;
+  const ServerId target = record.replicas[2].server;
+  std::vector<ServerId> others;
+  for (uint64_t id = 1; id <= 6; ++id) {
+    if (record.FindReplica(ServerId(id)) == nullptr) others.push_back(ServerId(id));
+  }
+  const ServerId late = others[0];
+  // Nobody but `target` can be copied to.
+  cluster_.machine(others[1]).Kill();
+  cluster_.machine(others[2]).Kill();
+  cluster_.machine(late).Pause();
+  world().RunFor(3s);
+  // Two good replicas, a damaged one, and one of which nobody knows that it is there.
+  FakeDisk& bad = cluster_.disk(target);
+  bad.replicas.at(chunk).damaged = true;
+  bad.copy_time = 4s;
+  bad.kept = {chunk};
+  cluster_.disk(late).replicas.emplace(
+      chunk, FakeReplica{protocol::AppendReplica::Reopened(chunk, record.epoch, 10, 10)});
+  cluster_.disk(late).changed.insert(chunk);
+  record.replicas[2].state = ReplicaState::kMissing;
+  record.replicas.push_back({late, ReplicaState::kMissing, 0});
+  {
+    Transaction transaction(cluster_.meta().store());
+    ASSERT_TRUE(PutChunk(transaction, chunk, record).ok());
+    ASSERT_TRUE(cluster_.meta().store().Commit(transaction).ok());
+  }
+  const uint64_t copies = bad.copies;
+  ASSERT_TRUE(world().RunUntil([&] { return bad.copies == copies + 1; }, 2s));
+  cluster_.machine(away).Kill();  // so that whoever is kept, it is not this one
+  cluster_.machine(late).Resume();
+  ASSERT_TRUE(world().RunUntil(
+      [&] { return cluster_.Chunk(file.chunk.chunk)->FindReplica(target) == nullptr; }, 3s));
+  ASSERT_TRUE(bad.replicas.at(chunk).damaged) << "the copy was not under way any more";
+  ASSERT_TRUE(world().RunUntil([&] { return !bad.replicas.at(chunk).damaged; }, 10s));
+  world().RunFor(100ms);  // it is noted
+  bad.kept.clear();
+  ASSERT_TRUE(world().RunUntil([&] { return !bad.replicas.contains(chunk); }, 10s));
+  const auto now = cluster_.Chunk(file.chunk.chunk);
+  const ReplicaRecord* gone = now->FindReplica(target);
+  EXPECT_TRUE(gone == nullptr || gone->state != ReplicaState::kGood);
+}
+
+// It promised to hold the chunk, and died before that was recorded: whoever is marked dead is not
+// looked at again, so the replica counted as good for ever.
+TEST_F(FailuresTest, ASealDoesNotCountTheDead) {
+  cluster_.configure = [](MetaserverOptions& options) {
+    options.registry.repair_grace = limits::kRepairGraceMin;
+  };
+  cluster_.RestartMeta();
+  ASSERT_TRUE(world().RunUntil([&] { return cluster_.AliveServers() == 6; }, 20s));
+  const auto file = cluster_.CreateFile(alice(), "f.sst");
+  const ChunkId chunk(static_cast<uint64_t>(file.chunk.chunk));
+  cluster_.Append(file.chunk, {10, 10, 10}, /*synced=*/false);
+  const auto server = [&](size_t i) {
+    return ServerId(static_cast<uint64_t>(file.chunk.replicas[i].server_id));
+  };
+  cluster_.machine(server(2)).Pause();  // the seal waits for it until its patience ends
+  ASSERT_EQ(CloseFile(alice(), file, 10), Code::kOk);
+  const auto promised = [&](size_t i) {
+    return cluster_.disk(server(i)).replicas.at(chunk).state.synced() == 10;
+  };
+  ASSERT_TRUE(world().RunUntil([&] { return promised(0) && promised(1); }, 2s));
+  world().RunFor(50ms);  // its answer arrives
+  cluster_.machine(server(1)).Kill();
+  ASSERT_TRUE(cluster_.AwaitState(file.chunk.chunk, ChunkState::kSealed));
+  EXPECT_TRUE(world().RunUntil(
+      [&] {
+        const auto record = cluster_.Chunk(file.chunk.chunk);
+        const ReplicaRecord* dead = record->FindReplica(server(1));
+        return record->GoodReplicas() == 3 &&
+               (dead == nullptr || dead->state != ReplicaState::kGood);
+      },
+      30s));
+  cluster_.machine(server(2)).Resume();
 }
 
 // Nobody knew of it, so it stayed for as long as a replica without a record does.

@@ -209,14 +209,32 @@ Task<Status> FakeChunkserver::RegisterOnce() {
   if (!answer.ok()) co_return answer.status();
   disk_.id = ServerId(static_cast<uint64_t>(answer->server_id));
   server_.SetIdentity({idl::Role::kChunkserver, answer->cluster, name_, disk_.id});
-  idl::InventoryRequest inventory;
-  inventory.server_id = answer->server_id;
-  inventory.up_to_chunk = INT64_MAX;
-  for (const auto& [chunk, replica] : disk_.replicas) {
-    inventory.replicas.push_back(ReportOf(chunk, replica));
+  ++disk_.registrations;
+  co_return co_await SendInventory(disk_.id);
+}
+
+Task<Status> FakeChunkserver::SendInventory(ServerId server) {
+  for (int page = 0; page < disk_.inventory_pages; ++page) {
+    const bool last = page + 1 == disk_.inventory_pages;
+    idl::InventoryRequest inventory;
+    inventory.server_id = static_cast<int64_t>(server.value());
+    inventory.after_chunk = static_cast<int64_t>(static_cast<uint64_t>(page) * kPageIds);
+    inventory.up_to_chunk =
+        last ? INT64_MAX : inventory.after_chunk + static_cast<int64_t>(kPageIds);
+    for (const auto& [chunk, replica] : disk_.replicas) {
+      const auto id = static_cast<int64_t>(chunk.value());
+      if (id > inventory.after_chunk && id <= inventory.up_to_chunk) {
+        inventory.replicas.push_back(ReportOf(chunk, replica));
+      }
+    }
+    rpc::CallOptions options;
+    options.deadline = loop_.After(1s);
+    MORAINE_CO_RETURN_IF_ERROR(
+        (co_await metaserver_.Ask(idl::kInventory, inventory, options)).status());
+    ++disk_.pages;
+    if (!last && disk_.page_time > Duration::zero()) co_await loop_.Sleep(disk_.page_time);
   }
-  options.deadline = loop_.After(1s);
-  co_return (co_await metaserver_.Ask(idl::kInventory, inventory, options)).status();
+  co_return Status::Ok();
 }
 
 Task<void> FakeChunkserver::Heartbeat() {

@@ -39,6 +39,10 @@ struct FakeDisk {
   std::set<ChunkId> kept;     // whose deletion is refused
   bool misses_seals = false;  // answers none
   Duration copy_time{};       // how long a copy takes
+  int inventory_pages = 1;    // each of kPageIds ids, and what is left over in the last
+  Duration page_time{};       // how long each takes
+  uint64_t registrations = 0;
+  uint64_t pages = 0;  // that were taken
   uint64_t starts = 0;
   uint64_t stats = 0;
   uint64_t copies = 0;
@@ -81,6 +85,7 @@ class FakeChunkserver : public sim::Process {
 
  private:
   static constexpr uint16_t kPort = 7450;
+  static constexpr uint64_t kPageIds = 100;
 
   idl::ReplicaReport ReportOf(ChunkId chunk, const FakeReplica& replica) const;
   Task<void> Heartbeat();
@@ -94,6 +99,7 @@ class FakeChunkserver : public sim::Process {
   void Handle();
   Task<void> RunHeartbeats();
   Task<Status> RegisterOnce();
+  Task<Status> SendInventory(ServerId server);
 
   sim::SimLoop& loop_;
   FakeDisk& disk_;

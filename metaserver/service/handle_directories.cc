@@ -8,17 +8,53 @@
 namespace moraine::metaserver {
 namespace {
 
+// The answer names the whole directory.
+constexpr uint64_t kContentsBytesMax = limits::kFrameBytesMax / 2;
+
+// Turns entries into the answer's, one at a time, and ends with kTooLarge at the first that does
+// not fit: a directory may have any number.
+class Contents {
+ public:
+  Contents(const Core& core, InodeId directory) : core_(core), directory_(directory) {}
+
+  Result<idl::OwnedEntry> Take(const OwnedEntry& entry) {
+    idl::OwnedEntry out;
+    out.name = entry.name;
+    out.attributes = ToWire(entry.file.inode);
+    out.layout = ToWire(entry.file.layout, core_.registry);
+    bytes_ += EncodeAnswer(out).size();
+    ++entries_;
+    if (bytes_ <= kContentsBytesMax) return out;
+    return Status(Code::kTooLarge,
+                  fmt::format("directory {} has too many files to be owned: {} entries take {} "
+                              "bytes, all may take {}",
+                              directory_.value(), entries_, bytes_, kContentsBytesMax));
+  }
+
+ private:
+  const Core& core_;
+  const InodeId directory_;
+  uint64_t bytes_ = 0;
+  uint64_t entries_ = 0;
+};
+
 // Phase one, once per (session, sequence): only the token is remembered, the contents are read
-// anew.
+// anew. What could not be told is refused first, since taking the directory ends the work of
+// others.
 Task<Result<idl::AcquireDirectoryResponse>> TakeToken(Core& core, rpc::CallContext& context,
                                                       idl::AcquireDirectoryRequest request) {
   co_return co_await core.Change<idl::AcquireDirectoryResponse>(
       idl::kAcquireDirectory.name, context,
-      [request =
-           std::move(request)](Transaction& transaction) -> Result<idl::AcquireDirectoryResponse> {
-        MORAINE_ASSIGN_OR_RETURN(const AcquireResult acquired,
-                                 AcquireDirectory(transaction, IdFromWire<InodeId>(request.inode),
-                                                  request.owner, request.steal));
+      [&core, request = std::move(request)](
+          Transaction& transaction) -> Result<idl::AcquireDirectoryResponse> {
+        const auto directory = IdFromWire<InodeId>(request.inode);
+        Contents contents(core, directory);
+        MORAINE_RETURN_IF_ERROR(VisitEntries(transaction, directory, [&](const OwnedEntry& entry) {
+          return contents.Take(entry).status();
+        }));
+        MORAINE_ASSIGN_OR_RETURN(
+            const AcquireResult acquired,
+            AcquireDirectory(transaction, directory, request.owner, request.steal));
         idl::AcquireDirectoryResponse response;
         response.token = ToWire(acquired.token);
         return response;
@@ -37,24 +73,17 @@ Task<Result<idl::AcquireDirectoryResponse>> ReadContents(Core& core, SessionId s
   MORAINE_CO_RETURN_IF_ERROR(co_await core.recovery.RecoverAll(std::move(files), deadline));
 
   Transaction transaction(core.store, session);
-  MORAINE_CO_ASSIGN_OR_RETURN(const OwnedDirectory owned, ReadOwned(transaction, directory, token));
   idl::AcquireDirectoryResponse response;
   response.token = ToWire(token);
-  response.attributes = ToWire(owned.inode);
-  response.entries.reserve(owned.entries.size());
-  for (const OwnedEntry& entry : owned.entries) {
-    idl::OwnedEntry& out = response.entries.emplace_back();
-    out.name = entry.name;
-    out.attributes = ToWire(entry.file.inode);
-    out.layout = ToWire(entry.file.layout, core.registry);
-  }
+  Contents contents(core, directory);
+  const auto add = [&](const OwnedEntry& entry) -> Status {
+    MORAINE_ASSIGN_OR_RETURN(idl::OwnedEntry out, contents.Take(entry));
+    response.entries.push_back(std::move(out));
+    return Status::Ok();
+  };
+  MORAINE_CO_ASSIGN_OR_RETURN(const InodeView inode, ReadOwned(transaction, directory, token, add));
+  response.attributes = ToWire(inode);
   response.metadata_bytes = static_cast<int64_t>(EncodeAnswer(response).size());
-  if (static_cast<uint64_t>(response.metadata_bytes) > limits::kFrameBytesMax / 2) {
-    co_return Status(
-        Code::kTooLarge,
-        fmt::format("directory {} has too many files to be owned: {} entries, {} bytes",
-                    directory.value(), owned.entries.size(), response.metadata_bytes));
-  }
   co_return response;
 }
 

@@ -127,9 +127,13 @@ Task<Result<idl::RecoverChunkResponse>> RecoverCall(Core& core, SessionId sessio
     case ChunkState::kClosed:
       break;
     case ChunkState::kOpen:
-    case ChunkState::kFencing:
       MORAINE_CO_RETURN_IF_ERROR(CheckMayRecover(core, session, record.inode, record.state));
       MORAINE_CO_RETURN_IF_ERROR(co_await core.recovery.Recover(record.inode, deadline));
+      break;
+    case ChunkState::kFencing:
+      // This chunk alone: it may be one that its writer has closed and that could not be settled,
+      // and the writer has the next one open.
+      MORAINE_CO_RETURN_IF_ERROR(CheckMayRecover(core, session, record.inode, record.state));
       break;
   }
   uint64_t length = record.length;

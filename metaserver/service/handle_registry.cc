@@ -62,8 +62,10 @@ Result<ReportOutcome> Apply(Core& core, Transaction& transaction, ServerId serve
 
 Task<Result<idl::InventoryResponse>> InventoryCall(Core& core, idl::InventoryRequest request) {
   const auto server = IdFromWire<ServerId>(request.server_id);
-  if (core.registry.Find(server) == nullptr) {
-    co_return Status(Code::kNotFound, fmt::format("no chunkserver {}", server.value()));
+  // An inventory may take longer than a server may be silent. One that was given up meanwhile has
+  // to begin anew: its replicas are marked missing, those that it has told of too.
+  if (!core.registry.NoteHeard(server)) {
+    co_return Status(Code::kNotFound, fmt::format("no chunkserver {} is alive", server.value()));
   }
   MORAINE_CO_ASSIGN_OR_RETURN(const auto reports, FromWire(request.replicas));
   Transaction transaction(core.store, SessionId(), core.loop.WallNanoseconds());
@@ -74,6 +76,7 @@ Task<Result<idl::InventoryResponse>> InventoryCall(Core& core, idl::InventoryReq
                                           IdFromWire<ChunkId>(request.up_to_chunk), reports));
   idl::InventoryResponse response;
   MORAINE_CO_RETURN_IF_ERROR(co_await Finish(core, transaction, server, outcome, &response));
+  core.registry.NoteHeard(server);
   co_return response;
 }
 

@@ -32,15 +32,19 @@ Task<Result<idl::StartSessionResponse>> StartSession(Core& core, idl::StartSessi
   co_return response;
 }
 
-// What the client believes to hold and does not.
+// What the client believes to hold and does not: files whose lease it has, directories that it
+// owns.
 Result<std::vector<InodeId>> Lost(Core& core, SessionId session, const std::vector<InodeId>& held) {
   std::vector<InodeId> lost;
   Transaction transaction(core.store, session);
   for (const InodeId inode : held) {
     MORAINE_ASSIGN_OR_RETURN(const auto lease, FindLease(transaction, inode));
-    if (!lease.has_value() || lease->session != session || lease->state != LeaseState::kHeld) {
-      lost.push_back(inode);
+    if (lease.has_value() && lease->session == session && lease->state == LeaseState::kHeld) {
+      continue;
     }
+    MORAINE_ASSIGN_OR_RETURN(const auto token,
+                             transaction.Find<TokenRecord>(Family::kTokens, HoldingKey(inode)));
+    if (!token.has_value() || token->owner != session) lost.push_back(inode);
   }
   return lost;
 }

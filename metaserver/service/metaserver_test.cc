@@ -251,6 +251,36 @@ TEST_F(ServiceTest, AnOpenChunkIsNotRecoveredWhileItsLeaseLives) {
   EXPECT_EQ(sealed->length, 40);
 }
 
+// A sync of a closed chunk that could not be settled, and is being fenced, took the chunk that its
+// writer had open by then.
+TEST_F(ServiceTest, ASyncOfAFencedChunkLeavesItsSuccessorOpen) {
+  const auto file = cluster_.CreateFile(alice(), "f.log");
+  ASSERT_EQ(file.chunk.replicas.size(), 5u);
+  cluster_.Append(file.chunk, {40, 40, 40, 40, 40}, /*synced=*/false);
+  const auto server = [&](size_t i) {
+    return ServerId(static_cast<uint64_t>(file.chunk.replicas[i].server_id));
+  };
+  // Nobody can settle it while these are silent.
+  for (size_t i = 0; i < 3; ++i) cluster_.machine(server(i)).Pause();
+  idl::AllocateChunkRequest roll;
+  roll.inode = file.attributes.inode;
+  roll.tail = true;
+  roll.__set_previous(MetaCluster::Close(file.chunk, 40));
+  const auto next = alice().Change(idl::kAllocateChunk, roll);
+  ASSERT_TRUE(next.ok()) << next.status().ToString();
+  ASSERT_TRUE(cluster_.AwaitState(file.chunk.chunk, ChunkState::kFencing));
+  idl::RecoverChunkRequest sync;
+  sync.chunk = file.chunk.chunk;
+  EXPECT_EQ(alice().Call(idl::kRecoverChunk, sync, 0, 2s).code(), Code::kTimeout);
+  EXPECT_EQ(bob().Call(idl::kRecoverChunk, sync, 0, 2s).code(), Code::kBusy);
+  EXPECT_EQ(cluster_.Chunk(next->chunk.chunk)->state, ChunkState::kOpen);
+  for (size_t i = 0; i < 3; ++i) cluster_.machine(server(i)).Resume();
+  const auto sealed = alice().Call(idl::kRecoverChunk, sync);
+  ASSERT_TRUE(sealed.ok()) << sealed.status().ToString();
+  EXPECT_EQ(sealed->length, 40);
+  EXPECT_EQ(cluster_.Chunk(next->chunk.chunk)->state, ChunkState::kOpen);
+}
+
 TEST_F(ServiceTest, TakingADirectoryFencesItsOldOwner) {
   const auto directory =
       cluster_.CreateFile(alice(), "shard", 1, false, 0, idl::FileType::kDirectory);
@@ -320,8 +350,40 @@ TEST_F(ServiceTest, OldNewsDoNotTakeWhatWasGrantedSince) {
   world().Find("carol")->Kill();
 }
 
+// What was to be told is in memory: it is gone with a restart, or with an answer that got lost.
+TEST_F(ServiceTest, ALossThatWasNotToldIsFoundByWhatIsHeld) {
+  const auto make = [&](std::string name) {
+    return cluster_.CreateFile(alice(), std::move(name), 1, false, 0, idl::FileType::kDirectory)
+        .attributes.inode;
+  };
+  const int64_t stolen = make("stolen");
+  const int64_t kept = make("kept");
+  const int64_t released = make("released");
+  TestClient carol(world(), world().AddMachine("carol"));
+  carol.StartSession("carol");
+  idl::AcquireDirectoryRequest acquire;
+  int64_t token = 0;
+  for (const int64_t directory : {stolen, kept, released}) {
+    acquire.inode = directory;
+    const auto acquired = carol.Change(idl::kAcquireDirectory, acquire);
+    ASSERT_TRUE(acquired.ok()) << acquired.status().ToString();
+    token = acquired->token;
+  }
+  idl::ReleaseDirectoryRequest release;
+  release.inode = released;
+  release.token = token;
+  ASSERT_TRUE(carol.Change(idl::kReleaseDirectory, release).ok());
+  acquire.inode = stolen;
+  ASSERT_TRUE(bob().Change(idl::kAcquireDirectory, acquire).ok());
+  cluster_.RestartMeta();
+  const auto news = carol.Renew({stolen, kept, released});
+  ASSERT_TRUE(news.ok()) << news.status().ToString();
+  EXPECT_THAT(news->lost, testing::UnorderedElementsAre(stolen, released));
+  world().Find("carol")->Kill();
+}
+
 // Whoever cannot be told the contents is not told the token either, and must not keep the
-// directory.
+// directory. Nobody else pays for the try.
 TEST_F(ServiceTest, ADirectoryThatCannotBeReadIsNotOwned) {
   const int64_t d = cluster_.CreateFile(alice(), "shard", 1, false, 0, idl::FileType::kDirectory)
                         .attributes.inode;
@@ -336,10 +398,14 @@ TEST_F(ServiceTest, ADirectoryThatCannotBeReadIsNotOwned) {
     ASSERT_TRUE(alice().Change(idl::kCommit, commit).ok());
     alice().acknowledged_below = alice().last_sequence;
   }
+  const auto written = cluster_.CreateFile(bob(), "written.log", d);
   idl::AcquireDirectoryRequest acquire;
   acquire.inode = d;
   acquire.owner = "alice";
   EXPECT_EQ(alice().Change(idl::kAcquireDirectory, acquire).code(), Code::kTooLarge);
+  EXPECT_EQ(cluster_.Chunk(written.chunk.chunk)->state, ChunkState::kOpen);
+  EXPECT_EQ(OpenToWrite(alice(), written.attributes.inode).code(), Code::kLeaseTaken);
+  EXPECT_EQ(CloseFile(bob(), written, 0), Code::kOk);
   cluster_.CreateFile(bob(), "free", d, false);
   cluster_.CreateFile(alice(), "also free", d, false);
 }

@@ -109,6 +109,74 @@ TEST_F(SessionTest, AnOpenFileSeesWhatAnotherClientAddsLater) {
   EXPECT_EQ(seen, more);
 }
 
+class LostNewsTest : public SessionTest {
+ protected:
+  // What the metaserver has to tell alice while she is cut off is lost with its memory.
+  template <class Change>
+  void WhileAliceIsCutOff(Change change) {
+    const SessionId session = alice().session();
+    CutFromMeta(true);
+    world().RunFor(1s);  // her renewal ends without news: those that come now wait for the next
+    change();
+    meta_machine().Kill();
+    StartMeta();
+    CutFromMeta(false);
+    ASSERT_TRUE(world().RunUntil([&] { return alice().SessionIsCertain(); }, 60s));
+    EXPECT_EQ(alice().session(), session) << "it showed nothing";
+  }
+  InodeId MakeDirectory(const std::string& name) {
+    NewEntry entry;
+    entry.type = FileType::kDirectory;
+    auto made = ByAlice(alice().Create(InodeId(1), name, entry, /*open=*/false));
+    MORAINE_CHECK(made.ok(), made.status().ToString());
+    return made->attributes.inode;
+  }
+};
+
+// An owner that was replaced went on answering from what it remembered, for as long as it did not
+// write.
+TEST_F(LostNewsTest, AnOwnerHearsThatItsDirectoryIsLost) {
+  const InodeId stolen = MakeDirectory("stolen");
+  const InodeId kept = MakeDirectory("kept");
+  ASSERT_TRUE(ByAlice(alice().AcquireDirectory(stolen, "alice")).ok());
+  ASSERT_TRUE(ByAlice(alice().AcquireDirectory(kept, "alice")).ok());
+  std::vector<InodeId> disowned;
+  alice().OnDisowned([&](InodeId directory) { disowned.push_back(directory); });
+  WhileAliceIsCutOff([&] { ASSERT_TRUE(ByBob(bob().AcquireDirectory(stolen, "bob")).ok()); });
+  EXPECT_TRUE(world().RunUntil([&] { return !disowned.empty(); }, 10s));
+  EXPECT_EQ(disowned, std::vector<InodeId>{stolen});
+  EXPECT_TRUE(alice().TokenOf(stolen).IsNone());
+  EXPECT_FALSE(alice().TokenOf(kept).IsNone());
+  // What is given back is not lost.
+  ASSERT_TRUE(ByAlice(alice().ReleaseDirectory(kept)).ok());
+  world().RunFor(2s);
+  EXPECT_EQ(disowned, std::vector<InodeId>{stolen});
+  alice().OnDisowned(nullptr);
+}
+
+TEST_F(LostNewsTest, AnOpenFileIsReadAnewAfterThem) {
+  const auto made = Create("f");
+  const std::string text = Pattern(6000);
+  ASSERT_TRUE(ByAlice(made->Append(Bytes(text))).ok());
+  ASSERT_TRUE(ByAlice(alice().Close(made)).ok());
+  world().RunFor(1s);  // the lease is back
+  const auto reader = Open(alice_machine(), made->inode(), Client::OpenMode::kRead);
+  EXPECT_EQ(Read(alice_machine(), reader, 0, 20'000), text);
+  const std::string more = Pattern(6000, 'A');
+  WhileAliceIsCutOff([&] {
+    const auto writer = Open(bob_machine(), made->inode(), Client::OpenMode::kWrite);
+    ASSERT_TRUE(ByBob(writer->Append(Bytes(more))).ok());
+    ASSERT_TRUE(ByBob(writer->Sync()).ok());
+    ASSERT_TRUE(ByBob(bob().Close(writer)).ok());
+  });
+  std::string seen;
+  for (int i = 0; i < 100 && seen.empty(); ++i) {
+    world().RunFor(100ms);
+    seen = Read(alice_machine(), reader, text.size(), 20'000);
+  }
+  EXPECT_TRUE(seen == more) << seen.size() << " bytes";
+}
+
 class LostAnswerTest : public SessionTest {
  protected:
   LostAnswerTest() : SessionTest(WithTimeout(1s)) {}

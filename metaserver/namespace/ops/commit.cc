@@ -27,7 +27,8 @@ Status CheckExtent(Transaction& transaction, InodeId inode, const InodeRecord& r
                                                       extent.chunk.value(), inode.value()));
   }
   if (chunk->state == ChunkState::kFencing) {
-    return Status(Code::kFenced, fmt::format("chunk {} is being sealed", extent.chunk.value()));
+    // The lease is the caller's: nobody has taken the chunk over, it could not be settled at once.
+    return Status(Code::kBusy, fmt::format("chunk {} is being sealed", extent.chunk.value()));
   }
   if (extent.chunk_offset + extent.length > chunk->length) {
     return Status(Code::kInvalidArgument,

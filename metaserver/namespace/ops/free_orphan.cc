@@ -6,6 +6,16 @@
 #include "metaserver/namespace/ops/ops.h"
 
 namespace moraine::metaserver {
+namespace {
+
+constexpr std::string_view kBeingFreed = "f";
+
+}  // namespace
+
+Result<bool> IsBeingFreed(Transaction& transaction, InodeId inode) {
+  MORAINE_ASSIGN_OR_RETURN(const auto orphan, transaction.Get(Family::kOrphans, InodeKey(inode)));
+  return orphan.has_value() && *orphan == kBeingFreed;
+}
 
 Result<bool> FreeOrphan(Transaction& transaction, InodeId inode, size_t extents_max) {
   MORAINE_ASSIGN_OR_RETURN(auto record,
@@ -18,6 +28,7 @@ Result<bool> FreeOrphan(Transaction& transaction, InodeId inode, size_t extents_
   MORAINE_ASSIGN_OR_RETURN(const bool unmapped, UnmapRange(transaction, inode, *record, 0,
                                                            limits::kFileBytesMax, extents_max));
   if (!unmapped) {
+    transaction.Put(Family::kOrphans, InodeKey(inode), kBeingFreed);
     transaction.PutInode(inode, *record);
     return false;
   }

@@ -8,6 +8,12 @@ namespace moraine::metaserver {
 
 Status Open(Transaction& transaction, const OpenArgs& args) {
   MORAINE_ASSIGN_OR_RETURN(InodeRecord record, transaction.Inode(args.inode));
+  if (record.links == 0) {
+    MORAINE_ASSIGN_OR_RETURN(const bool freed, IsBeingFreed(transaction, args.inode));
+    if (freed) {
+      return Status(Code::kNotFound, fmt::format("inode {} is being freed", args.inode.value()));
+    }
+  }
   if (args.write || args.truncate) {
     MORAINE_RETURN_IF_ERROR(CheckWriter(transaction, args.inode, record, args.token));
   }

@@ -7,6 +7,7 @@
 // What must be on disk before the answer is marked in Effects::durable.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -215,20 +216,23 @@ struct OwnedEntry {
   std::string name;
   FileView file;
 };
-struct OwnedDirectory {
-  InodeView inode;
-  std::vector<OwnedEntry> entries;
-};
+// Entries come one at a time, in the order of their names, since all of them may be more than
+// memory holds; the first error ends it.
+using EntryVisitor = std::function<Status(OwnedEntry)>;
+Status VisitEntries(Transaction& transaction, InodeId directory, const EntryVisitor& visit);
 // What phase two has to wait for.
 Result<std::vector<InodeId>> FilesToRecover(Transaction& transaction, InodeId directory);
 // Phase two, when everything is sealed. kFenced if the token is not the current one any more.
-Result<OwnedDirectory> ReadOwned(Transaction& transaction, InodeId directory, Token token);
+Result<InodeView> ReadOwned(Transaction& transaction, InodeId directory, Token token,
+                            const EntryVisitor& visit);
 // The number stays; kFenced if `token` is old.
 Status ReleaseDirectory(Transaction& transaction, InodeId directory, Token token);
 
 // ---- Ends
 // Takes everything away from a session: tokens, leases (see Effects::recoveries), its record.
 Status EndSession(Transaction& transaction, SessionId session);
+// Whether a part of an orphan has been freed: then nobody may open it any more.
+Result<bool> IsBeingFreed(Transaction& transaction, InodeId inode);
 // Frees part of an orphan that nobody has open; true when nothing is left of it.
 Result<bool> FreeOrphan(Transaction& transaction, InodeId inode, size_t extents_max);
 

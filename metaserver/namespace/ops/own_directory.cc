@@ -92,19 +92,23 @@ Result<std::vector<InodeId>> FilesToRecover(Transaction& transaction, InodeId di
   return files;
 }
 
-Result<OwnedDirectory> ReadOwned(Transaction& transaction, InodeId directory, Token token) {
-  MORAINE_RETURN_IF_ERROR(CheckToken(transaction, directory, token));
-  OwnedDirectory owned;
-  MORAINE_ASSIGN_OR_RETURN(owned.inode, GetInode(transaction, directory));
+Status VisitEntries(Transaction& transaction, InodeId directory, const EntryVisitor& visit) {
   const std::string prefix = InodeKey(directory);
   Cursor cursor = transaction.Scan(Family::kDentries, prefix);
   for (; cursor.Valid(); cursor.Next()) {
     MORAINE_ASSIGN_OR_RETURN(const DentryRecord entry, DentryRecord::Decode(cursor.value()));
     MORAINE_ASSIGN_OR_RETURN(FileView file, GetLayout(transaction, entry.inode));
-    owned.entries.push_back({std::string(cursor.key().substr(prefix.size())), std::move(file)});
+    MORAINE_RETURN_IF_ERROR(
+        visit({std::string(cursor.key().substr(prefix.size())), std::move(file)}));
   }
-  MORAINE_RETURN_IF_ERROR(cursor.status());
-  return owned;
+  return cursor.status();
+}
+
+Result<InodeView> ReadOwned(Transaction& transaction, InodeId directory, Token token,
+                            const EntryVisitor& visit) {
+  MORAINE_RETURN_IF_ERROR(CheckToken(transaction, directory, token));
+  MORAINE_RETURN_IF_ERROR(VisitEntries(transaction, directory, visit));
+  return GetInode(transaction, directory);
 }
 
 Status ReleaseDirectory(Transaction& transaction, InodeId directory, Token token) {
