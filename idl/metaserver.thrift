@@ -56,7 +56,7 @@ struct Layout {
 // ---- Sessions
 struct StartSessionRequest { 1: string name, 2: string kind }
 struct StartSessionResponse { 1: i64 session, 2: i64 ttl_ms, 3: string cluster }
-// `held`: write leases the client believes to hold; `open`: inodes it has open.
+// `held`: write leases and owned directories that the client believes to hold; `open`: inodes it has open.
 struct RenewSessionRequest { 1: list<i64> held, 2: list<i64> open }
 struct RenewSessionResponse {
   1: i64 ttl_ms

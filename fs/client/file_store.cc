@@ -8,6 +8,11 @@
 #include "fs/client/file_impl.h"
 
 namespace moraine::fs {
+namespace {
+
+constexpr Duration kBusyPause = std::chrono::milliseconds(20);
+
+}  // namespace
 
 // Chunks that the stream has left are the metaserver's now; reads find them like any other.
 void FileImpl::NoteClosedChunks() {
@@ -155,7 +160,12 @@ Task<Status> FileImpl::Store(bool sync, Ending ending, Instant deadline) {
   // There is one log: what is told with "sync" takes everything before it along. Chunks are apart.
   const bool all_in_log = sync && inline_dirty_ && commit.seals.empty() && commit.extents.empty();
   const uint64_t told = changes_;
-  auto answer = co_await core_.link.Change(idl::kCommit, std::move(commit), deadline);
+  auto answer = co_await core_.link.Change(idl::kCommit, commit, deadline);
+  // A chunk of it is being fenced, to be settled: soon it is sealed.
+  while (answer.code() == Code::kBusy && core_.loop.Now() + kBusyPause < deadline) {
+    co_await core_.loop.Sleep(kBusyPause);
+    answer = co_await core_.link.Change(idl::kCommit, commit, deadline);
+  }
   if (!answer.ok()) co_return answer.status();
   Result<Attributes> attributes = FromWire(answer->attributes);
   if (!attributes.ok()) co_return attributes.status();
