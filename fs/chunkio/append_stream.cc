@@ -48,7 +48,7 @@ Task<Status> AppendStream::Append(ConstBytes bytes, Instant deadline) {
   bool taken = false;
   while (!bytes.empty()) {
     const ConstBytes part = bytes.first(std::min<uint64_t>(bytes.size(), options_.window_bytes));
-    const bool room = co_await AwaitRoom(part.size(), deadline);
+    const bool room = co_await AwaitRoom(part.size(), deadline, /*may_give_up=*/!taken);
     if (!error_.ok()) co_return error_;
     if (!room) {
       const Status late = Late("the chunkservers do not take more bytes in time");
@@ -64,8 +64,8 @@ Task<Status> AppendStream::Append(ConstBytes bytes, Instant deadline) {
 }
 
 // Until `bytes` more fit into the window, or half of it is free: few large writes shall not wait
-// for each other. False: not by the deadline.
-Task<bool> AppendStream::AwaitRoom(uint64_t bytes, Instant deadline) {
+// for each other. False: not by the deadline, or the disks are full and this may give up.
+Task<bool> AppendStream::AwaitRoom(uint64_t bytes, Instant deadline, bool may_give_up) {
   const auto full = [&] {
     const uint64_t on_the_way = taken_ - committed_;
     return on_the_way > options_.window_bytes / 2 && on_the_way + bytes > options_.window_bytes;
@@ -73,7 +73,7 @@ Task<bool> AppendStream::AwaitRoom(uint64_t bytes, Instant deadline) {
   const uint64_t refusals = refusals_;
   while (full() && error_.ok()) {
     Push();
-    if (NoRoomSince(refusals)) co_return false;
+    if (may_give_up && NoChunkSince(refusals)) co_return false;
     const bool woken = co_await progress_.Wait(deadline);
     if (!woken) co_return false;
   }
@@ -126,6 +126,11 @@ bool AppendStream::NoRoomSince(uint64_t refusals) const {
   return trouble_.code() == Code::kNoSpace && refusals_ > refusals;
 }
 
+// The same for those who need the next chunk, and not that older ones are settled.
+bool AppendStream::NoChunkSince(uint64_t refusals) const {
+  return between_chunks_ && NoRoomSince(refusals);
+}
+
 void AppendStream::NoteTrouble(Status status) {
   trouble_ = std::move(status);
   if (trouble_.code() != Code::kNoSpace) return;
@@ -138,7 +143,7 @@ Task<Status> AppendStream::Flush(Instant deadline) {
   const uint64_t refusals = refusals_;
   Push();
   while (committed_ < target && error_.ok()) {
-    if (NoRoomSince(refusals)) co_return trouble_;
+    if (NoChunkSince(refusals)) co_return trouble_;
     const bool woken = co_await progress_.Wait(deadline);
     if (!woken) co_return Late("the chunkservers do not confirm in time");
   }
@@ -167,7 +172,7 @@ Task<Result<std::optional<ChunkClose>>> AppendStream::Finish(Instant deadline) {
   // The next chunk of a roll is the file's already: it must be closed too.
   const uint64_t refusals = refusals_;
   while (between_chunks_ && error_.ok()) {
-    if (NoRoomSince(refusals)) co_return trouble_;
+    if (NoChunkSince(refusals)) co_return trouble_;
     const bool woken = co_await progress_.Wait(deadline);
     if (!woken) co_return Late("no next chunk in time");
   }
@@ -435,6 +440,7 @@ Task<void> AppendStream::Settle(Retired* retired) {
   retired->settling = false;
   if (length.ok() && *length == retired->length) {
     retired->settled = true;
+    if (!between_chunks_) trouble_ = Status();
   } else if (length.ok()) {
     Fail(Status(Code::kIo, fmt::format("chunk {} lost unsynced bytes: {} of {} are left",
                                        chunk.value(), *length, retired->length)));

@@ -123,9 +123,10 @@ class AppendStream {
   Task<void> Settle(Retired* retired);
   void DropSettled();
   static Task<void> DrainRetired(std::unique_ptr<Retired> retired);
-  Task<bool> AwaitRoom(uint64_t bytes, Instant deadline);
+  Task<bool> AwaitRoom(uint64_t bytes, Instant deadline, bool may_give_up);
   Status Late(const char* words) const;
   bool NoRoomSince(uint64_t refusals) const;
+  bool NoChunkSince(uint64_t refusals) const;
   void NoteTrouble(Status status);
   void Take(ConstBytes bytes);
   void Fail(Status status);

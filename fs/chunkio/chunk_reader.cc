@@ -77,8 +77,8 @@ Task<Result<OwnedBytes>> ChunkReader::ReadThroughCache(ChunkPlace place, uint64_
   const BlockCache::Range range = cache_.RangeToRead(place.chunk, offset, length, committed);
   Result<OwnedBytes> bytes = co_await Fetch(place, range.offset, range.length, committed, deadline);
   if (!bytes.ok()) {
-    // Each replica may have its own bad block in the window, and good ones where they were wanted.
-    if (range.length == length || bytes.code() != Code::kCorruption) co_return bytes;
+    // What is wrong may be wrong with the rest of the window only.
+    if (range.length == length || loop_.Now() >= deadline) co_return bytes;
     co_return co_await Fetch(std::move(place), offset, length, committed, deadline);
   }
   cache_.Insert(place.chunk, range.offset, bytes->bytes);
@@ -161,9 +161,14 @@ Task<Result<OwnedBytes>> ChunkReader::AskOne(const Attempt& attempt, const Repli
   if (!reply.ok()) co_return reply.status();
   const uint64_t first = static_cast<uint64_t>(reply->response.offset);
   const uint64_t size = reply->bulk.size();
-  if (first > offset || first + size < offset + length || first % limits::kBlockBytes != 0) {
+  if (first > offset || first % limits::kBlockBytes != 0) {
     co_return Status(Code::kProtocol, fmt::format("asked for [{}, +{}), got [{}, +{})", offset,
                                                   length, first, size));
+  }
+  // It has no more: bytes that were never synced are lost there, and the chunk is about to be cut.
+  if (first + size < offset + length) {
+    co_return Status(Code::kNotCommitted, fmt::format("the replica has {} bytes, {} are wanted",
+                                                      first + size, offset + length));
   }
   MORAINE_CO_RETURN_IF_ERROR(
       VerifyPieceChecksums(first, reply->bulk.bytes(), reply->response.checksums));

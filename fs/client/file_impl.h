@@ -96,6 +96,7 @@ class FileImpl final : public File, public std::enable_shared_from_this<FileImpl
   Task<Status> AskToOpen(bool writing, Instant deadline);
   Task<Status> WriteLocked(uint64_t offset, ConstBytes bytes);
   Task<Status> LeaveInline();
+  Task<Status> SyncOverRecord(Instant deadline);
   Task<Status> Resize(uint64_t size, bool may_shorten);
   Task<Status> AppendLocked(uint64_t offset, ConstBytes bytes);
   // What ends when something is stored. A chunk that has ended is closed by the same commit.

@@ -6,6 +6,9 @@ namespace moraine::fs {
 
 Task<Result<ChunkGrant>> FileSource::NextChunk(std::optional<ChunkClose> previous, uint64_t offset,
                                                std::vector<ServerId> avoid, Instant deadline) {
+  if (core_.link.session() != session_) {
+    co_return Status(Code::kSessionEnded, "the session ended in which these bytes were written");
+  }
   idl::AllocateChunkRequest request;
   request.inode = ToWire(inode_);
   request.tail = tail_;

@@ -15,6 +15,10 @@ class FileSource final : public ChunkSource {
   FileSource(ClientCore& core, InodeId inode, bool tail)
       : core_(core), inode_(inode), tail_(tail) {}
 
+  // A stream begins. It gets its chunks from this session only: when that has ended others may have
+  // written, and the next session would be granted a chunk all the same.
+  void Begin() { session_ = core_.link.session(); }
+
   Task<Result<ChunkGrant>> NextChunk(std::optional<ChunkClose> previous, uint64_t offset,
                                      std::vector<ServerId> avoid, Instant deadline) override;
   Task<Result<uint64_t>> AwaitSealed(ChunkId chunk, Instant deadline) override;
@@ -23,6 +27,7 @@ class FileSource final : public ChunkSource {
   ClientCore& core_;
   const InodeId inode_;
   const bool tail_;
+  SessionId session_;
 };
 
 }  // namespace moraine::fs

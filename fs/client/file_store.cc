@@ -53,6 +53,7 @@ Task<Result<std::vector<Extent>>> FileImpl::StoreDirty(bool sync, Instant deadli
     co_await LetGo(std::exchange(loose_, nullptr));
   }
   if (loose_ == nullptr) {
+    loose_source_->Begin();
     loose_ = std::make_shared<AppendStream>(core_.loop, core_.channels, *loose_source_, core_.io, 0,
                                             std::nullopt);
   }
@@ -164,6 +165,7 @@ Task<Status> FileImpl::Store(bool sync, Ending ending, Instant deadline) {
   // A chunk of it is being fenced, to be settled: soon it is sealed.
   while (answer.code() == Code::kBusy && core_.loop.Now() + kBusyPause < deadline) {
     co_await core_.loop.Sleep(kBusyPause);
+    if (!leased) co_return Status(Code::kSessionEnded, "the session ended before the commit");
     answer = co_await core_.link.Change(idl::kCommit, commit, deadline);
   }
   if (!answer.ok()) co_return answer.status();
@@ -318,9 +320,9 @@ Task<void> FileImpl::DropUnsaved(Status why) {
 }
 
 // Drops what is not stored and takes the lease again, as if the file had been closed and opened.
+// error() says so until the file is known to be cut.
 Task<Status> FileImpl::StartAnew(Instant deadline) {
-  co_await DropUnsaved(Status(Code::kCanceled, "cut off"));
-  error_ = Status();
+  co_await DropUnsaved(Status(Code::kNoSpace, "the file was to be emptied on full disks"));
   MORAINE_CO_RETURN_IF_ERROR(co_await ReleaseLease());
   co_return co_await EnsureLease(deadline);
 }

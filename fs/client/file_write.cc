@@ -88,8 +88,14 @@ Task<Status> FileImpl::LeaveInline() {
   inline_.reset();
   inline_dirty_ = false;
   replaces_record_ = attributes_.size > 0;
-  // At once, because a full chunk is mapped without asking here.
-  if (replaces_record_) co_return co_await stream_->Sync(core_.link.Deadline());
+  co_return co_await SyncOverRecord(core_.link.Deadline());
+}
+
+// Before anything follows, because a full chunk is mapped without asking here.
+Task<Status> FileImpl::SyncOverRecord(Instant deadline) {
+  if (!replaces_record_) co_return Status();
+  MORAINE_CO_RETURN_IF_ERROR(co_await stream_->Sync(deadline));
+  replaces_record_ = false;
   co_return Status();
 }
 
@@ -100,6 +106,8 @@ Task<Status> FileImpl::AppendLocked(uint64_t offset, ConstBytes bytes) {
   if (stream_ != nullptr && (stream_->finished() || stream_->taken() != offset)) {
     MORAINE_CO_RETURN_IF_ERROR(co_await Store(false, Ending::kStream));
   }
+  if (stream_ != nullptr)
+    MORAINE_CO_RETURN_IF_ERROR(co_await SyncOverRecord(core_.link.Deadline()));
   if (tail_) {
     // The lease is ours, so its writer has left: the chunk is being sealed.
     MORAINE_CO_RETURN_IF_ERROR(co_await Reload(core_.link.Deadline()));
@@ -109,6 +117,7 @@ Task<Status> FileImpl::AppendLocked(uint64_t offset, ConstBytes bytes) {
     std::optional<ChunkGrant> first;
     if (first_chunk_ && first_chunk_->tail_offset == offset)
       first = std::exchange(first_chunk_, std::nullopt);
+    tail_source_->Begin();
     stream_ = std::make_shared<AppendStream>(core_.loop, core_.channels, *tail_source_, core_.io,
                                              offset, std::move(first));
   }
@@ -140,10 +149,12 @@ Task<Status> FileImpl::Resize(uint64_t size, bool may_shorten) {
   if (tail_) MORAINE_CO_RETURN_IF_ERROR(co_await Reload(deadline));
   // Only with the lease is the size known.
   if (!may_shorten && size <= size_) co_return Status();
+  bool anew = false;
   if (HasUnsaved()) {
     Status stored = Keep(co_await Store(false, Ending::kStream));
     // This may be the one way to make room: what is cut off need not be stored before.
-    if (stored.code() == Code::kNoSpace && size == 0) stored = co_await StartAnew(deadline);
+    anew = stored.code() == Code::kNoSpace && size == 0;
+    if (anew) stored = co_await StartAnew(deadline);
     if (!stored.ok()) co_return stored;
   }
   idl::SetAttributesRequest request;
@@ -155,6 +166,7 @@ Task<Status> FileImpl::Resize(uint64_t size, bool may_shorten) {
   if (!answer.ok()) co_return answer.status();
   Result<Attributes> attributes = FromWire(answer->attributes);
   if (!attributes.ok()) co_return attributes.status();
+  if (anew) error_ = Status();
   if (size < size_) extents_.Remove(size, size_ - size);
   // As the metaserver does it: a small content grows with the size, as long as it stays small.
   const bool stays_small = size >= size_ && size <= limits::kInlineBytesMax;

@@ -184,6 +184,7 @@ class Dispatcher {
   // Calls it for all of them, many at a time.
   using HandleCall = Task<Status> (Dispatcher::*)(HandleId);
   Task<Status> FlushIfOpen(HandleId handle);
+  Task<Status> ReleaseIfOpen(HandleId handle);
   Task<Status> ForEach(std::vector<HandleId> handles, HandleCall call, Instant deadline);
   HandleId AddFile(std::shared_ptr<File> file, OpenFlags flags);
   OpenFile* FindFile(HandleId handle);

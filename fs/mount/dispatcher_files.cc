@@ -239,10 +239,15 @@ Task<Status> Dispatcher::FlushIfOpen(HandleId handle) {
   co_return co_await Flush(handle);
 }
 
+Task<Status> Dispatcher::ReleaseIfOpen(HandleId handle) {
+  if (FindFile(handle) == nullptr) co_return Status::Ok();
+  co_return co_await Release(handle);
+}
+
 Task<Status> Dispatcher::Stop(Instant deadline) {
   std::vector<HandleId> handles;
   for (const auto& [handle, open] : files_) handles.push_back(handle);
-  const Status closed = co_await ForEach(std::move(handles), &Dispatcher::Release, deadline);
+  const Status closed = co_await ForEach(std::move(handles), &Dispatcher::ReleaseIfOpen, deadline);
   files_.clear();
   directories_.clear();
   co_return closed;

@@ -404,11 +404,15 @@ void TakeFromProtocol(const protocol::ChunkRecord& from, ChunkRecord& record) {
   }
 }
 
-Status CloseChunk(ChunkRecord& record, Epoch epoch, uint64_t length,
+Status CloseChunk(ChunkRecord& record, SessionId session, Epoch epoch, uint64_t length,
                   std::span<const ServerId> holders) {
+  // A higher epoch is a fence for everybody else: a former writer who comes back under another
+  // session is told so.
+  const bool settled_by_fence = record.epoch > epoch && record.writer == session;
   if (record.state == ChunkState::kSealed) {
     // Settled meanwhile, if need be under a higher epoch: a repeat of the same close.
-    if (record.length == length && record.epoch >= epoch) return Status::Ok();
+    const bool same = record.epoch == epoch || settled_by_fence;
+    if (record.length == length && same) return Status::Ok();
     if (record.epoch != epoch) {
       return Status(Code::kFenced, fmt::format("the chunk was sealed at {} under epoch {}, not {}",
                                                record.length, record.epoch.value(), epoch.value()));
@@ -416,7 +420,7 @@ Status CloseChunk(ChunkRecord& record, Epoch epoch, uint64_t length,
     return Status(Code::kSealed,
                   fmt::format("the chunk is sealed at {}, not at {}", record.length, length));
   }
-  if (record.state == ChunkState::kFencing && record.length == length && record.epoch > epoch) {
+  if (record.state == ChunkState::kFencing && record.length == length && settled_by_fence) {
     return Status(Code::kBusy, "the chunk was closed, and is being fenced to be settled");
   }
   protocol::CloseRequest request{.epoch = epoch, .length = length, .holders = {}};

@@ -77,7 +77,7 @@ protocol::ChunkRecord ToProtocol(const ChunkRecord& record);
 void TakeFromProtocol(const protocol::ChunkRecord& from, ChunkRecord& record);
 
 // A living writer leaves the chunk at `length`. Errors: protocol::CloseByWriter's.
-Status CloseChunk(ChunkRecord& record, Epoch epoch, uint64_t length,
+Status CloseChunk(ChunkRecord& record, SessionId session, Epoch epoch, uint64_t length,
                   std::span<const ServerId> holders);
 
 }  // namespace moraine::metaserver

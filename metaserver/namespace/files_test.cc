@@ -316,6 +316,18 @@ TEST_F(FilesTest, AChunkThatIsFencedToBeSettledIsItsWritersStill) {
   const auto mapped = CommitIt(maps);
   ASSERT_TRUE(mapped.ok()) << mapped.status().ToString();
   EXPECT_EQ(Layout1(f).layout.extents, maps.extents);
+  // To everybody else the higher epoch is a fence: a former writer that comes back under another
+  // session would be let in again, since the lease is free.
+  const auto close_as = [&](SessionId session) {
+    return fixture_
+        .Run([&](Transaction& t) -> Status {
+          MORAINE_ASSIGN_OR_RETURN(ChunkRecord record, GetChunk(t, loose.chunk.id));
+          return CloseChunk(record, session, loose.chunk.record.epoch, 100, {});
+        })
+        .code();
+  };
+  EXPECT_EQ(close_as(kAlice), kOk);
+  EXPECT_EQ(close_as(kBob), Code::kFenced);
 }
 
 TEST_F(FilesTest, TruncationCutsAndGrows) {

@@ -180,7 +180,8 @@ Status CloseAttached(Transaction& transaction, InodeId inode, InodeRecord& recor
     return BeginDelete(transaction, closed.chunk);
   }
   const bool was_open = chunk.state == ChunkState::kOpen;
-  MORAINE_RETURN_IF_ERROR(CloseChunk(chunk, closed.epoch, closed.length, closed.holders));
+  MORAINE_RETURN_IF_ERROR(
+      CloseChunk(chunk, transaction.session(), closed.epoch, closed.length, closed.holders));
   if (!was_open) return Status::Ok();
   if (attached == nullptr) {
     return Status(Code::kInternal, fmt::format("chunk {} is open but not attached to inode {}",

@@ -67,7 +67,8 @@ Task<Status> FileRecovery::RunOnce(InodeId inode) {
     MORAINE_CO_ASSIGN_OR_RETURN(chunks, ChunksToRecover(transaction, inode, std::nullopt));
   }
   while (true) {
-    const Status status = co_await SealAll(inode, chunks);
+    Status unsealed;
+    MORAINE_CO_RETURN_IF_ERROR(co_await SealAll(inode, chunks, &unsealed));
     tried.insert(chunks.begin(), chunks.end());
     // The last seal lets the lease go, so another may have written since and gone too. Whoever
     // takes the file from that one waits for this job.
@@ -76,14 +77,15 @@ Task<Status> FileRecovery::RunOnce(InodeId inode) {
     // The sealer's queue goes on with what could not be sealed, but the file is not whole yet.
     const bool whole =
         std::ranges::none_of(chunks, [&](ChunkId chunk) { return tried.contains(chunk); });
-    if (!status.ok() && !whole) co_return status;
+    if (!unsealed.ok() && !whole) co_return unsealed;
     MORAINE_CO_ASSIGN_OR_RETURN(const auto lease, FindLease(transaction, inode));
     const bool left = lease.has_value() && lease->state == LeaseState::kRecovering;
     if (chunks.empty() || !whole || !left) co_return Status::Ok();
   }
 }
 
-Task<Status> FileRecovery::SealAll(InodeId inode, std::vector<ChunkId> chunks) {
+// `unsealed`: why a chunk could not be sealed.
+Task<Status> FileRecovery::SealAll(InodeId inode, std::vector<ChunkId> chunks, Status* unsealed) {
   // Side by side; each seals for as long as it takes.
   auto sealing = std::make_shared<Sealing>(loop_);
   for (const ChunkId chunk : chunks) sealing->group.Spawn(SealOne(chunk, sealing));
@@ -95,7 +97,8 @@ Task<Status> FileRecovery::SealAll(InodeId inode, std::vector<ChunkId> chunks) {
   MORAINE_CO_RETURN_IF_ERROR(co_await store_.Synced(ticket));
   MORAINE_FAULT_POINT("recovery.finished");
   committed_(transaction.effects());
-  co_return sealing->failure;
+  *unsealed = sealing->failure;
+  co_return Status::Ok();
 }
 
 Task<void> FileRecovery::SealOne(ChunkId chunk, std::shared_ptr<Sealing> sealing) {

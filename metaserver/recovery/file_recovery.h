@@ -47,7 +47,7 @@ class FileRecovery {
     TaskGroup group;
     Status failure;  // the last
   };
-  Task<Status> SealAll(InodeId inode, std::vector<ChunkId> chunks);
+  Task<Status> SealAll(InodeId inode, std::vector<ChunkId> chunks, Status* unsealed);
   Task<void> SealOne(ChunkId chunk, std::shared_ptr<Sealing> sealing);
 
   Loop& loop_;
