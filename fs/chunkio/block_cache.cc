@@ -46,6 +46,7 @@ std::optional<OwnedBytes> BlockCache::Find(ChunkId chunk, uint64_t offset, uint6
     const uint64_t number = at / kBlock;
     const auto block = index_.at({chunk, number});
     blocks_.splice(blocks_.begin(), blocks_, block);
+    block->read = true;
     const uint64_t stop = std::min(end, (number + 1) * kBlock);
     std::memcpy(copy.data() + (at - offset), block->bytes.get() + at % kBlock, stop - at);
     at = stop;
@@ -66,8 +67,10 @@ BlockCache::Range BlockCache::RangeToRead(ChunkId chunk, uint64_t offset, uint64
   if (room) {
     begin = Down(offset, kWindowBytes);
     end = Up(end, kWindowBytes);
-  } else if (begin > 0 && index_.contains({chunk, begin / kBlock - 1})) {
-    end = std::max(end, begin + kWindowBytes);
+  } else if (begin > 0) {
+    const auto before = index_.find({chunk, begin / kBlock - 1});
+    const bool scan = before != index_.end() && before->second->read;
+    if (scan) end = std::max(end, begin + kWindowBytes);
   }
   return {begin, std::min(end, readable) - begin};
 }
@@ -82,18 +85,26 @@ void BlockCache::Insert(ChunkId chunk, uint64_t offset, ConstBytes bytes) {
   bytes_.Set(static_cast<int64_t>(blocks_.size() * kBlock));
 }
 
+void BlockCache::NoteRead(ChunkId chunk, uint64_t offset, uint64_t length) {
+  for (uint64_t number = offset / kBlock; number * kBlock < offset + length; ++number) {
+    const auto block = index_.find({chunk, number});
+    if (block != index_.end()) block->second->read = true;
+  }
+}
+
 void BlockCache::InsertBlock(Key key, ConstBytes bytes) {
   const auto known = index_.find(key);
   if (known != index_.end()) {
     blocks_.splice(blocks_.begin(), blocks_, known->second);
   } else if (blocks_.size() < blocks_max_) {
-    blocks_.push_front({key, 0, std::make_unique_for_overwrite<std::byte[]>(kBlock)});
+    blocks_.push_front({key, 0, false, std::make_unique_for_overwrite<std::byte[]>(kBlock)});
     index_[key] = blocks_.begin();
   } else {
     // The room of the one that was used least recently.
     index_.erase(blocks_.back().key);
     blocks_.splice(blocks_.begin(), blocks_, std::prev(blocks_.end()));
     blocks_.front().key = key;
+    blocks_.front().read = false;
     index_[key] = blocks_.begin();
   }
   blocks_.front().size = bytes.size();

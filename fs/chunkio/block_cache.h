@@ -6,7 +6,7 @@
 //
 // While there is room, a read that misses brings the window around it: a cache of W bytes costs
 // W / kWindowBytes such reads at most. When it is full only a scan gets more than it asks for: a
-// read whose preceding block is here.
+// read whose preceding block was read, not only brought along.
 //
 // Confined to one loop.
 #pragma once
@@ -48,6 +48,8 @@ class BlockCache {
 
   // Keeps what such a range brought.
   void Insert(ChunkId chunk, uint64_t offset, ConstBytes bytes);
+  // Somebody wanted these of them; Find notes that by itself.
+  void NoteRead(ChunkId chunk, uint64_t offset, uint64_t length);
 
   uint64_t blocks() const { return blocks_.size(); }
 
@@ -62,7 +64,8 @@ class BlockCache {
   };
   struct Block {
     Key key;
-    size_t size = 0;  // less than a whole block: no more was readable
+    size_t size = 0;    // less than a whole block: no more was readable
+    bool read = false;  // not only brought along
     std::unique_ptr<std::byte[]> bytes;
   };
   void InsertBlock(Key key, ConstBytes bytes);

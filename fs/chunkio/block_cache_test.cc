@@ -61,6 +61,9 @@ TEST(BlockCache, OnceItIsFullOnlyAScanGetsMoreThanItAsksFor) {
   EXPECT_EQ(range.length, kBlock);
   cache.Insert(kChunk, range.offset, Part(text, range));
   range = cache.RangeToRead(kChunk, 11 * kBlock, 200, text.size());
+  EXPECT_EQ(range.length, kBlock) << "the block before was only brought along";
+  cache.NoteRead(kChunk, 10 * kBlock + 100, 200);
+  range = cache.RangeToRead(kChunk, 11 * kBlock, 200, text.size());
   EXPECT_EQ(range.offset, 11 * kBlock);
   EXPECT_EQ(range.length, BlockCache::kWindowBytes);
   range = cache.RangeToRead(ChunkId(8), 11 * kBlock, 200, text.size());

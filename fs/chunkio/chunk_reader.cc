@@ -82,6 +82,7 @@ Task<Result<OwnedBytes>> ChunkReader::ReadThroughCache(ChunkPlace place, uint64_
     co_return co_await Fetch(std::move(place), offset, length, committed, deadline);
   }
   cache_.Insert(place.chunk, range.offset, bytes->bytes);
+  cache_.NoteRead(place.chunk, offset, length);
   bytes->bytes = bytes->bytes.subspan(offset - range.offset, length);
   co_return bytes;
 }
