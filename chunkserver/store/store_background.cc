@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "base/loop/run_bounded.h"
 #include "chunkserver/store/store.h"
 
 namespace moraine::chunkserver {

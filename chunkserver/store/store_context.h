@@ -111,8 +111,6 @@ Status OutcomeOfSync(Status status);
 // Whether bytes that were being written must be taken for lost.
 bool LosesBytes(const Status& status);
 
-// Runs all jobs in `group`, at most `width` at a time, and waits for them.
-using Job = std::function<Task<void>()>;
-Task<void> RunBounded(Loop& loop, TaskGroup& group, std::vector<Job> jobs, size_t width);
+using Job = std::function<Task<void>()>;  // for RunBounded
 
 }  // namespace moraine::chunkserver

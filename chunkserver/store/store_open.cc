@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "base/loop/run_bounded.h"
 #include "base/units.h"
 #include "chunkserver/store/recovery.h"
 #include "chunkserver/store/store.h"

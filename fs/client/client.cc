@@ -65,6 +65,13 @@ void ClientCore::NoteUnsynced(InodeId inode) {
   if (const auto it = files.find(inode); it != files.end()) it->second->NoteUnsynced();
 }
 
+void ClientCore::NoteAllStale() {
+  for (const auto& [inode, file] : files) {
+    file->NoteStale();
+    if (on_stale) on_stale(inode);
+  }
+}
+
 Client::Client(Loop& loop, ClientOptions options, MetricRegistry& metrics)
     : loop_(loop),
       options_(std::move(options)),
@@ -89,20 +96,12 @@ Client::Client(Loop& loop, ClientOptions options, MetricRegistry& metrics)
   callbacks.renewed = [this](const idl::RenewSessionResponse& response) {
     state_->OnRenewed(response);
   };
-  callbacks.regained = [&core] {
-    for (const auto& [inode, file] : core.files) {
-      file->NoteStale();
-      if (core.on_stale) core.on_stale(inode);
-    }
-  };
+  callbacks.regained = [&core] { core.NoteAllStale(); };
   callbacks.session_lost = [&core] {
     for (auto& [directory, owned] : core.tokens) owned.lost = true;
     if (core.on_disowned) core.on_disowned(InodeId());
-    for (const auto& [inode, file] : core.files) {
-      file->OnSessionLost();
-      file->NoteStale();  // who changes it from now on need not tell
-      if (core.on_stale) core.on_stale(inode);
-    }
+    for (const auto& [inode, file] : core.files) file->OnSessionLost();
+    core.NoteAllStale();  // who changes them from now on need not tell
   };
   core.link.SetCallbacks(std::move(callbacks));
 }

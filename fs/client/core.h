@@ -25,6 +25,8 @@ struct ClientCore {
   Token TokenOfFile(InodeId inode) const;
   // A sync of this file, if it is open here, has to ask the metaserver.
   void NoteUnsynced(InodeId inode);
+  // What is known of the open files, and what is cached of them, may be old.
+  void NoteAllStale();
 
   Loop& loop;
   const ClientOptions& options;

@@ -88,12 +88,12 @@ Task<Status> FileImpl::LeaveInline() {
   inline_.reset();
   inline_dirty_ = false;
   replaces_record_ = attributes_.size > 0;
-  co_return co_await SyncOverRecord(core_.link.Deadline());
+  if (replaces_record_) co_return co_await SyncOverRecord(core_.link.Deadline());
+  co_return Status();
 }
 
 // Before anything follows, because a full chunk is mapped without asking here.
 Task<Status> FileImpl::SyncOverRecord(Instant deadline) {
-  if (!replaces_record_) co_return Status();
   MORAINE_CO_RETURN_IF_ERROR(co_await stream_->Sync(deadline));
   replaces_record_ = false;
   co_return Status();
@@ -106,8 +106,7 @@ Task<Status> FileImpl::AppendLocked(uint64_t offset, ConstBytes bytes) {
   if (stream_ != nullptr && (stream_->finished() || stream_->taken() != offset)) {
     MORAINE_CO_RETURN_IF_ERROR(co_await Store(false, Ending::kStream));
   }
-  if (stream_ != nullptr)
-    MORAINE_CO_RETURN_IF_ERROR(co_await SyncOverRecord(core_.link.Deadline()));
+  if (replaces_record_) MORAINE_CO_RETURN_IF_ERROR(co_await SyncOverRecord(core_.link.Deadline()));
   if (tail_) {
     // The lease is ours, so its writer has left: the chunk is being sealed.
     MORAINE_CO_RETURN_IF_ERROR(co_await Reload(core_.link.Deadline()));

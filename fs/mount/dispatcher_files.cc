@@ -4,6 +4,7 @@
 
 #include "base/limits.h"
 #include "base/log.h"
+#include "base/loop/run_bounded.h"
 #include "fs/mount/dispatcher.h"
 
 namespace moraine::fs::mount {
@@ -195,34 +196,19 @@ Status Dispatcher::ReleaseDirectory(HandleId handle) {
 Task<Status> Dispatcher::SyncDirectory(InodeId inode) { return file_system_.SyncNames(inode); }
 
 Task<Status> Dispatcher::ForEach(std::vector<HandleId> handles, HandleCall call, Instant deadline) {
-  struct All {
-    explicit All(Loop& loop) : changed(loop) {}
-    Condition changed;
-    std::vector<HandleId> handles;
-    size_t next = 0;
-    size_t workers = 0;
-    Status first;
-  };
-  auto all = std::make_shared<All>(loop_);
-  all->handles = std::move(handles);
-  all->workers = std::min(kHandlesAtOnce, all->handles.size());
-  const auto work = [](Dispatcher* dispatcher, std::shared_ptr<All> shared, HandleCall called,
-                       Instant until) -> Task<void> {
-    while (shared->next < shared->handles.size()) {
+  auto first = std::make_shared<Status>();
+  std::vector<std::function<Task<void>()>> jobs;
+  for (const HandleId handle : handles) {
+    jobs.emplace_back([this, handle, call, deadline, first]() -> Task<void> {
       Status status(Code::kTimeout, "not all open files were stored in time");
-      if (dispatcher->loop_.Now() < until) {
-        status = co_await (dispatcher->*called)(shared->handles[shared->next++]);
-      } else {
-        shared->next = shared->handles.size();
-      }
-      if (shared->first.ok()) shared->first = status;
-    }
-    --shared->workers;
-    shared->changed.NotifyAll();
-  };
-  for (size_t i = all->workers; i > 0; --i) loop_.Spawn(work(this, all, call, deadline));
-  while (all->workers > 0) co_await all->changed.Wait();
-  co_return all->first;
+      if (loop_.Now() < deadline) status = co_await (this->*call)(handle);
+      if (first->ok()) *first = status;
+    });
+  }
+  TaskGroup group(loop_);
+  co_await RunBounded(loop_, group, std::move(jobs), kHandlesAtOnce);
+  co_await group.Drain();
+  co_return *first;
 }
 
 Task<Status> Dispatcher::FlushAll(Instant deadline) {

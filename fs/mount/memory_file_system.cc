@@ -65,17 +65,12 @@ class MemoryFileSystem::OpenFile : public File {
   Task<Status> Sync() override { return Flush(); }
   Task<Status> Truncate(uint64_t size) override {
     MORAINE_CO_RETURN_IF_ERROR(co_await owner_.Enter());
-    node().bytes.resize(size);
-    dirty_ = true;
-    Resized();
+    Resize(size);
     co_return Status::Ok();
   }
   Task<Status> Extend(uint64_t size) override {
     MORAINE_CO_RETURN_IF_ERROR(co_await owner_.Enter());
-    if (size <= node().bytes.size()) co_return Status::Ok();
-    node().bytes.resize(size);
-    dirty_ = true;
-    Resized();
+    if (size > node().bytes.size()) Resize(size);
     co_return Status::Ok();
   }
   Status error() const override { return Status::Ok(); }
@@ -92,6 +87,11 @@ class MemoryFileSystem::OpenFile : public File {
 
  private:
   Node& node() const { return *owner_.FindNode(inode_); }
+  void Resize(uint64_t size) {
+    node().bytes.resize(size);
+    dirty_ = true;
+    Resized();
+  }
   void Put(uint64_t offset, ConstBytes bytes) {
     std::string& all = node().bytes;
     if (all.size() < offset + bytes.size()) all.resize(offset + bytes.size());

@@ -76,7 +76,8 @@ bool IsBelowFloor(const ChunkRecord& record);
 protocol::ChunkRecord ToProtocol(const ChunkRecord& record);
 void TakeFromProtocol(const protocol::ChunkRecord& from, ChunkRecord& record);
 
-// A living writer leaves the chunk at `length`. Errors: protocol::CloseByWriter's.
+// A living writer leaves the chunk at `length`. Errors: protocol::CloseByWriter's; kBusy while a
+// close of this session's is being settled by a fence.
 Status CloseChunk(ChunkRecord& record, SessionId session, Epoch epoch, uint64_t length,
                   std::span<const ServerId> holders);
 

@@ -61,6 +61,20 @@ Status LetGo(Transaction& transaction, InodeRecord& record, ChunkId chunk,
   return BeginDelete(transaction, chunk);
 }
 
+// Whether the lease is the transaction's session's: kLeaseTaken otherwise, and what to do about it.
+Status CheckHolder(Transaction& transaction, InodeId inode, const LeaseRecord& lease) {
+  if (lease.state == LeaseState::kRecovering) {
+    transaction.effects().recoveries.push_back(inode);
+    return Status(
+        Code::kLeaseTaken,
+        fmt::format("inode {}: the chunks of its last writer are being sealed", inode.value()));
+  }
+  if (lease.session == transaction.session()) return Status::Ok();
+  transaction.effects().recalls.emplace_back(lease.session, inode);
+  return Status(Code::kLeaseTaken, fmt::format("inode {} is written by session {}", inode.value(),
+                                               lease.session.value()));
+}
+
 }  // namespace
 
 const AttachedChunk* FindAttached(const InodeRecord& record, ChunkId chunk) {
@@ -81,20 +95,7 @@ Status AcquireLease(Transaction& transaction, InodeId inode) {
   const SessionId session = transaction.session();
   if (session.IsNone()) return Status(Code::kSessionEnded, "writing needs a session");
   MORAINE_ASSIGN_OR_RETURN(const auto lease, FindLease(transaction, inode));
-  if (lease.has_value() && lease->state == LeaseState::kHeld && lease->session == session) {
-    return Status::Ok();
-  }
-  if (lease.has_value()) {
-    if (lease->state == LeaseState::kRecovering) {
-      transaction.effects().recoveries.push_back(inode);
-      return Status(Code::kLeaseTaken, fmt::format("inode {}: the chunks of its last writer are "
-                                                   "being sealed",
-                                                   inode.value()));
-    }
-    transaction.effects().recalls.emplace_back(lease->session, inode);
-    return Status(Code::kLeaseTaken, fmt::format("inode {} is written by session {}", inode.value(),
-                                                 lease->session.value()));
-  }
+  if (lease.has_value()) return CheckHolder(transaction, inode, *lease);
   PutLease(transaction, inode, LeaseRecord{session, LeaseState::kHeld});
   transaction.Put(Family::kLeases, HoldingOfSessionKey(session, inode), {});
   transaction.effects().granted.push_back(inode);
@@ -103,15 +104,7 @@ Status AcquireLease(Transaction& transaction, InodeId inode) {
 
 Status CheckNoOtherWriter(Transaction& transaction, InodeId inode) {
   MORAINE_ASSIGN_OR_RETURN(const auto lease, FindLease(transaction, inode));
-  if (!lease.has_value()) return Status::Ok();
-  if (lease->state == LeaseState::kRecovering) {
-    transaction.effects().recoveries.push_back(inode);
-  } else if (lease->session == transaction.session()) {
-    return Status::Ok();
-  } else {
-    transaction.effects().recalls.emplace_back(lease->session, inode);
-  }
-  return Status(Code::kLeaseTaken, fmt::format("inode {} is being written", inode.value()));
+  return lease.has_value() ? CheckHolder(transaction, inode, *lease) : Status::Ok();
 }
 
 Status CheckWriter(Transaction& transaction, InodeId inode, const InodeRecord& record,

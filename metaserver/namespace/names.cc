@@ -86,14 +86,19 @@ Status DropLink(Transaction& transaction, InodeId inode, InodeRecord& record) {
   return Status::Ok();
 }
 
+Result<SessionId> OwnerOf(Transaction& transaction, InodeId directory) {
+  MORAINE_ASSIGN_OR_RETURN(const auto token,
+                           transaction.Find<TokenRecord>(Family::kTokens, HoldingKey(directory)));
+  return token.has_value() ? token->owner : SessionId();
+}
+
 Status LeaveDirectory(Transaction& transaction, InodeId directory, std::string_view name,
                       InodeId inode, InodeRecord& record) {
   if (record.type == FileType::kDirectory || record.parent != directory || record.links <= 1) {
     return Status::Ok();
   }
-  MORAINE_ASSIGN_OR_RETURN(const auto token,
-                           transaction.Find<TokenRecord>(Family::kTokens, HoldingKey(directory)));
-  if (token.has_value() && !token->owner.IsNone()) {
+  MORAINE_ASSIGN_OR_RETURN(const SessionId owner, OwnerOf(transaction, directory));
+  if (!owner.IsNone()) {
     // Rare enough for a walk: a second name in the same owned directory keeps the file there.
     Cursor cursor = transaction.Scan(Family::kDentries, InodeKey(directory));
     for (; cursor.Valid(); cursor.Next()) {

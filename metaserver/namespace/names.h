@@ -34,6 +34,9 @@ Status DropLink(Transaction& transaction, InodeId inode, InodeRecord& record);
 Status LeaveDirectory(Transaction& transaction, InodeId directory, std::string_view name,
                       InodeId inode, InodeRecord& record);
 
+// Whose token a directory has; none if it is nobody's.
+Result<SessionId> OwnerOf(Transaction& transaction, InodeId directory);
+
 // May the directory lose its name? kNotEmpty, kBusy (another session owns it).
 Status CheckRemovable(Transaction& transaction, InodeId directory, const InodeRecord& record);
 

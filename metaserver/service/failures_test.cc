@@ -12,6 +12,16 @@ namespace {
 
 class FailuresTest : public MetaserverTest {
  protected:
+  // Three replicas get 10 bytes, the writer closes the chunk, and it is sealed.
+  ::testing::AssertionResult CloseAndSeal(const idl::CreateResponse& file) {
+    cluster_.Append(file.chunk, {10, 10, 10});
+    const Code closed = CloseFile(alice(), file, 10);
+    if (closed != Code::kOk) return ::testing::AssertionFailure() << "closed: " << int(closed);
+    if (cluster_.AwaitState(file.chunk.chunk, ChunkState::kSealed)) {
+      return ::testing::AssertionSuccess();
+    }
+    return ::testing::AssertionFailure() << "the chunk is not sealed";
+  }
   bool AnyServerIsDead() {
     Transaction transaction(cluster_.meta().store());
     for (Cursor c = transaction.Scan(Family::kServers, kServerPrefix); c.Valid(); c.Next()) {
@@ -140,9 +150,7 @@ TEST_F(FailuresTest, ADeletionThatIsRefusedDoesNotHoldUpTheOthers) {
 // to begin again, for ever.
 TEST_F(FailuresTest, AnInventoryIsASignOfLife) {
   const auto file = cluster_.CreateFile(alice(), "f.sst");
-  cluster_.Append(file.chunk, {10, 10, 10});
-  ASSERT_EQ(CloseFile(alice(), file, 10), Code::kOk);
-  ASSERT_TRUE(cluster_.AwaitState(file.chunk.chunk, ChunkState::kSealed));
+  ASSERT_TRUE(CloseAndSeal(file));
   const ServerId server(static_cast<uint64_t>(file.chunk.replicas[0].server_id));
   FakeDisk& disk = cluster_.disk(server);
   disk.inventory_pages = 20;  // of a second each; a server that is silent for 6 is dead
@@ -189,9 +197,7 @@ TEST_F(FailuresTest, TheInventoryOfADeadServerIsRefused) {
 TEST_F(FailuresTest, ACopyThatIsToBeDeletedDoesNotCount) {
   const auto file = cluster_.CreateFile(alice(), "f.sst");
   const ChunkId chunk(static_cast<uint64_t>(file.chunk.chunk));
-  cluster_.Append(file.chunk, {10, 10, 10});
-  ASSERT_EQ(CloseFile(alice(), file, 10), Code::kOk);
-  ASSERT_TRUE(cluster_.AwaitState(file.chunk.chunk, ChunkState::kSealed));
+  ASSERT_TRUE(CloseAndSeal(file));
   world().RunFor(2s);  // the seal has been told
   ChunkRecord record = *cluster_.Chunk(file.chunk.chunk);
   ASSERT_EQ(record.replicas.size(), 3u);
@@ -276,9 +282,7 @@ TEST_F(FailuresTest, ASealDoesNotCountTheDead) {
 TEST_F(FailuresTest, ACopyOfAChunkThatIsGoneMeanwhileGoesToo) {
   const auto file = cluster_.CreateFile(alice(), "f.sst");
   const auto chunk = ChunkId(static_cast<uint64_t>(file.chunk.chunk));
-  cluster_.Append(file.chunk, {10, 10, 10});
-  ASSERT_EQ(CloseFile(alice(), file, 10), Code::kOk);
-  ASSERT_TRUE(cluster_.AwaitState(file.chunk.chunk, ChunkState::kSealed));
+  ASSERT_TRUE(CloseAndSeal(file));
   ASSERT_EQ(GiveUp(alice(), file.attributes.inode, /*lease=*/true), Code::kOk);
   world().RunFor(2s);  // the seal has been told
   const auto on_all = [&](auto count) {
@@ -328,9 +332,7 @@ TEST_F(FailuresTest, AnIdleOpenReplicaIsSealedIfItsChunkIs) {
 // could be done.
 TEST_F(FailuresTest, WhatCannotBeRepairedIsLookedAtOnceInAWhile) {
   const auto file = cluster_.CreateFile(alice(), "f.sst");
-  cluster_.Append(file.chunk, {10, 10, 10});
-  ASSERT_EQ(CloseFile(alice(), file, 10), Code::kOk);
-  ASSERT_TRUE(cluster_.AwaitState(file.chunk.chunk, ChunkState::kSealed));
+  ASSERT_TRUE(CloseAndSeal(file));
   for (uint64_t id = 1; id <= 6; ++id) {
     if (ServerId(id) != ServerId(static_cast<uint64_t>(file.chunk.replicas[0].server_id))) {
       cluster_.machine(ServerId(id)).Kill();
@@ -357,9 +359,7 @@ TEST_F(FailuresTest, WhatCannotBeRepairedIsLookedAtOnceInAWhile) {
 // Many clients that meet one bad replica are one question to its server.
 TEST_F(FailuresTest, AReplicaIsCheckedOnceAtATime) {
   const auto file = cluster_.CreateFile(alice(), "f.sst");
-  cluster_.Append(file.chunk, {10, 10, 10});
-  ASSERT_EQ(CloseFile(alice(), file, 10), Code::kOk);
-  ASSERT_TRUE(cluster_.AwaitState(file.chunk.chunk, ChunkState::kSealed));
+  ASSERT_TRUE(CloseAndSeal(file));
   const ServerId server(static_cast<uint64_t>(file.chunk.replicas[0].server_id));
   world().RunFor(2s);  // the seal has been told
   const uint64_t before = cluster_.disk(server).stats;

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "metaserver/namespace/leases.h"
+#include "metaserver/namespace/names.h"
 #include "metaserver/service/convert.h"
 #include "metaserver/service/core.h"
 
@@ -42,9 +43,8 @@ Result<std::vector<InodeId>> Lost(Core& core, SessionId session, const std::vect
     if (lease.has_value() && lease->session == session && lease->state == LeaseState::kHeld) {
       continue;
     }
-    MORAINE_ASSIGN_OR_RETURN(const auto token,
-                             transaction.Find<TokenRecord>(Family::kTokens, HoldingKey(inode)));
-    if (!token.has_value() || token->owner != session) lost.push_back(inode);
+    MORAINE_ASSIGN_OR_RETURN(const SessionId owner, OwnerOf(transaction, inode));
+    if (owner != session) lost.push_back(inode);
   }
   return lost;
 }

@@ -14,14 +14,12 @@ namespace {
 Status Govern(Transaction& transaction, const LinkArgs& args, InodeRecord& record) {
   if (record.parent == args.new_parent) return Status::Ok();
   if (!record.parent.IsNone()) {
-    MORAINE_ASSIGN_OR_RETURN(const auto token, transaction.Find<TokenRecord>(
-                                                   Family::kTokens, HoldingKey(record.parent)));
-    const bool owned = token.has_value() && !token->owner.IsNone();
-    if (owned && token->owner != transaction.session()) {
+    MORAINE_ASSIGN_OR_RETURN(const SessionId owner, OwnerOf(transaction, record.parent));
+    if (!owner.IsNone() && owner != transaction.session()) {
       return Status(Code::kFenced, fmt::format("the file lies in directory {}, which is owned",
                                                record.parent.value()));
     }
-    if (owned || args.token.IsNone()) return Status::Ok();
+    if (!owner.IsNone() || args.token.IsNone()) return Status::Ok();
   }
   if (!args.token.IsNone()) MORAINE_RETURN_IF_ERROR(CheckNoOtherWriter(transaction, args.inode));
   record.parent = args.new_parent;
