@@ -19,6 +19,7 @@ struct Attributes {
   12: i64 version = 0  // grows with every change of the inode's data or attributes
   13: i64 stored_bytes = 0  // user bytes in extents (for st_blocks)
   14: bool open_tail = false  // its last chunk is open: the size is at least `size`
+  15: i32 losses = 0  // how often written bytes that were not synced were lost with their servers
 }
 
 // The file's bytes [file_offset, +length) are the chunk's [chunk_offset, +length).
@@ -69,6 +70,7 @@ struct RenewSessionResponse {
 struct EntryRequest { 1: i64 parent, 2: string name }
 struct InodeRequest { 1: i64 inode }
 struct PathRequest { 1: string path }
+struct SyncMetadataResponse { 1: optional Attributes attributes }  // unless the inode is gone
 struct AttributesResponse { 1: Attributes attributes, 2: optional string symlink_target }
 struct CreateRequest {
   1: i64 parent
@@ -114,6 +116,7 @@ struct SetAttributesRequest {
   6: optional i64 atime_ns
   7: optional i64 mtime_ns
   8: i64 token = 0
+  9: optional i32 losses    // with a size: as in CommitRequest
 }
 struct OpenRequest { 1: i64 inode, 2: bool for_writing = false, 3: bool truncate = false, 4: i64 token = 0 }
 struct OpenResponse { 1: Attributes attributes, 2: Layout layout, 3: bool leased = false }
@@ -134,6 +137,7 @@ struct CommitRequest {
   6: list<SealedChunk> seals
   7: bool sync = false       // on disk before the answer (chunk records always are)
   8: i64 token = 0
+  9: optional i32 losses     // that the writer knows of: kIo when there were others meanwhile
 }
 struct CommitResponse { 1: Attributes attributes }
 // Seals `previous` (if given) and grants the next chunk, in one transaction.
@@ -145,6 +149,7 @@ struct AllocateChunkRequest {
   5: list<i64> avoid_servers
   6: i64 token = 0
   7: i64 pending = 0  // a tail chunk asked for ahead of time: it joins the file when `previous` is sealed
+  8: optional i32 losses  // as in CommitRequest
 }
 struct AllocateChunkResponse { 1: ChunkGrant chunk }
 // Seals a chunk that its writer has closed, or fences and seals an open one whose writer is gone
@@ -269,7 +274,7 @@ service Namespace {
   AttributesResponse link(1: common.RequestHeader header, 2: LinkRequest request) throws (1: common.CallError error)
   ReadDirectoryResponse readDirectory(1: common.RequestHeader header, 2: ReadDirectoryRequest request) throws (1: common.CallError error)
   // Waits until the inode's closed chunks are sealed (kTimeout: they are not yet), then for the log.
-  Empty syncMetadata(1: common.RequestHeader header, 2: InodeRequest request) throws (1: common.CallError error)
+  SyncMetadataResponse syncMetadata(1: common.RequestHeader header, 2: InodeRequest request) throws (1: common.CallError error)
 }
 service Files {
   OpenResponse open(1: common.RequestHeader header, 2: OpenRequest request) throws (1: common.CallError error)

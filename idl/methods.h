@@ -62,7 +62,7 @@ inline constexpr Method<RenameRequest, RenameResponse> kRename{"rename"};
 inline constexpr Method<LinkRequest, AttributesResponse> kLink{"link"};
 inline constexpr Method<ReadDirectoryRequest, ReadDirectoryResponse> kReadDirectory{
     "readDirectory"};
-inline constexpr Method<InodeRequest, Empty> kSyncMetadata{"syncMetadata"};
+inline constexpr Method<InodeRequest, SyncMetadataResponse> kSyncMetadata{"syncMetadata"};
 
 // Files
 inline constexpr Method<OpenRequest, OpenResponse> kOpen{"open"};

@@ -64,6 +64,7 @@ Result<Attributes> FromWire(const idl::Attributes& wire) {
   attributes.version = static_cast<uint64_t>(wire.version);
   attributes.stored_bytes = static_cast<uint64_t>(wire.stored_bytes);
   attributes.open_tail = wire.open_tail;
+  attributes.losses = static_cast<uint32_t>(wire.losses);
   return attributes;
 }
 

@@ -40,6 +40,15 @@ Status FileImpl::Keep(Status status) {
   return status;
 }
 
+// Bytes of the file are gone that nobody had synced. Whoever wrote them here must hear of it.
+void FileImpl::NoteLoss() {
+  const bool unsynced = HasUnsaved() || (changes_ > 1 && changes_ != synced_changes_);
+  if (!unsynced || !error_.ok()) return;
+  error_ = Status(Code::kIo,
+                  "bytes that were not synced are gone with their servers; close the file "
+                  "and open it again");
+}
+
 bool FileImpl::HasUnsaved() const {
   return inline_dirty_ || !dirty_.empty() || stream_ != nullptr || changed_ ||
          first_chunk_.has_value();
@@ -48,7 +57,10 @@ bool FileImpl::HasUnsaved() const {
 // ---- What the metaserver says
 
 void FileImpl::AdoptAttributes(const Attributes& attributes) {
-  if (attributes.version >= attributes_.version) attributes_ = attributes;
+  if (attributes.version >= attributes_.version) {
+    if (attributes.losses != attributes_.losses) NoteLoss();
+    attributes_ = attributes;
+  }
   if (!changed_ && stream_ == nullptr) {
     size_ = std::max(attributes_.size, tail_ ? tail_offset_ + tail_visible_ : 0);
     mtime_ns_ = attributes_.mtime_ns;

@@ -91,6 +91,8 @@ class FileImpl final : public File, public std::enable_shared_from_this<FileImpl
  private:
   bool CanBeInline(uint64_t end) const;
   bool IsOwnChunk(ChunkId chunk) const;
+  // What each change begins with; needs mutex_.
+  Task<Status> BeginChange(Instant deadline);
   // Both need mutex_.
   Task<Status> EnsureLease(Instant deadline);
   Task<Status> AskToOpen(bool writing, Instant deadline);
@@ -127,6 +129,7 @@ class FileImpl final : public File, public std::enable_shared_from_this<FileImpl
   // Forgets what is not stored, and keeps `why` as the error if there was anything.
   Task<void> DropUnsaved(Status why);
   void NoteClosedChunks();
+  void NoteLoss();
   void MarkChanged();
   Status Keep(Status status);
   Token token() const { return core_.TokenOfFile(inode_); }

@@ -16,6 +16,7 @@ Task<Result<ChunkGrant>> FileSource::NextChunk(std::optional<ChunkClose> previou
   if (previous) request.__set_previous(ToWire(*previous));
   for (ServerId server : avoid) request.avoid_servers.push_back(ToWire(server));
   request.token = ToWire(core_.TokenOfFile(inode_));
+  request.__set_losses(static_cast<int32_t>(losses_));
   auto answer = co_await core_.link.Change(idl::kAllocateChunk, std::move(request), deadline);
   if (!answer.ok()) co_return answer.status();
   Result<ChunkGrant> grant = FromWire(answer->chunk, inode_);

@@ -16,8 +16,11 @@ class FileSource final : public ChunkSource {
       : core_(core), inode_(inode), tail_(tail) {}
 
   // A stream begins. It gets its chunks from this session only: when that has ended others may have
-  // written, and the next session would be granted a chunk all the same.
-  void Begin() { session_ = core_.link.session(); }
+  // written, and the next session would be granted a chunk all the same. `losses`: of the file.
+  void Begin(uint32_t losses) {
+    session_ = core_.link.session();
+    losses_ = losses;
+  }
 
   Task<Result<ChunkGrant>> NextChunk(std::optional<ChunkClose> previous, uint64_t offset,
                                      std::vector<ServerId> avoid, Instant deadline) override;
@@ -28,6 +31,7 @@ class FileSource final : public ChunkSource {
   const InodeId inode_;
   const bool tail_;
   SessionId session_;
+  uint32_t losses_ = 0;
 };
 
 }  // namespace moraine::fs

@@ -53,7 +53,7 @@ Task<Result<std::vector<Extent>>> FileImpl::StoreDirty(bool sync, Instant deadli
     co_await LetGo(std::exchange(loose_, nullptr));
   }
   if (loose_ == nullptr) {
-    loose_source_->Begin();
+    loose_source_->Begin(attributes_.losses);
     loose_ = std::make_shared<AppendStream>(core_.loop, core_.channels, *loose_source_, core_.io, 0,
                                             std::nullopt);
   }
@@ -148,6 +148,7 @@ Task<Status> FileImpl::Store(bool sync, Ending ending, Instant deadline) {
   commit.inode = ToWire(inode_);
   commit.sync = sync;
   commit.token = ToWire(token());
+  commit.__set_losses(static_cast<int32_t>(attributes_.losses));
   for (const Extent& extent : ended.extents) commit.extents.push_back(ToWire(extent));
   for (const ChunkClose& close : unclosed_) commit.seals.push_back(ToWire(close));
   if (ended.tail) commit.seals.push_back(ToWire(*ended.tail));
@@ -247,8 +248,14 @@ Task<Status> FileImpl::SyncRecord(Instant deadline) {
   idl::InodeRequest request;
   request.inode = ToWire(inode_);
   auto answer = co_await core_.link.Query(idl::kSyncMetadata, std::move(request), deadline);
-  if (answer.ok()) synced_changes_ = target;
-  co_return answer.status();
+  if (!answer.ok()) co_return answer.status();
+  if (answer->__isset.attributes) {
+    MORAINE_CO_ASSIGN_OR_RETURN(const Attributes attributes, FromWire(answer->attributes));
+    AdoptAttributes(attributes);
+    MORAINE_CO_RETURN_IF_ERROR(error_);
+  }
+  synced_changes_ = target;
+  co_return Status();
 }
 
 Task<Status> FileImpl::Settle(bool sync) {

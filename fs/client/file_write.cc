@@ -18,6 +18,12 @@ bool FileImpl::CanBeInline(uint64_t end) const {
          dirty_.empty() && !first_chunk_;
 }
 
+Task<Status> FileImpl::BeginChange(Instant deadline) {
+  MORAINE_CO_RETURN_IF_ERROR(error_);
+  MORAINE_CO_RETURN_IF_ERROR(co_await EnsureLease(deadline));
+  co_return error_;  // what was written before may turn out to be lost with the lease
+}
+
 Task<Status> FileImpl::Write(uint64_t offset, ConstBytes bytes) {
   const Instant deadline = core_.link.Deadline();
   auto lock = co_await mutex_.Acquire(deadline);
@@ -26,8 +32,7 @@ Task<Status> FileImpl::Write(uint64_t offset, ConstBytes bytes) {
     co_return Status(Code::kTooLarge,
                      fmt::format("a file holds at most {} bytes", limits::kFileBytesMax));
   }
-  MORAINE_CO_RETURN_IF_ERROR(error_);
-  MORAINE_CO_RETURN_IF_ERROR(co_await EnsureLease(deadline));
+  MORAINE_CO_RETURN_IF_ERROR(co_await BeginChange(deadline));
   co_return Keep(co_await WriteLocked(offset, bytes));
 }
 
@@ -35,8 +40,7 @@ Task<Result<uint64_t>> FileImpl::Append(ConstBytes bytes) {
   const Instant deadline = core_.link.Deadline();
   auto lock = co_await mutex_.Acquire(deadline);
   if (!lock) co_return Status(Code::kTimeout, "the file is busy");
-  MORAINE_CO_RETURN_IF_ERROR(error_);
-  MORAINE_CO_RETURN_IF_ERROR(co_await EnsureLease(deadline));
+  MORAINE_CO_RETURN_IF_ERROR(co_await BeginChange(deadline));
   const uint64_t offset = size_;
   if (offset + bytes.size() > limits::kFileBytesMax) {
     co_return Status(Code::kTooLarge,
@@ -102,10 +106,10 @@ Task<Status> FileImpl::SyncOverRecord(Instant deadline) {
 Task<Status> FileImpl::AppendLocked(uint64_t offset, ConstBytes bytes) {
   MORAINE_CHECK(offset >= size_);
   // A hole begins a new stream. One that has ended without the metaserver having said so ends
-  // again.
-  if (stream_ != nullptr && (stream_->finished() || stream_->taken() != offset)) {
-    MORAINE_CO_RETURN_IF_ERROR(co_await Store(false, Ending::kStream));
-  }
+  // again. A chunk that was granted for another place is given back: the file has one tail.
+  const bool elsewhere = stream_ != nullptr ? stream_->finished() || stream_->taken() != offset
+                                            : first_chunk_ && first_chunk_->tail_offset != offset;
+  if (elsewhere) MORAINE_CO_RETURN_IF_ERROR(co_await Store(false, Ending::kStream));
   if (replaces_record_) MORAINE_CO_RETURN_IF_ERROR(co_await SyncOverRecord(core_.link.Deadline()));
   if (tail_) {
     // The lease is ours, so its writer has left: the chunk is being sealed.
@@ -113,12 +117,9 @@ Task<Status> FileImpl::AppendLocked(uint64_t offset, ConstBytes bytes) {
     if (tail_) co_return Status(Code::kBusy, "the file's last chunk is not sealed yet");
   }
   if (stream_ == nullptr) {
-    std::optional<ChunkGrant> first;
-    if (first_chunk_ && first_chunk_->tail_offset == offset)
-      first = std::exchange(first_chunk_, std::nullopt);
-    tail_source_->Begin();
+    tail_source_->Begin(attributes_.losses);
     stream_ = std::make_shared<AppendStream>(core_.loop, core_.channels, *tail_source_, core_.io,
-                                             offset, std::move(first));
+                                             offset, std::exchange(first_chunk_, std::nullopt));
   }
   const std::shared_ptr<AppendStream> stream = stream_;
   const Status status = co_await stream->Append(bytes, core_.link.Deadline());
@@ -143,8 +144,7 @@ Task<Status> FileImpl::Resize(uint64_t size, bool may_shorten) {
   }
   auto lock = co_await mutex_.Acquire(deadline);
   if (!lock) co_return Status(Code::kTimeout, "the file is busy");
-  MORAINE_CO_RETURN_IF_ERROR(error_);
-  MORAINE_CO_RETURN_IF_ERROR(co_await EnsureLease(deadline));
+  MORAINE_CO_RETURN_IF_ERROR(co_await BeginChange(deadline));
   if (tail_) MORAINE_CO_RETURN_IF_ERROR(co_await Reload(deadline));
   // Only with the lease is the size known.
   if (!may_shorten && size <= size_) co_return Status();
@@ -160,6 +160,7 @@ Task<Status> FileImpl::Resize(uint64_t size, bool may_shorten) {
   request.inode = ToWire(inode_);
   request.__set_size(static_cast<int64_t>(size));
   request.token = ToWire(token());
+  request.__set_losses(static_cast<int32_t>(attributes_.losses));
   NoteUnsynced();
   auto answer = co_await core_.link.Change(idl::kSetAttributes, std::move(request), deadline);
   if (!answer.ok()) co_return answer.status();

@@ -37,6 +37,7 @@ struct Attributes {
   uint64_t version = 0;        // grows with every change
   uint64_t stored_bytes = 0;   // of user data, without holes
   bool open_tail = false;      // another client appends to it: `size` may have grown since
+  uint32_t losses = 0;         // how often unsynced bytes were lost with their servers
   std::string symlink_target;  // of a symlink, when asked by Lookup or GetAttributes
 };
 

@@ -215,18 +215,21 @@ Result<bool> UnmapRange(Transaction& transaction, InodeId inode, InodeRecord& re
   return all;
 }
 
-Status CutChunk(Transaction& transaction, InodeId inode, InodeRecord& record, ChunkId chunk,
-                uint64_t length) {
+Result<std::optional<uint64_t>> CutChunk(Transaction& transaction, InodeId inode,
+                                         InodeRecord& record, ChunkId chunk, uint64_t length) {
   MORAINE_ASSIGN_OR_RETURN(const auto extents,
                            ReadExtents(transaction, inode, 0, limits::kFileBytesMax));
   ChunkChanges changes;
+  std::optional<uint64_t> first;
   for (const Extent& extent : extents) {
     if (extent.chunk != chunk || extent.chunk_offset + extent.length <= length) continue;
     const uint64_t kept = extent.chunk_offset >= length ? 0 : length - extent.chunk_offset;
-    Cut(transaction, inode, record, std::span(&extent, 1), extent.file_offset + kept, extent.end(),
-        changes);
+    const uint64_t from = extent.file_offset + kept;
+    Cut(transaction, inode, record, std::span(&extent, 1), from, extent.end(), changes);
+    if (!first.has_value()) first = from;
   }
-  return Apply(transaction, record, changes);
+  MORAINE_RETURN_IF_ERROR(Apply(transaction, record, changes));
+  return first;
 }
 
 }  // namespace moraine::metaserver

@@ -6,6 +6,7 @@
 // that continues its predecessor in file and chunk extends it.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -45,9 +46,9 @@ Status MapExtents(Transaction& transaction, InodeId inode, InodeRecord& record,
 // downwards; the result says whether the whole range is done.
 Result<bool> UnmapRange(Transaction& transaction, InodeId inode, InodeRecord& record, uint64_t from,
                         uint64_t to, size_t extents_max = SIZE_MAX);
-// The chunk turned out shorter than what was mapped (bytes that were never synced are gone): cuts
-// every extent of the file that names bytes of it past `length`.
-Status CutChunk(Transaction& transaction, InodeId inode, InodeRecord& record, ChunkId chunk,
-                uint64_t length);
+// Cuts every extent of the file that names bytes of the chunk past `length`. Gives the lowest file
+// offset that was cut, or none.
+Result<std::optional<uint64_t>> CutChunk(Transaction& transaction, InodeId inode,
+                                         InodeRecord& record, ChunkId chunk, uint64_t length);
 
 }  // namespace moraine::metaserver

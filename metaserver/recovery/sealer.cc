@@ -7,8 +7,8 @@
 #include "base/fault_point.h"
 #include "base/log.h"
 #include "metaserver/chunks/chunk_table.h"
-#include "metaserver/namespace/file_map.h"
 #include "metaserver/namespace/leases.h"
+#include "metaserver/namespace/losses.h"
 
 namespace moraine::metaserver {
 
@@ -490,16 +490,7 @@ Task<Status> Sealer::Record(std::shared_ptr<Attempt> attempt) {
   const bool cut = record.mapped > record.length;
   record.mapped = 0;
   MORAINE_CO_RETURN_IF_ERROR(PutChunk(transaction, attempt->chunk, record));
-  if (cut) {
-    LogWarning("chunk {} of inode {}: bytes above {} were never synced and are gone",
-               attempt->chunk.value(), record.inode.value(), record.length);
-    auto inode = transaction.Inode(record.inode);
-    if (inode.ok()) {
-      MORAINE_CO_RETURN_IF_ERROR(
-          CutChunk(transaction, record.inode, *inode, attempt->chunk, record.length));
-      transaction.PutInode(record.inode, *inode);
-    }
-  }
+  if (cut) MORAINE_CO_RETURN_IF_ERROR(TakeLoss(transaction, attempt->chunk, record));
   MORAINE_CO_RETURN_IF_ERROR(FinishRecovery(transaction, record.inode));
   MORAINE_CO_ASSIGN_OR_RETURN(const Ticket ticket, store_.Commit(transaction));
   MORAINE_CO_RETURN_IF_ERROR(co_await store_.Synced(ticket));

@@ -76,6 +76,7 @@ idl::Attributes ToWire(const InodeView& inode) {
   wire.version = static_cast<int64_t>(record.version);
   wire.stored_bytes = static_cast<int64_t>(record.stored_bytes + record.inline_data.size());
   wire.open_tail = inode.open_tail;
+  wire.losses = static_cast<int32_t>(record.losses);
   return wire;
 }
 
@@ -257,6 +258,7 @@ Result<SetAttributesArgs> FromWire(const idl::SetAttributesRequest& request) {
   if (request.__isset.atime_ns) args.atime_ns = request.atime_ns;
   if (request.__isset.mtime_ns) args.mtime_ns = request.mtime_ns;
   args.token = IdFromWire<Token>(request.token);
+  if (request.__isset.losses) args.losses = static_cast<uint32_t>(request.losses);
   return args;
 }
 
@@ -286,6 +288,7 @@ Result<CommitArgs> FromWire(const idl::CommitRequest& request) {
   }
   args.sync = request.sync;
   args.token = IdFromWire<Token>(request.token);
+  if (request.__isset.losses) args.losses = static_cast<uint32_t>(request.losses);
   return args;
 }
 
@@ -305,6 +308,7 @@ Result<AllocateChunkArgs> FromWire(const idl::AllocateChunkRequest& request) {
   }
   args.token = IdFromWire<Token>(request.token);
   args.pending = IdFromWire<ChunkId>(request.pending);
+  if (request.__isset.losses) args.losses = static_cast<uint32_t>(request.losses);
   return args;
 }
 

@@ -175,10 +175,15 @@ Task<Result<AttributesResponse>> LinkCall(Core& core, rpc::CallContext& context,
 
 // The bytes of closed chunks first: only their seals say that enough disks have them. Then the log,
 // which is one: what is on disk of it is on disk for every inode.
-Task<Result<idl::Empty>> SyncCall(Core& core, InodeId inode, Instant deadline) {
+Task<Result<idl::SyncMetadataResponse>> SyncCall(Core& core, InodeId inode, Instant deadline) {
   MORAINE_CO_RETURN_IF_ERROR(co_await core.sealer.SettleFile(inode, deadline));
   MORAINE_CO_RETURN_IF_ERROR(co_await core.store.Synced(core.store.written()));
-  co_return idl::Empty();
+  // Bytes that were lost before the seal are not synced: the losses tell.
+  idl::SyncMetadataResponse response;
+  Transaction transaction(core.store);
+  const Result<InodeView> now = GetInode(transaction, inode);
+  if (now.ok()) response.__set_attributes(ToWire(*now));
+  co_return response;
 }
 
 }  // namespace

@@ -52,7 +52,11 @@ PolicyRecord TakePolicy(Reader& reader) {
 
 std::string InodeRecord::Encode() const {
   std::string out = Begin();
-  if (layout_bytes.has_value()) out[0] = static_cast<char>(kCountedInodeVersion);
+  if (losses > 0) {
+    out[0] = static_cast<char>(kLossyInodeVersion);
+  } else if (layout_bytes.has_value()) {
+    out[0] = static_cast<char>(kCountedInodeVersion);
+  }
   Writer writer(&out);
   writer.U8(static_cast<uint8_t>(type));
   writer.Varint(mode);
@@ -76,6 +80,10 @@ std::string InodeRecord::Encode() const {
     writer.U8(static_cast<uint8_t>(chunk.kind));
     writer.Varint(chunk.tail_offset);
   }
+  if (losses > 0) {
+    writer.Varint(losses);
+    writer.Bool(layout_bytes.has_value());
+  }
   if (layout_bytes.has_value()) writer.Varint(*layout_bytes);
   return out;
 }
@@ -83,7 +91,7 @@ std::string InodeRecord::Encode() const {
 Result<InodeRecord> InodeRecord::Decode(std::string_view bytes) {
   Reader reader(bytes);
   const uint8_t format = reader.U8();
-  if (format != kRecordVersion && format != kCountedInodeVersion) reader.Fail();
+  if (format < kRecordVersion || format > kLossyInodeVersion) reader.Fail();
   InodeRecord r;
   r.type = TakeEnum(reader, FileType::kBlockDevice);
   r.mode = TakeU32(reader);
@@ -109,7 +117,13 @@ Result<InodeRecord> InodeRecord::Decode(std::string_view bytes) {
     chunk.tail_offset = reader.Varint();
     r.attached.push_back(chunk);
   }
-  if (format == kCountedInodeVersion) r.layout_bytes = reader.Varint();
+  bool counted = format == kCountedInodeVersion;
+  if (format == kLossyInodeVersion) {
+    r.losses = TakeU32(reader);
+    counted = reader.Bool();
+    if (r.losses == 0) reader.Fail();
+  }
+  if (counted) r.layout_bytes = reader.Varint();
   MORAINE_RETURN_IF_ERROR(reader.Finish("inode record"));
   return r;
 }

@@ -60,6 +60,9 @@ struct InodeRecord {
   std::vector<AttachedChunk> attached;  // not empty only while a lease exists
   // What the extents take in an answer (namespace/file_map.h); none: not counted yet.
   std::optional<uint64_t> layout_bytes;
+  // How often written bytes were lost because they were not synced; writers who knew fewer are
+  // refused (namespace/losses.h).
+  uint32_t losses = 0;
 
   std::string Encode() const;
   static Result<InodeRecord> Decode(std::string_view bytes);
@@ -237,6 +240,7 @@ struct Counters {
 // The version byte of values, and of those with a field more.
 inline constexpr uint8_t kRecordVersion = 1;
 inline constexpr uint8_t kCountedInodeVersion = 2;
+inline constexpr uint8_t kLossyInodeVersion = 3;
 // Of the whole directory, in the system family.
 inline constexpr uint64_t kFormatVersion = 1;
 

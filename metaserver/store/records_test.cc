@@ -110,6 +110,11 @@ TEST(RecordsTest, RoundTrips) {
   InodeRecord counted = SampleInode();
   counted.layout_bytes = 0;
   ExpectRoundTrip(counted);
+  InodeRecord lossy = SampleInode();
+  lossy.losses = 2;
+  ExpectRoundTrip(lossy);
+  lossy.layout_bytes = 300;
+  ExpectRoundTrip(lossy);
   ExpectRoundTrip(DentryRecord{InodeId(300), FileType::kSymlink});
   ExpectRoundTrip(ExtentRecord{1, ChunkId(UINT64_MAX), UINT64_MAX});
   ExpectRoundTrip(SampleChunk());

@@ -24,6 +24,12 @@ void Fill(uint64_t key, uint64_t offset, std::span<char> out) {
 
 }  // namespace
 
+std::string BytesOfKey(uint64_t key, uint64_t offset, uint64_t size) {
+  std::string bytes(size, '\0');
+  if (key != 0) Fill(key, offset, bytes);
+  return bytes;
+}
+
 std::string ContentOf(const FileModel& model, uint64_t offset, uint64_t size) {
   std::string bytes(size, '\0');
   for (auto it = model.keys.begin(); it != model.keys.end(); ++it) {

@@ -8,6 +8,8 @@
 
 namespace moraine::simulation {
 
+// `size` bytes from `offset` under a key; key 0 is zeros.
+std::string BytesOfKey(uint64_t key, uint64_t offset, uint64_t size);
 // `size` bytes of the model from `offset`.
 std::string ContentOf(const FileModel& model, uint64_t offset, uint64_t size);
 // Empty when `read` is what the model has at `offset`; otherwise where it differs.

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "test/sim/cluster.h"
 #include "test/sim/names_workload.h"
+#include "test/sim/overwrite_workload.h"
 #include "test/sim/owner_workload.h"
 #include "test/sim/read_workload.h"
 #include "test/sim/settle.h"
@@ -103,7 +104,8 @@ class Schedule {
     for (const auto& [name, inode] : {std::pair{"streams", &stage.streams},
                                       {"tables", &stage.tables},
                                       {"names", &stage.names},
-                                      {"owned", &stage.owned}}) {
+                                      {"owned", &stage.owned},
+                                      {"changed", &stage.changed}}) {
       fs::NewEntry entry;
       entry.type = fs::FileType::kDirectory;
       auto made = co_await client->Create(root, name, entry, false);
@@ -121,9 +123,10 @@ class Schedule {
   }
   void AddWorkloads() {
     cluster_.AddClient("c1", {Add<StreamWorkload>(1), Add<NamesWorkload>()});
-    cluster_.AddClient("c2", {Add<TableWorkload>(), Add<OwnerWorkload>(ownership_, 1)});
+    cluster_.AddClient(
+        "c2", {Add<TableWorkload>(), Add<OwnerWorkload>(ownership_, 1), Add<OverwriteWorkload>(1)});
     cluster_.AddClient("c3", {Add<StreamWorkload>(2), Add<OwnerWorkload>(ownership_, 2)});
-    cluster_.AddClient("c4", {Add<ReadWorkload>()});
+    cluster_.AddClient("c4", {Add<ReadWorkload>(), Add<OverwriteWorkload>(2)});
   }
 
   void RunFor(Duration duration) {

@@ -4,6 +4,7 @@
 
 #include "base/limits.h"
 #include "metaserver/chunks/chunk_table.h"
+#include "metaserver/namespace/losses.h"
 #include "metaserver/namespace/names.h"
 #include "metaserver/namespace/ops/ops.h"
 #include "metaserver/namespace/policies.h"
@@ -111,6 +112,7 @@ Result<ChunkGrant> AllocateChunk(Transaction& transaction, const AllocateChunkAr
                                  std::span<const ServerView> servers, Random& random) {
   MORAINE_ASSIGN_OR_RETURN(InodeRecord record, transaction.Inode(args.inode));
   MORAINE_RETURN_IF_ERROR(CheckWriter(transaction, args.inode, record, args.token));
+  MORAINE_RETURN_IF_ERROR(CheckKnowsLosses(args.inode, record, args.losses));
   MORAINE_RETURN_IF_ERROR(CheckLayoutFits(args.inode, record));
   const bool data = args.previous.has_value() && IsTail(record, args.previous->chunk);
   MORAINE_ASSIGN_OR_RETURN(AttachedChunk place, Place1(transaction, args, record));

@@ -4,6 +4,7 @@
 
 #include "base/limits.h"
 #include "metaserver/chunks/chunk_table.h"
+#include "metaserver/namespace/losses.h"
 #include "metaserver/namespace/names.h"
 #include "metaserver/namespace/ops/ops.h"
 #include "metaserver/namespace/truncate.h"
@@ -115,6 +116,7 @@ Status LetGoOfClosed(Transaction& transaction, const CommitArgs& args, InodeReco
 Result<InodeView> Commit(Transaction& transaction, const CommitArgs& args) {
   MORAINE_ASSIGN_OR_RETURN(InodeRecord record, transaction.Inode(args.inode));
   MORAINE_RETURN_IF_ERROR(CheckWriter(transaction, args.inode, record, args.token));
+  MORAINE_RETURN_IF_ERROR(CheckKnowsLosses(args.inode, record, args.losses));
   // A tail brings its bytes with its close; a loose chunk only ends, its bytes come as extents.
   bool data = !args.extents.empty() || args.inline_data.has_value() || args.size.has_value();
   const std::vector<AttachedChunk> attached = record.attached;

@@ -123,9 +123,10 @@ struct SetAttributesArgs {
   std::optional<int64_t> atime_ns;
   std::optional<int64_t> mtime_ns;
   Token token;
+  std::optional<uint32_t> losses;  // that the writer knows of (losses.h)
 };
 // With a size: kIsDirectory, kInvalidArgument, kTooLarge, kLeaseTaken (also while an open tail must
-// be sealed first, see Effects::recoveries).
+// be sealed first, see Effects::recoveries), kIo (losses).
 Result<InodeView> SetAttributes(Transaction& transaction, const SetAttributesArgs& args);
 
 Result<std::string> GetXattr(Transaction& transaction, InodeId inode, std::string_view name);
@@ -180,9 +181,11 @@ struct CommitArgs {
   std::vector<ClosedChunk> seals;
   bool sync = false;
   Token token;
+  std::optional<uint32_t> losses;  // that the writer knows of (losses.h)
 };
-// Errors besides CloseAttached's: kInvalidArgument (extents that are not the writer's to map, or
-// that leave part of an inline content out), kTooLarge (also a file cut into too many pieces).
+// Errors besides CloseAttached's: kIo (losses), kInvalidArgument (extents that are not the writer's
+// to map, or that leave part of an inline content out), kTooLarge (also a file cut into too many
+// pieces).
 Result<InodeView> Commit(Transaction& transaction, const CommitArgs& args);
 
 struct AllocateChunkArgs {
@@ -193,6 +196,7 @@ struct AllocateChunkArgs {
   std::vector<ServerId> avoid;
   Token token;
   ChunkId pending;
+  std::optional<uint32_t> losses;  // that the writer knows of (losses.h)
 };
 struct ChunkGrant {
   ChunkView chunk;
@@ -200,7 +204,7 @@ struct ChunkGrant {
   uint64_t tail_offset = 0;
 };
 // Below the policy's floor: kNoSpace if it would be met but for full disks, else kTooFewServers.
-// kTooLarge: the file's layout would not fit an answer.
+// kTooLarge: the file's layout would not fit an answer. kIo: losses.
 Result<ChunkGrant> AllocateChunk(Transaction& transaction, const AllocateChunkArgs& args,
                                  std::span<const ServerView> servers, Random& random);
 

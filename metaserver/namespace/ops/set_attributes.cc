@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "base/limits.h"
+#include "metaserver/namespace/losses.h"
 #include "metaserver/namespace/names.h"
 #include "metaserver/namespace/ops/ops.h"
 #include "metaserver/namespace/truncate.h"
@@ -43,6 +44,7 @@ Result<InodeView> SetAttributes(Transaction& transaction, const SetAttributesArg
   MORAINE_ASSIGN_OR_RETURN(InodeRecord record, transaction.Inode(args.inode));
   MORAINE_RETURN_IF_ERROR(CheckGoverningToken(transaction, record, args.token));
   if (args.size.has_value()) {
+    MORAINE_RETURN_IF_ERROR(CheckKnowsLosses(args.inode, record, args.losses));
     // Whoever writes the file must know. Without another writer no lease is needed: this is one
     // transaction.
     MORAINE_ASSIGN_OR_RETURN(const auto lease, FindLease(transaction, args.inode));
