@@ -136,7 +136,7 @@ TEST_F(FilesTest, RandomOverlaysMatchAByteArray) {
                               UnmapRange(t, f, record, from, from + length).status());
                           std::fill_n(model.begin() + static_cast<ptrdiff_t>(from), length, Byte());
                         } else if (action == 1) {
-                          MORAINE_RETURN_IF_ERROR(CutChunk(t, f, record, chunk, at));
+                          MORAINE_RETURN_IF_ERROR(CutChunk(t, f, record, chunk, at).status());
                           for (Byte& byte : model) {
                             if (byte.first == chunk && byte.second >= at) byte = Byte();
                           }

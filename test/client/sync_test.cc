@@ -117,6 +117,28 @@ TEST_F(SyncTest, AnOverwriteThatWasNotSyncedTakesNothingSyncedAway) {
   }
 }
 
+// A closed chunk whose end is gone was cut and the file kept its size: zeros that nobody had
+// written, and a later sync called them good.
+TEST_F(SyncTest, WhatIsLostEndsTheFileAndFailsTheSync) {
+  const std::string head = Pattern(300'000);
+  const std::string all = head + std::string(100'000, '\0') + Pattern(1000, 'A');
+  int lost = 0;
+  for (int wait_ms = 0; wait_ms < 20; wait_ms += 2) {
+    const auto file = Create(fmt::format("f{}", wait_ms));
+    ASSERT_TRUE(ByAlice(file->Append(Bytes(head))).ok());
+    ASSERT_TRUE(ByAlice(file->Write(400'000, Bytes(all).subspan(400'000))).ok());
+    world().RunFor(std::chrono::milliseconds(wait_ms));
+    PowerCutAll();
+    const Status synced = ByAlice(file->Sync());
+    ByAlice(alice().Close(file)).Ignore();
+    const std::string content = Content(file->inode());
+    EXPECT_EQ(content, all.substr(0, content.size())) << "after " << wait_ms << " ms";
+    if (synced.ok()) EXPECT_EQ(content.size(), all.size()) << "after " << wait_ms << " ms";
+    if (content.size() < head.size()) ++lost;
+  }
+  EXPECT_GT(lost, 0) << "no power cut came in between";
+}
+
 // The record let go of a small file's content when the chunk that begins with it was mapped, on no
 // disk yet.
 TEST_F(SyncTest, ASmallFileThatGrowsKeepsWhatWasSynced) {

@@ -39,6 +39,20 @@ TEST_F(ClientTest, ASmallFileWithAHoleStaysWhole) {
 }
 
 // The end of the chunk of random writes is no change of the file.
+// The chunk that came with the file begins at 0, and the first write went elsewhere: its own chunk
+// waited for the end of that one, and no close was taken any more.
+TEST_F(ClientTest, AFileThatWasToGrowMayBeginWithAHole) {
+  NewEntry entry;
+  entry.expect_stream = true;
+  const auto file = Create("f", entry);
+  const std::string text = Pattern(50'000);
+  ASSERT_TRUE(ByAlice(file->Write(10'000, Bytes(text))).ok());
+  ASSERT_TRUE(ByAlice(file->Sync()).ok());
+  const Status closed = ByAlice(alice().Close(file));
+  EXPECT_TRUE(closed.ok()) << closed.ToString();
+  EXPECT_EQ(Content(file->inode()), std::string(10'000, '\0') + text);
+}
+
 TEST_F(ClientTest, ACloseDoesNotMoveATimeThatWasSet) {
   const auto file = Create("f");
   ASSERT_TRUE(ByAlice(file->Append(Bytes(Pattern(50'000)))).ok());
