@@ -31,7 +31,7 @@ Outcome RunSeed(uint64_t seed, Weather weather, bool random_resets) {
 }
 
 // The shards are tests of their own, so that they run side by side.
-constexpr uint64_t kShards = 4;
+constexpr uint64_t kShards = 8;
 class ScheduleShard : public ::testing::TestWithParam<uint64_t> {
  protected:
   void RunSeeds(Weather weather, bool random_resets, uint64_t count) {
@@ -71,22 +71,24 @@ class ScheduleShard : public ::testing::TestWithParam<uint64_t> {
 };
 INSTANTIATE_TEST_SUITE_P(Shard, ScheduleShard, ::testing::Range<uint64_t>(0, kShards));
 
+bool IsLong() { return std::getenv("MORAINE_TEST_LONG") != nullptr; }
+
 // Chunkservers, clients and the network.
 TEST_P(ScheduleShard, ServersComeAndGo) {
-  RunSeeds({.metaserver = false, .disks = false}, /*random_resets=*/false, Rounds(100, 16));
+  const uint64_t seeds = IsLong() ? 1000 : 200;
+  RunSeeds({.metaserver = false, .disks = false}, /*random_resets=*/false, Rounds(seeds, 16));
 }
 
 // Everything, also the metaserver, all power, bad and full disks, and connections that break at any
-// message. Long: see README.md for what it has found.
+// message.
 TEST_P(ScheduleShard, Everything) {
-  if (std::getenv("MORAINE_TEST_LONG") == nullptr) GTEST_SKIP() << "set MORAINE_TEST_LONG";
-  RunSeeds({}, /*random_resets=*/true, 1000);
+  RunSeeds({}, /*random_resets=*/true, Rounds(IsLong() ? 2000 : 800, 16));
 }
 
 // Without power cuts of the metaserver: what they leave depends on RocksDB's files, and RocksDB
 // still reads the real clock (README.md). With them, when it is run for long.
 TEST(ScheduleDeterminism, TheSameSeedGivesTheSameTrace) {
-  const bool everything = std::getenv("MORAINE_TEST_LONG") != nullptr;
+  const bool everything = IsLong();
   const Weather weather{.metaserver = everything, .disks = everything};
   const uint64_t one = NumberOr("MORAINE_SEED", 0);
   for (uint64_t i = 0; i < (one > 0 ? 1 : Rounds(20, 3)); ++i) {
