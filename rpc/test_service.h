@@ -115,10 +115,11 @@ class TestService {
         [](CallContext&, idl::EntryRequest request) -> Task<Result<idl::AttributesResponse>> {
           co_return Status(Code::kNotFound, "no file '" + request.name + "'");
         });
-    server.Handle(idl::kSyncMetadata,
-                  [this](CallContext&, idl::InodeRequest request) -> Task<Result<idl::Empty>> {
-                    return Sleep(this, request.inode);
-                  });
+    server.Handle(
+        idl::kSyncMetadata,
+        [this](CallContext&, idl::InodeRequest request) -> Task<Result<idl::SyncMetadataResponse>> {
+          return Sleep(this, request.inode);
+        });
     server.Handle(
         idl::kGetXattr,
         [](CallContext&, idl::GetXattrRequest request) -> Task<Result<idl::GetXattrResponse>> {
@@ -146,12 +147,12 @@ class TestService {
     server.Restrict("deleteReplica", {idl::Role::kMetaserver});
   }
 
-  static Task<Result<idl::Empty>> Sleep(TestService* self, int64_t milliseconds) {
+  static Task<Result<idl::SyncMetadataResponse>> Sleep(TestService* self, int64_t milliseconds) {
     if (!InBounds(milliseconds, kSleepMax)) co_return Status(Code::kTooLarge, "a long sleep");
     self->running_max = std::max(self->running_max, ++self->running);
     co_await self->loop_.Sleep(std::chrono::milliseconds(milliseconds));
     --self->running;
-    co_return idl::Empty();
+    co_return idl::SyncMetadataResponse();
   }
   static Task<Result<idl::AppendResponse>> Append(TestService* self, CallContext* context,
                                                   idl::AppendRequest request) {

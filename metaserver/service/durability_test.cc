@@ -51,7 +51,7 @@ class DurabilityTest : public MetaserverTest {
       if (ServerId(id) != left) cluster_.machine(ServerId(id)).Kill();
     }
   }
-  Result<idl::Empty> Sync(int64_t inode, Duration timeout) {
+  Result<idl::SyncMetadataResponse> Sync(int64_t inode, Duration timeout) {
     idl::InodeRequest sync;
     sync.inode = inode;
     return alice().Call(idl::kSyncMetadata, sync, 0, timeout);
