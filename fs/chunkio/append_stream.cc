@@ -16,6 +16,7 @@ constexpr Duration kRetryMin = std::chrono::milliseconds(5);
 constexpr Duration kRetryMax = std::chrono::milliseconds(500);
 constexpr Duration kSoon = std::chrono::milliseconds(500);
 constexpr Duration kTellAfter = std::chrono::milliseconds(500);
+constexpr Duration kProbeAfter = std::chrono::seconds(20);
 constexpr size_t kAvoidMax = 16;
 
 }  // namespace
@@ -223,7 +224,9 @@ Task<void> AppendStream::Run() {
     if (SendQueued()) continue;
     const Instant tell_at = TellAt();
     if (tell_at <= loop_.Now()) {
-      writer_->Append({}, false).status().Ignore();  // refused: MustRoll sees why
+      // Nothing new is told with a sync, which costs little then. Refused: MustRoll sees why.
+      const bool told = writer_->rules().told() == writer_->rules().committed();
+      writer_->Append({}, told).status().Ignore();
       continue;
     }
     const bool degraded =
@@ -236,13 +239,14 @@ Task<void> AppendStream::Run() {
   }
 }
 
-// When the replicas are to be told what was committed after the last append: a reader who cannot
-// reach all of them needs their word for it (visible_length.h). It also finds a replica that was
-// lost while nothing was sent. Only tails have such readers.
+// When the replicas are to be told what was committed after the last append: a reader of a tail who
+// cannot reach all of them needs their word for it (visible_length.h). Later it only finds replicas
+// that were lost while nothing was sent: an open chunk is its writer's, nobody else repairs it.
 Instant AppendStream::TellAt() const {
-  if (writer_ == nullptr || finished_ || !writer_->grant().tail) return kNever;
+  if (writer_ == nullptr || finished_) return kNever;
   const protocol::AppendWriter& rules = writer_->rules();
-  return rules.told() < rules.committed() ? writer_->last_append() + kTellAfter : kNever;
+  const bool untold = writer_->grant().tail && rules.told() < rules.committed();
+  return writer_->last_append() + (untold ? kTellAfter : kProbeAfter);
 }
 
 bool AppendStream::MustRoll() const {

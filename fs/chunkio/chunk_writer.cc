@@ -24,6 +24,7 @@ ChunkWriter::ChunkWriter(Loop& loop, rpc::Channels& channels, ChunkGrant grant,
       changed_(changed),
       rules_(grant_.chunk, grant_.epoch, policy),
       replicas_(grant_.replicas.size()),
+      last_append_(loop.Now()),
       abandoned_(loop),
       tasks_(loop) {
   MORAINE_CHECK(static_cast<size_t>(policy.made) == grant_.replicas.size());

@@ -67,7 +67,7 @@ class ChunkWriter {
   };
   std::vector<Replica> replicas_;
   Status last_failure_;
-  Instant last_append_{};
+  Instant last_append_;  // or when it was granted
   bool watching_ = false;
   Event abandoned_;
   TaskGroup tasks_;

@@ -14,6 +14,7 @@ FileImpl::FileImpl(ClientCore& core, Attributes attributes)
       attributes_(std::move(attributes)),
       size_(attributes_.size),
       mtime_ns_(attributes_.mtime_ns),
+      losses_(attributes_.losses),
       tail_source_(std::make_unique<FileSource>(core, inode_, true)),
       loose_source_(std::make_unique<FileSource>(core, inode_, false)),
       mutex_(core.loop) {}
@@ -40,13 +41,24 @@ Status FileImpl::Keep(Status status) {
   return status;
 }
 
-// Bytes of the file are gone that nobody had synced. Whoever wrote them here must hear of it.
-void FileImpl::NoteLoss() {
-  const bool unsynced = HasUnsaved() || (changes_ > 1 && changes_ != synced_changes_);
-  if (!unsynced || !error_.ok()) return;
-  error_ = Status(Code::kIo,
-                  "bytes that were not synced are gone with their servers; close the file "
-                  "and open it again");
+// Bytes of the file are gone that nobody had synced, and this client wrote them or wrote behind
+// them.
+void FileImpl::Lost() {
+  if (error_.ok()) error_ = LostBytes();
+}
+
+Status FileImpl::LostBytes() {
+  return Status(
+      Code::kIo,
+      "bytes that were not synced are gone with their servers; close the file and open it "
+      "again");
+}
+
+// With a layout that knows of them.
+void FileImpl::TakeLosses(uint32_t losses) {
+  if (losses <= losses_) return;  // of an answer that was overtaken
+  if (HasUnsaved() || bytes_change_ > synced_changes_) Lost();
+  losses_ = losses;
 }
 
 bool FileImpl::HasUnsaved() const {
@@ -57,14 +69,17 @@ bool FileImpl::HasUnsaved() const {
 // ---- What the metaserver says
 
 void FileImpl::AdoptAttributes(const Attributes& attributes) {
-  if (attributes.version >= attributes_.version) {
-    if (attributes.losses != attributes_.losses) NoteLoss();
-    attributes_ = attributes;
-  }
-  if (!changed_ && stream_ == nullptr) {
-    size_ = std::max(attributes_.size, tail_ ? tail_offset_ + tail_visible_ : 0);
-    mtime_ns_ = attributes_.mtime_ns;
-  }
+  if (attributes.version >= attributes_.version) attributes_ = attributes;
+  // The layout here is that of a writer, which nobody changes: what it says is not true any more.
+  if (leased && attributes.losses > losses_) Lost();
+  if (changed_ || stream_ != nullptr) return;
+  const uint64_t before = size_;
+  size_ = std::max(attributes_.size, tail_ ? tail_offset_ + tail_visible_ : 0);
+  mtime_ns_ = attributes_.mtime_ns;
+  if (size_ >= before) return;
+  // What was cut off does not come back when the file grows again.
+  extents_.Remove(size_, limits::kFileBytesMax - size_);
+  if (inline_ && inline_->size() > size_) inline_->resize(size_);
 }
 
 Status FileImpl::Adopt(const idl::Attributes& attributes, const idl::Layout& layout) {
@@ -94,6 +109,7 @@ void FileImpl::AdoptOwned(const Attributes& attributes, const Layout& layout) {
   const bool foreign = attributes_.version != 0 && attributes.version > attributes_.version;
   if (foreign && core_.on_stale) core_.on_stale(inode_);
   stale_ = false;
+  TakeLosses(attributes.losses);
   extents_ = ExtentMap(layout.extents);
   places_ = layout.chunks;
   if (!inline_dirty_) inline_ = layout.inline_data;
@@ -212,8 +228,11 @@ Task<Status> FileImpl::AskToOpen(bool writing, Instant deadline) {
 }
 
 Status FileImpl::AdoptLease(const idl::Attributes& attributes, const idl::Layout& layout) {
+  // Others may have written and closed without a sync: the next sync is for their bytes too.
+  NoteUnsynced();
+  const Status status = Adopt(attributes, layout);
   leased = registered = true;
-  return Adopt(attributes, layout);
+  return status;
 }
 
 }  // namespace moraine::fs

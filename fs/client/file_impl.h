@@ -66,6 +66,8 @@ class FileImpl final : public File, public std::enable_shared_from_this<FileImpl
   void OnSessionLost();
   // Something of this file was changed at the metaserver and is not on its disk yet.
   void NoteUnsynced() { ++changes_; }
+  // The same of its bytes: if they are lost, the file says so.
+  void NoteUnsyncedBytes() { bytes_change_ = ++changes_; }
   // Nothing is left to be synced: the file was made just now, durably.
   void NoteSynced() { synced_changes_ = changes_; }
   // Another client has changed the file: the next read asks where its bytes are.
@@ -129,7 +131,9 @@ class FileImpl final : public File, public std::enable_shared_from_this<FileImpl
   // Forgets what is not stored, and keeps `why` as the error if there was anything.
   Task<void> DropUnsaved(Status why);
   void NoteClosedChunks();
-  void NoteLoss();
+  void Lost();
+  static Status LostBytes();
+  void TakeLosses(uint32_t losses);
   void MarkChanged();
   Status Keep(Status status);
   Token token() const { return core_.TokenOfFile(inode_); }
@@ -158,6 +162,9 @@ class FileImpl final : public File, public std::enable_shared_from_this<FileImpl
   // counts as one.
   uint64_t changes_ = 1;
   uint64_t synced_changes_ = 0;
+  uint64_t bytes_change_ = 0;  // the last of them that was of bytes
+  // The file's losses (Attributes) that the layout here knows of; said with every change.
+  uint32_t losses_ = 0;
 
   ExtentMap extents_;
   std::map<ChunkId, ChunkPlace> places_;

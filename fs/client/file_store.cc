@@ -53,7 +53,7 @@ Task<Result<std::vector<Extent>>> FileImpl::StoreDirty(bool sync, Instant deadli
     co_await LetGo(std::exchange(loose_, nullptr));
   }
   if (loose_ == nullptr) {
-    loose_source_->Begin(attributes_.losses);
+    loose_source_->Begin(losses_);
     loose_ = std::make_shared<AppendStream>(core_.loop, core_.channels, *loose_source_, core_.io, 0,
                                             std::nullopt);
   }
@@ -104,7 +104,7 @@ Task<Result<std::optional<ChunkClose>>> FileImpl::EndStream(AppendStream& stream
   // One that has ended before takes no sync any more: its chunk is synced by SyncRecord.
   const bool unsynced = !sync || stream.finished();
   if (!unsynced) MORAINE_CO_RETURN_IF_ERROR(co_await stream.Sync(deadline));
-  if (unsynced) NoteUnsynced();
+  if (unsynced) NoteUnsyncedBytes();
   co_return co_await stream.Finish(deadline);
 }
 
@@ -148,7 +148,7 @@ Task<Status> FileImpl::Store(bool sync, Ending ending, Instant deadline) {
   commit.inode = ToWire(inode_);
   commit.sync = sync;
   commit.token = ToWire(token());
-  commit.__set_losses(static_cast<int32_t>(attributes_.losses));
+  commit.__set_losses(static_cast<int32_t>(losses_));
   for (const Extent& extent : ended.extents) commit.extents.push_back(ToWire(extent));
   for (const ChunkClose& close : unclosed_) commit.seals.push_back(ToWire(close));
   if (ended.tail) commit.seals.push_back(ToWire(*ended.tail));
@@ -158,7 +158,7 @@ Task<Status> FileImpl::Store(bool sync, Ending ending, Instant deadline) {
     commit.__set_mtime_ns(mtime_ns_);
     if (stream_ == nullptr || ends) commit.__set_size(static_cast<int64_t>(size_));
   }
-  if (!sync) NoteUnsynced();
+  if (!sync) NoteUnsyncedBytes();
   // There is one log: what is told with "sync" takes everything before it along. Chunks are apart.
   const bool all_in_log = sync && inline_dirty_ && commit.seals.empty() && commit.extents.empty();
   const uint64_t told = changes_;
@@ -245,14 +245,21 @@ Task<Status> FileImpl::Sync() {
 Task<Status> FileImpl::SyncRecord(Instant deadline) {
   const uint64_t target = changes_;
   if (synced_changes_ == target) co_return Status();
+  const uint32_t losses = losses_;
   idl::InodeRequest request;
   request.inode = ToWire(inode_);
   auto answer = co_await core_.link.Query(idl::kSyncMetadata, std::move(request), deadline);
   if (!answer.ok()) co_return answer.status();
   if (answer->__isset.attributes) {
-    MORAINE_CO_ASSIGN_OR_RETURN(const Attributes attributes, FromWire(answer->attributes));
-    AdoptAttributes(attributes);
+    MORAINE_CO_ASSIGN_OR_RETURN(const Attributes now, FromWire(answer->attributes));
+    if (leased) {
+      AdoptAttributes(now);
+    } else if (now.version > attributes_.version) {
+      NoteStale();  // attributes alone would run ahead of the layout
+    }
     MORAINE_CO_RETURN_IF_ERROR(error_);
+    // Also when nothing was written here: a sync is for all that was done to the file before.
+    if (now.losses > losses) co_return LostBytes();
   }
   synced_changes_ = target;
   co_return Status();

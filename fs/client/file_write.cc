@@ -67,12 +67,13 @@ Task<Status> FileImpl::WriteLocked(uint64_t offset, ConstBytes bytes) {
   inline_.reset();
   if (offset < size_) {
     const size_t part = std::min<uint64_t>(bytes.size(), size_ - offset);
-    dirty_.Write(offset, bytes.first(part));
-    MarkChanged();
-    if (dirty_.bytes() > core_.options.dirty_bytes_max ||
+    // Before they are taken: what cannot be stored must not grow for ever.
+    if (dirty_.bytes() + part > core_.options.dirty_bytes_max ||
         dirty_.ranges().size() >= DirtyRanges::kRangesMax) {
       MORAINE_CO_RETURN_IF_ERROR(co_await Store(false, Ending::kNothing));
     }
+    dirty_.Write(offset, bytes.first(part));
+    MarkChanged();
     offset += part;
     bytes = bytes.subspan(part);
   }
@@ -114,10 +115,11 @@ Task<Status> FileImpl::AppendLocked(uint64_t offset, ConstBytes bytes) {
   if (tail_) {
     // The lease is ours, so its writer has left: the chunk is being sealed.
     MORAINE_CO_RETURN_IF_ERROR(co_await Reload(core_.link.Deadline()));
+    MORAINE_CO_RETURN_IF_ERROR(error_);
     if (tail_) co_return Status(Code::kBusy, "the file's last chunk is not sealed yet");
   }
   if (stream_ == nullptr) {
-    tail_source_->Begin(attributes_.losses);
+    tail_source_->Begin(losses_);
     stream_ = std::make_shared<AppendStream>(core_.loop, core_.channels, *tail_source_, core_.io,
                                              offset, std::exchange(first_chunk_, std::nullopt));
   }
@@ -160,14 +162,14 @@ Task<Status> FileImpl::Resize(uint64_t size, bool may_shorten) {
   request.inode = ToWire(inode_);
   request.__set_size(static_cast<int64_t>(size));
   request.token = ToWire(token());
-  request.__set_losses(static_cast<int32_t>(attributes_.losses));
-  NoteUnsynced();
+  request.__set_losses(static_cast<int32_t>(losses_));
+  NoteUnsyncedBytes();
   auto answer = co_await core_.link.Change(idl::kSetAttributes, std::move(request), deadline);
   if (!answer.ok()) co_return answer.status();
   Result<Attributes> attributes = FromWire(answer->attributes);
   if (!attributes.ok()) co_return attributes.status();
   if (anew) error_ = Status();
-  if (size < size_) extents_.Remove(size, size_ - size);
+  extents_.Remove(size, limits::kFileBytesMax - size);
   // As the metaserver does it: a small content grows with the size, as long as it stays small.
   const bool stays_small = size >= size_ && size <= limits::kInlineBytesMax;
   if (inline_ && !inline_->empty() && (size < inline_->size() || stays_small)) {

@@ -86,27 +86,39 @@ class FilesTest : public ::testing::Test {
     return record.has_value() ? record->state : ChunkState::kDeleting;
   }
   // What the sealer does, without its calls.
+  void Fence(ChunkId chunk) {
+    ASSERT_TRUE(ChangeChunk(chunk, [](ChunkRecord& record) -> Status {
+                  MORAINE_ASSIGN_OR_RETURN(const auto fencing,
+                                           protocol::BeginFencing(ToProtocol(record)));
+                  TakeFromProtocol(fencing, record);
+                  return Status::Ok();
+                }).ok());
+  }
+  void RecordSeal(ChunkId chunk, uint64_t length, uint64_t file_offset = kUnknownOffset) {
+    ASSERT_TRUE(ChangeChunk(chunk, [&](ChunkRecord& record) -> Status {
+                  const auto all = protocol::ReplicaSet::FirstN(static_cast<int>(record.made));
+                  MORAINE_ASSIGN_OR_RETURN(
+                      const auto sealed,
+                      protocol::RecordSealed(ToProtocol(record), record.epoch, length, all));
+                  TakeFromProtocol(sealed, record);
+                  if (file_offset != kUnknownOffset) record.file_offset = file_offset;
+                  return Status::Ok();
+                }).ok());
+  }
   void Seal(ChunkId chunk, uint64_t length, uint64_t file_offset = kUnknownOffset) {
-    ASSERT_TRUE(fixture_
-                    .Run([&](Transaction& t) -> Status {
-                      MORAINE_ASSIGN_OR_RETURN(ChunkRecord record, GetChunk(t, chunk));
-                      MORAINE_ASSIGN_OR_RETURN(const auto fencing,
-                                               protocol::BeginFencing(ToProtocol(record)));
-                      TakeFromProtocol(fencing, record);
-                      MORAINE_RETURN_IF_ERROR(PutChunk(t, chunk, record));
-                      MORAINE_ASSIGN_OR_RETURN(
-                          const auto sealed,
-                          protocol::RecordSealed(
-                              ToProtocol(record), record.epoch, length,
-                              protocol::ReplicaSet::FirstN(static_cast<int>(record.made))));
-                      TakeFromProtocol(sealed, record);
-                      if (file_offset != kUnknownOffset) record.file_offset = file_offset;
-                      return PutChunk(t, chunk, record);
-                    })
-                    .ok());
+    Fence(chunk);
+    RecordSeal(chunk, length, file_offset);
   }
   Status Finish(InodeId inode) {
     return fixture_.Run([&](Transaction& t) { return FinishRecovery(t, inode); });
+  }
+  template <class Change>
+  Status ChangeChunk(ChunkId chunk, Change change) {
+    return fixture_.Run([&](Transaction& t) -> Status {
+      MORAINE_ASSIGN_OR_RETURN(ChunkRecord record, GetChunk(t, chunk));
+      MORAINE_RETURN_IF_ERROR(change(record));
+      return PutChunk(t, chunk, record);
+    });
   }
   std::optional<LeaseRecord> Lease(InodeId inode) {
     Transaction t(fixture_.store());

@@ -158,12 +158,14 @@ Status CloseAttached(Transaction& transaction, InodeId inode, InodeRecord& recor
                      const ClosedChunk& closed) {
   MORAINE_ASSIGN_OR_RETURN(const auto found, FindChunk(transaction, closed.chunk));
   if (!found.has_value() || found->inode != inode) {
-    // An empty one that was closed before is gone.
+    // An empty one that was closed before is gone, or going.
     if (!found.has_value() && closed.length == 0) return Status::Ok();
     return Status(Code::kFenced,
                   fmt::format("chunk {} is not inode {}'s", closed.chunk.value(), inode.value()));
   }
   const AttachedChunk* attached = FindAttached(record, closed.chunk);
+  const bool going = found->state == ChunkState::kDeleting && attached == nullptr;
+  if (going && closed.length == 0 && found->writer == transaction.session()) return Status::Ok();
   const AttachedChunk place = attached == nullptr ? AttachedChunk() : *attached;
   ChunkRecord chunk = *found;
   if (closed.length == 0 && chunk.state == ChunkState::kOpen && chunk.epoch == closed.epoch &&
@@ -286,6 +288,17 @@ Status FinishRecovery(Transaction& transaction, InodeId inode) {
   }
   if (!held && !tails_open && !loose_open) return EraseLease(transaction, inode);
   return Status::Ok();
+}
+
+Status DropUnused(Transaction& transaction, ChunkId chunk) {
+  MORAINE_ASSIGN_OR_RETURN(const auto found, FindChunk(transaction, chunk));
+  if (!found.has_value() || found->state != ChunkState::kSealed || found->references > 0) {
+    return Status::Ok();
+  }
+  MORAINE_ASSIGN_OR_RETURN(const auto inode,
+                           transaction.Find<InodeRecord>(Family::kInodes, InodeKey(found->inode)));
+  if (inode.has_value() && FindAttached(*inode, chunk) != nullptr) return Status::Ok();
+  return BeginDelete(transaction, chunk);
 }
 
 Result<std::vector<InodeId>> FindRecovering(Transaction& transaction) {

@@ -53,6 +53,10 @@ Result<std::vector<ChunkId>> ChunksToRecover(Transaction& transaction, InodeId i
 // if its holder has left. Does nothing while a chunk is still open.
 Status FinishRecovery(Transaction& transaction, InodeId inode);
 
+// Deletes the chunk if it is sealed and nobody will ever map it: its extents have gone while it was
+// being fenced.
+Status DropUnused(Transaction& transaction, ChunkId chunk);
+
 // Files whose recovery was under way when the metaserver stopped.
 Result<std::vector<InodeId>> FindRecovering(Transaction& transaction);
 Result<std::vector<InodeId>> LeasesOfSession(Transaction& transaction, SessionId session);

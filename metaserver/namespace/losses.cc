@@ -24,14 +24,15 @@ Status EndAt(Transaction& transaction, InodeId inode, InodeRecord& record, uint6
   for (const AttachedChunk& a : attached) {
     if (a.kind == AttachKind::kLoose) continue;
     std::erase(record.attached, a);
-    MORAINE_RETURN_IF_ERROR(BeginDelete(transaction, a.chunk));
+    MORAINE_ASSIGN_OR_RETURN(const auto chunk, FindChunk(transaction, a.chunk));
+    if (chunk.has_value()) MORAINE_RETURN_IF_ERROR(BeginDelete(transaction, a.chunk));
   }
   return Status::Ok();
 }
 
 }  // namespace
 
-Status TakeLoss(Transaction& transaction, ChunkId id, const ChunkRecord& chunk) {
+Status TakeLoss(Transaction& transaction, ChunkId id, const ChunkRecord& chunk, bool of_stream) {
   MORAINE_ASSIGN_OR_RETURN(auto found,
                            transaction.Find<InodeRecord>(Family::kInodes, InodeKey(chunk.inode)));
   if (!found.has_value()) return Status::Ok();
@@ -41,7 +42,6 @@ Status TakeLoss(Transaction& transaction, ChunkId id, const ChunkRecord& chunk) 
   if (!lost_from.has_value()) return Status::Ok();  // they had been written over, or cut off
   LogWarning("chunk {} of inode {}: bytes above {} were never synced and are gone", id.value(),
              chunk.inode.value(), chunk.length);
-  const bool of_stream = chunk.file_offset != kUnknownOffset;
   if (of_stream) {
     MORAINE_RETURN_IF_ERROR(EndAt(transaction, chunk.inode, record, *lost_from));
   }

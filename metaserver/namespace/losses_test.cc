@@ -16,7 +16,7 @@ class LossesTest : public FilesTest {
     ASSERT_TRUE(fixture_
                     .Run([&](Transaction& t) -> Status {
                       MORAINE_ASSIGN_OR_RETURN(const ChunkRecord record, GetChunk(t, chunk));
-                      return TakeLoss(t, chunk, record);
+                      return TakeLoss(t, chunk, record, record.file_offset != kUnknownOffset);
                     })
                     .ok());
   }
@@ -90,6 +90,40 @@ TEST_F(LossesTest, AWriterThatDoesNotKnowIsRefused) {
   EXPECT_TRUE(Allocate(allocate).ok());
 }
 
+// Both could not be settled after a power cut and were being fenced: the second had lost its
+// extents by the time it was sealed, and was kept for ever.
+TEST_F(LossesTest, AFencedChunkThatNobodyMapsAnyMoreIsDeleted) {
+  const InodeId f = MakeFile("f.sst");
+  const ChunkGrant first = Tail(f);
+  const ChunkGrant second = Next(f, first, 5000);
+  CommitArgs close;
+  close.inode = f;
+  close.seals = {Closed(second, 700)};
+  ASSERT_TRUE(CommitIt(close).ok());
+  const auto drop = [&](ChunkId chunk) {
+    return fixture_.Run([&](Transaction& t) { return DropUnused(t, chunk); }).ok();
+  };
+  Fence(second.chunk.id);
+  SealShort(first.chunk.id, 3000);
+  ASSERT_TRUE(drop(first.chunk.id));
+  EXPECT_EQ(StateOf(first.chunk.id), ChunkState::kSealed) << "its extent is there";
+  ASSERT_TRUE(drop(second.chunk.id));
+  EXPECT_EQ(StateOf(second.chunk.id), ChunkState::kFencing) << "it is not sealed";
+  RecordSeal(second.chunk.id, 700);
+  ASSERT_TRUE(drop(second.chunk.id));
+  EXPECT_EQ(StateOf(second.chunk.id), ChunkState::kDeleting);
+}
+
+// The answer to the first close was lost, and the chunk is not deleted everywhere yet.
+TEST_F(LossesTest, AnEmptyChunkIsClosedTwice) {
+  const InodeId f = MakeFile("f.sst");
+  CommitArgs close;
+  close.inode = f;
+  close.seals = {Closed(Tail(f), 0)};
+  ASSERT_TRUE(CommitIt(close).ok());
+  EXPECT_EQ(CommitIt(close).code(), Code::kOk);
+}
+
 TEST_F(LossesTest, WhatFilledAHoleLeavesAHole) {
   const InodeId f = MakeFile("f.dat");
   ASSERT_EQ(Resized(f, 10'000, std::nullopt), Code::kOk);
@@ -130,7 +164,7 @@ TEST_F(LossesTest, AFileThatIsGoneHasNone) {
   record.inode = InodeId(f.value() + 1);
   record.length = 10;
   const Status taken =
-      fixture_.Run([&](Transaction& t) { return TakeLoss(t, first.chunk.id, record); });
+      fixture_.Run([&](Transaction& t) { return TakeLoss(t, first.chunk.id, record, true); });
   EXPECT_TRUE(taken.ok()) << taken.ToString();
 }
 

@@ -486,12 +486,15 @@ Task<Status> Sealer::Record(std::shared_ptr<Attempt> attempt) {
   for (ReplicaRecord& replica : record.replicas) {
     if (registry_.IsDead(replica.server)) replica.state = ReplicaState::kMissing;
   }
-  if (record.file_offset == kUnknownOffset) record.file_offset = attempt->file_offset;
+  // Mapped chunks of streams have their place; what the replicas say of others is a hint.
+  const bool of_stream = record.file_offset != kUnknownOffset;
+  if (!of_stream) record.file_offset = attempt->file_offset;
   const bool cut = record.mapped > record.length;
   record.mapped = 0;
   MORAINE_CO_RETURN_IF_ERROR(PutChunk(transaction, attempt->chunk, record));
-  if (cut) MORAINE_CO_RETURN_IF_ERROR(TakeLoss(transaction, attempt->chunk, record));
+  if (cut) MORAINE_CO_RETURN_IF_ERROR(TakeLoss(transaction, attempt->chunk, record, of_stream));
   MORAINE_CO_RETURN_IF_ERROR(FinishRecovery(transaction, record.inode));
+  MORAINE_CO_RETURN_IF_ERROR(DropUnused(transaction, attempt->chunk));
   MORAINE_CO_ASSIGN_OR_RETURN(const Ticket ticket, store_.Commit(transaction));
   MORAINE_CO_RETURN_IF_ERROR(co_await store_.Synced(ticket));
   MORAINE_FAULT_POINT("seal.recorded");

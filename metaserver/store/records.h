@@ -127,12 +127,14 @@ struct ChunkRecord {
   ChunkState state = ChunkState::kOpen;
   Epoch epoch;
   PolicyRecord policy;
-  uint32_t made = 0;         // replicas it was made on
-  uint64_t length = 0;       // closed, sealed: exact; open, fencing: the most it may become
-  uint64_t mapped = 0;       // before it is sealed: the highest byte that an extent has named
-  uint64_t references = 0;   // extents that name it
-  InodeId inode;             // whose writer asked for it
-  uint64_t file_offset = 0;  // a hint for people and fsck
+  uint32_t made = 0;        // replicas it was made on
+  uint64_t length = 0;      // closed, sealed: exact; open, fencing: the most it may become
+  uint64_t mapped = 0;      // before it is sealed: the highest byte that an extent has named
+  uint64_t references = 0;  // extents that name it
+  InodeId inode;            // whose writer asked for it
+  // Of a stream's chunk that is mapped: where it begins. Of others a hint for people and fsck, or
+  // kUnknownOffset (namespace/leases.h).
+  uint64_t file_offset = 0;
   SessionId writer;
   // Until it is sealed: exactly those it was made on, in that order (the indices of protocol/).
   std::vector<ReplicaRecord> replicas;

@@ -213,6 +213,25 @@ TEST_F(LostAnswerTest, ALeaseOfAnAnswerThatWasLostIsGivenBack) {
   EXPECT_EQ(alice().session(), session) << "it showed nothing";
 }
 
+// A stat told the new size first, so there was nothing left to cut: the old bytes came back when
+// the file grew again.
+TEST_F(LostAnswerTest, ATruncateWhoseAnswerWasLostCutsAllTheSame) {
+  const auto file = Create("f");
+  ASSERT_TRUE(ByAlice(file->Append(Bytes(Pattern(300'000)))).ok());
+  ASSERT_TRUE(ByAlice(file->Sync()).ok());
+  ASSERT_TRUE(ByAlice(file->Extend(300'001)).ok());  // ends the stream
+  const auto cutting = Begin(alice_machine(), file->Truncate(100'000));
+  world().RunFor(50us);
+  world().net().Cut(meta_machine(), alice_machine());
+  EXPECT_FALSE(Finish(cutting).ok());
+  world().net().MendAll();
+  const auto found = ByAlice(alice().GetAttributes(file->inode()));
+  ASSERT_TRUE(found.ok()) << found.status().ToString();
+  ASSERT_EQ(found->size, 100'000U) << "the truncate had arrived";
+  ASSERT_TRUE(ByAlice(file->Extend(300'000)).ok());
+  EXPECT_EQ(Read(alice_machine(), file, 100'000, 200'000), std::string(200'000, '\0'));
+}
+
 // The same when the answer to the last close was lost.
 TEST_F(LostAnswerTest, ALeaseWhoseCloseWasLostIsGivenBack) {
   const auto file = Create("f");

@@ -63,6 +63,27 @@ TEST_F(SyncTest, CoversWhatWasClosedBefore) {
   ExpectAfterPowerCut(file, text);
 }
 
+// Or by another client. What is lost there would take along what is synced behind it.
+TEST_F(SyncTest, CoversWhatAnotherClosedBefore) {
+  for (int i = 0; i < 10; ++i) {
+    std::string text = Pattern(300'000);
+    const auto file = Reopened(fmt::format("f{}", i), text);
+    ASSERT_TRUE(ByAlice(file->Sync()).ok()) << "nothing of its own is left to be synced";
+    const auto other = Open(bob_machine(), file->inode(), Client::OpenMode::kWrite);
+    const std::string more = Pattern(200'000, 'A');
+    ASSERT_TRUE(ByBob(other->Append(Bytes(more))).ok());
+    ASSERT_TRUE(ByBob(bob().Close(other)).ok());
+    ASSERT_TRUE(ByAlice(file->Append(Bytes(more))).ok());
+    ASSERT_TRUE(ByAlice(file->Flush()).ok());
+    const uint64_t calls = alice().metadata_calls();
+    ASSERT_TRUE(ByAlice(file->Sync()).ok());
+    EXPECT_GT(alice().metadata_calls(), calls) << "nobody asked for bob's bytes";
+    PowerCutAll();
+    EXPECT_EQ(Content(file->inode()), text + more + more) << i;
+    ByAlice(alice().Close(file)).Ignore();
+  }
+}
+
 TEST_F(SyncTest, CoversAttributesNamesAndSizes) {
   const auto file = Reopened("f", Pattern(6000));
   AttributeChange change;
@@ -135,6 +156,45 @@ TEST_F(SyncTest, WhatIsLostEndsTheFileAndFailsTheSync) {
     EXPECT_EQ(content, all.substr(0, content.size())) << "after " << wait_ms << " ms";
     if (synced.ok()) EXPECT_EQ(content.size(), all.size()) << "after " << wait_ms << " ms";
     if (content.size() < head.size()) ++lost;
+  }
+  EXPECT_GT(lost, 0) << "no power cut came in between";
+}
+
+// What filled a hole was taken for the end of the file: all that was synced behind it went too.
+TEST_F(SyncTest, WhatIsLostOutOfAHoleTakesNothingSyncedAlong) {
+  const auto file = Create("f");
+  const std::string synced = Pattern(4096, 'A');
+  ASSERT_TRUE(ByAlice(file->Extend(1'000'000)).ok());
+  ASSERT_TRUE(ByAlice(file->Write(500'000, Bytes(synced))).ok());
+  ASSERT_TRUE(ByAlice(file->Sync()).ok());
+  ASSERT_TRUE(ByAlice(file->Write(100'000, Bytes(Pattern(4096)))).ok());
+  ASSERT_TRUE(ByAlice(file->Flush()).ok());
+  PowerCutAll();
+  ByAlice(alice().Close(file)).Ignore();
+  const std::string content = Content(file->inode());
+  ASSERT_EQ(content.size(), 1'000'000U);
+  EXPECT_EQ(content.substr(500'000, synced.size()), synced);
+}
+
+// A program that writes, closes, opens again and syncs: it had no change of its own to lose.
+TEST_F(SyncTest, OfAFileOpenedAnewFailsWhenWhatWasClosedIsLost) {
+  const std::string text = Pattern(300'000);
+  int lost = 0;
+  for (int wait_ms = 0; wait_ms < 20; wait_ms += 2) {
+    const auto made = Create(fmt::format("f{}", wait_ms));
+    ASSERT_TRUE(ByAlice(made->Append(Bytes(text))).ok());
+    ASSERT_TRUE(ByAlice(alice().Close(made)).ok());
+    world().RunFor(std::chrono::milliseconds(wait_ms));
+    auto opened = Begin(alice_machine(), alice().Open(made->inode(), Client::OpenMode::kRead));
+    ASSERT_TRUE(world().RunUntil([&] { return opened->has_value(); }, 300s));
+    PowerCutAll();
+    const std::shared_ptr<File> file = *Finish(opened);
+    const Status synced = ByAlice(file->Sync());
+    ByAlice(alice().Close(file)).Ignore();
+    const std::string content = Content(made->inode());
+    EXPECT_EQ(content, text.substr(0, content.size())) << "after " << wait_ms << " ms";
+    if (synced.ok()) EXPECT_EQ(content.size(), text.size()) << "after " << wait_ms << " ms";
+    if (content.size() < text.size()) ++lost;
   }
   EXPECT_GT(lost, 0) << "no power cut came in between";
 }

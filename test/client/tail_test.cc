@@ -46,6 +46,21 @@ TEST_F(TailTest, AnIdleWritersFileIsSeenThoughAServerIsGone) {
   }
 }
 
+// An open chunk is its writer's to mend. One that wrote nothing never saw that its servers went,
+// one after the other, each long after the chunks of everybody else were whole again.
+TEST_F(TailTest, AnIdleWritersFilesOutliveTheirServersOneAfterAnother) {
+  std::vector<std::shared_ptr<File>> files;
+  for (int i = 0; i < 24; ++i) {
+    files.push_back(Written(fmt::format("f{}", i)));
+    ASSERT_TRUE(ByAlice(files.back()->Sync()).ok());
+  }
+  for (size_t i = 0; i < 3; ++i) {
+    server(i).Kill();
+    world().RunFor(90s);
+  }
+  for (const auto& file : files) EXPECT_EQ(Content(file->inode()), text_);
+}
+
 // Each entry took a timeout of its own.
 TEST_F(TailTest, AListingWaitsForAllTailsTogether) {
   constexpr size_t kFiles = 8;

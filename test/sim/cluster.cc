@@ -124,6 +124,15 @@ chunkserver::Store* Cluster::store(size_t index) {
   return process.serving() ? &process.server().store() : nullptr;
 }
 
+void Cluster::RestartQuarantined() {
+  for (size_t i = 0; i < chunkservers_.size(); ++i) {
+    chunkserver::Store* disk = store(i);
+    if (disk == nullptr || !disk->GetStatus().quarantined) continue;
+    chunkservers_[i]->Kill();
+    Restart(*chunkservers_[i]);
+  }
+}
+
 // Told by the servers themselves: serving, registered, and answered by the metaserver of late.
 size_t Cluster::ServersAlive() {
   size_t alive = 0;

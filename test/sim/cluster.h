@@ -44,6 +44,8 @@ class Cluster {
   // Null while it is down or still starting.
   chunkserver::Store* store(size_t index);
   size_t ServersAlive();
+  // A server that has put its disk into quarantine stays so until somebody has looked at it.
+  void RestartQuarantined();
 
  private:
   metaserver::MetaserverOptions MetaOptions() const;

@@ -1,15 +1,17 @@
 // What each part of a file that is written anywhere may hold. The file is cut into cells; a cell
 // has the versions that it may be found in, oldest first, the newest last. A version of bytes is a
-// key (content.h); zeros, and no byte at all behind the end, are the version kZeros.
+// key (content.h), zeros that somebody made, or no bytes at all, behind the end. The size has its
+// versions likewise.
 //
-// A write that was not acknowledged by a sync may be there or not; a sync leaves the newest version
-// alone. What an earlier opening left behind is never settled by a later opening's sync: nobody has
-// said whether it was taken.
+// A write that was not acknowledged by a sync may be there or not; a sync leaves what its opening
+// has read or written. What an earlier opening left behind is settled by the next opening's sync
+// alone, which is for all that was done to the file before.
 #pragma once
 
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "test/sim/stage.h"
@@ -20,6 +22,7 @@ class OverwriteModel {
  public:
   static constexpr uint64_t kCellBytes = 100;  // so that no cell border is one of pages or blocks
   static constexpr uint64_t kZeros = 0;
+  static constexpr uint64_t kAbsent = UINT64_MAX;
 
   OverwriteModel(Stage& stage, std::string path, uint64_t cells);
 
@@ -27,10 +30,13 @@ class OverwriteModel {
   void NewOpening() { ++opening_; }
   // These cells may be of this version from now on.
   void MayBe(uint64_t first, uint64_t count, uint64_t key);
-  // All that this opening has done to the file is held by the quorum, or on the disks. `cuts` is
-  // Stage::meta_cuts when that was asked for.
+  void MayBeBytes(uint64_t cell, std::string bytes);
+  void MayEndAt(uint64_t size);
+  // All that this opening has done to the file is held by the quorum. `cuts` is Stage::meta_cuts
+  // when that was asked for.
   void Flushed(uint64_t cuts);
-  void Synced();
+  // `image`, all of the file as this opening sees it, is on the disks.
+  void Synced(const std::string& image);
 
   // True when something must be found in the file.
   bool HoldsAnything() const;
@@ -42,19 +48,23 @@ class OverwriteModel {
 
  private:
   struct Version {
-    uint64_t key = kZeros;
+    uint64_t key = kAbsent;  // of the size: the size
     uint64_t opening = 0;
-    std::optional<uint64_t> flushed_under;  // Stage::meta_cuts then
+    std::optional<uint64_t> flushed_under = {};  // Stage::meta_cuts then
+    std::string bytes = {};                      // then they count, not the key
   };
-  using Cell = std::vector<Version>;
+  using Versions = std::vector<Version>;  // never empty
 
   // The oldest version that may still be found.
-  size_t Oldest(const Cell& cell) const;
-  bool MayHold(const Cell& cell, uint64_t offset, std::string_view bytes) const;
+  size_t Oldest(const Versions& versions) const;
+  // `bytes`: what the file has of the cell, perhaps not all of it.
+  bool MayHold(const Versions& cell, uint64_t offset, std::string_view bytes) const;
+  std::string SizeDifference(uint64_t size) const;
 
   const Stage& stage_;
   const std::string path_;
-  std::vector<Cell> cells_;
+  std::vector<Versions> cells_;
+  Versions sizes_;
   uint64_t opening_ = 0;
 };
 

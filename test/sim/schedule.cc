@@ -123,10 +123,10 @@ class Schedule {
   }
   void AddWorkloads() {
     cluster_.AddClient("c1", {Add<StreamWorkload>(1), Add<NamesWorkload>()});
-    cluster_.AddClient(
-        "c2", {Add<TableWorkload>(), Add<OwnerWorkload>(ownership_, 1), Add<OverwriteWorkload>(1)});
+    cluster_.AddClient("c2", {Add<TableWorkload>(), Add<OwnerWorkload>(ownership_, 1),
+                              Add<OverwriteWorkload>(changed_, 1)});
     cluster_.AddClient("c3", {Add<StreamWorkload>(2), Add<OwnerWorkload>(ownership_, 2)});
-    cluster_.AddClient("c4", {Add<ReadWorkload>(), Add<OverwriteWorkload>(2)});
+    cluster_.AddClient("c4", {Add<ReadWorkload>(), Add<OverwriteWorkload>(changed_, 2)});
   }
 
   void RunFor(Duration duration) {
@@ -171,6 +171,7 @@ class Schedule {
   }
 
   void Inspect() {
+    cluster_.RestartQuarantined();  // those that were not up yet when the faults ended
     AwaitSettled(cluster_, kSettling);
     if (!Failed()) ScrubAll(cluster_);
     if (!Failed()) RunFor(1s);  // reports of what the scrub has found
@@ -197,6 +198,7 @@ class Schedule {
   Random random_;
   // Before the cluster: processes that are killed with it refer to these.
   Ownership ownership_;
+  ChangedFiles changed_;
   std::vector<std::unique_ptr<Workload>> workloads_;
   uint64_t faults_ = 0;
   uint64_t compared_ = 0;

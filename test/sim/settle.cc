@@ -59,6 +59,7 @@ std::string Unsettled(Cluster& cluster) {
       return fmt::format("chunk {} has {} good replicas of {}", id.value(), record.GoodReplicas(),
                          record.replicas.size());
     }
+    if (record.references == 0) return fmt::format("chunk {} is kept for nobody", id.value());
     for (const metaserver::ReplicaRecord& replica : record.replicas) {
       const size_t server = IndexOf(cluster, replica.server);
       if (server == cluster.chunkservers().size()) return "a replica on an unknown server";

@@ -117,13 +117,7 @@ void Storm::Stop() {
     if (machine.paused()) machine.Resume();
     cluster_.Restart(machine);
   }
-  // A server that has put its disk into quarantine stays so until somebody has looked at it.
-  for (size_t i = 0; i < cluster_.chunkservers().size(); ++i) {
-    chunkserver::Store* store = cluster_.store(i);
-    if (store == nullptr || !store->GetStatus().quarantined) continue;
-    cluster_.chunkservers()[i]->Kill();
-    cluster_.Restart(*cluster_.chunkservers()[i]);
-  }
+  cluster_.RestartQuarantined();
 }
 
 uint64_t Storm::faults() const {
