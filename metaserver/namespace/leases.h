@@ -68,7 +68,8 @@ inline bool IsTail(const InodeRecord& record, ChunkId chunk) {
   return found != nullptr && found->kind == AttachKind::kTail;
 }
 
-// ChunkRecord::file_offset of a pending chunk before its writer has told a replica.
+// ChunkRecord::file_offset of a chunk whose place is not known: loose, or pending and not yet the
+// tail.
 inline constexpr uint64_t kUnknownOffset = UINT64_MAX;
 
 }  // namespace moraine::metaserver

@@ -45,6 +45,9 @@ Status TakeLoss(Transaction& transaction, ChunkId id, const ChunkRecord& chunk, 
   if (of_stream) {
     MORAINE_RETURN_IF_ERROR(EndAt(transaction, chunk.inode, record, *lost_from));
   }
+  if (!record.layout_bytes.has_value()) {
+    MORAINE_ASSIGN_OR_RETURN(record.layout_bytes, CountLayout(transaction, chunk.inode));
+  }
   ++record.losses;
   Touch(transaction, record, true);
   transaction.PutInode(chunk.inode, record);

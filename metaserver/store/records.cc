@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/check.h"
 #include "base/encoding.h"
 #include "base/limits.h"
 
@@ -80,11 +81,11 @@ std::string InodeRecord::Encode() const {
     writer.U8(static_cast<uint8_t>(chunk.kind));
     writer.Varint(chunk.tail_offset);
   }
-  if (losses > 0) {
-    writer.Varint(losses);
-    writer.Bool(layout_bytes.has_value());
-  }
   if (layout_bytes.has_value()) writer.Varint(*layout_bytes);
+  if (losses > 0) {
+    MORAINE_CHECK(layout_bytes.has_value());
+    writer.Varint(losses);
+  }
   return out;
 }
 
@@ -117,13 +118,11 @@ Result<InodeRecord> InodeRecord::Decode(std::string_view bytes) {
     chunk.tail_offset = reader.Varint();
     r.attached.push_back(chunk);
   }
-  bool counted = format == kCountedInodeVersion;
-  if (format == kLossyInodeVersion) {
+  if (format >= kCountedInodeVersion) r.layout_bytes = reader.Varint();
+  if (format >= kLossyInodeVersion) {
     r.losses = TakeU32(reader);
-    counted = reader.Bool();
     if (r.losses == 0) reader.Fail();
   }
-  if (counted) r.layout_bytes = reader.Varint();
   MORAINE_RETURN_IF_ERROR(reader.Finish("inode record"));
   return r;
 }

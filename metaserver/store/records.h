@@ -61,7 +61,7 @@ struct InodeRecord {
   // What the extents take in an answer (namespace/file_map.h); none: not counted yet.
   std::optional<uint64_t> layout_bytes;
   // How often written bytes were lost because they were not synced; writers who knew fewer are
-  // refused (namespace/losses.h).
+  // refused (namespace/losses.h). Then the layout is counted.
   uint32_t losses = 0;
 
   std::string Encode() const;

@@ -78,8 +78,9 @@ TEST(RecordsTest, Golden) {
   counted.layout_bytes = 300;
   EXPECT_EQ(Hex(counted.Encode()), "02" + Hex(SampleInode().Encode()).substr(2) + "ac02");
   InodeRecord lossy = SampleInode();
+  lossy.layout_bytes = 300;
   lossy.losses = 2;
-  EXPECT_EQ(Hex(lossy.Encode()), "03" + Hex(SampleInode().Encode()).substr(2) + "0200");
+  EXPECT_EQ(Hex(lossy.Encode()), "03" + Hex(SampleInode().Encode()).substr(2) + "ac0202");
   EXPECT_EQ(Hex(DentryRecord{InodeId(300), FileType::kDirectory}.Encode()), "01ac0202");
   EXPECT_EQ(Hex(ExtentRecord{4096, ChunkId(9), 0}.Encode()), "0180200900");
   EXPECT_EQ(Hex(SampleChunk().Encode()),
@@ -114,9 +115,8 @@ TEST(RecordsTest, RoundTrips) {
   counted.layout_bytes = 0;
   ExpectRoundTrip(counted);
   InodeRecord lossy = SampleInode();
-  lossy.losses = 2;
-  ExpectRoundTrip(lossy);
   lossy.layout_bytes = 300;
+  lossy.losses = 2;
   ExpectRoundTrip(lossy);
   ExpectRoundTrip(DentryRecord{InodeId(300), FileType::kSymlink});
   ExpectRoundTrip(ExtentRecord{1, ChunkId(UINT64_MAX), UINT64_MAX});
