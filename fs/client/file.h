@@ -8,8 +8,9 @@
 // to the file before, by whatever opening of this client. Of a stream that only grows that costs no
 // call to the metaserver.
 //
-// An error of the background (a failed append that no new chunk could mend, a lost lease, unsynced
-// bytes that went with their servers: kIo) is kept and returned by every later Write, Append, Flush, Sync and Close. It never turns into silence.
+// An error of the background (a failed append that no new chunk could mend, a lost lease, kIo for
+// unsynced bytes that went with their servers) is kept and returned by every later Write, Append,
+// Flush, Sync and Close. It never turns into silence.
 //
 // Confined to the client's loop; calls may be concurrent (they order themselves).
 #pragma once
