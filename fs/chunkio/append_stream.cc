@@ -118,7 +118,8 @@ void AppendStream::Push() {
 
 // What to say to who has waited for too long: why, if that is known.
 Status AppendStream::Late(const char* words) const {
-  return trouble_.ok() ? Status(Code::kTimeout, words) : trouble_;
+  if (!trouble_.ok()) return trouble_;
+  return Status(Code::kTimeout, between_chunks_ ? "no next chunk is granted in time" : words);
 }
 
 // There is no room on the cluster's disks, and it was asked for since. Whoever waits is told at
@@ -396,7 +397,8 @@ Task<Result<ChunkGrant>> AppendStream::AskForChunk(std::optional<ChunkClose> pre
   Instant deadline = loop_.After(options_.timeout);
   between_chunks_ = true;
   while (true) {
-    auto grant = co_await source_.NextChunk(previous, base_, avoid_, deadline);
+    auto grant =
+        co_await source_.NextChunk(previous, base_, avoid_, [this] { return !tasks_.closed(); });
     NoteTrouble(grant.status());
     const bool refused = grant.code() == Code::kTooFewServers || grant.code() == Code::kNoSpace;
     const bool may_pass = refused || grant.status().advice() == Advice::kRetry;

@@ -14,6 +14,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -29,10 +30,12 @@ namespace moraine::fs {
 class ChunkSource {
  public:
   virtual ~ChunkSource() = default;
-  // Closes `previous` at the length it tells and gives the chunk that goes on at `offset`.
-  // Errors with Advice::kRetry are tried again until the deadline.
+  // Closes `previous` at the length it tells and gives the chunk that goes on at `offset`. A server
+  // that does not answer is asked until it does, as long as `wanted` is true: only its answer tells
+  // whether the chunk was granted. Errors with Advice::kRetry are tried again for a while.
   virtual Task<Result<ChunkGrant>> NextChunk(std::optional<ChunkClose> previous, uint64_t offset,
-                                             std::vector<ServerId> avoid, Instant deadline) = 0;
+                                             std::vector<ServerId> avoid,
+                                             std::function<bool()> wanted) = 0;
   // Until a chunk that was closed is sealed and on the disks its policy wants; gives its length.
   virtual Task<Result<uint64_t>> AwaitSealed(ChunkId chunk, Instant deadline) = 0;
 };

@@ -5,7 +5,8 @@
 namespace moraine::fs {
 
 Task<Result<ChunkGrant>> FileSource::NextChunk(std::optional<ChunkClose> previous, uint64_t offset,
-                                               std::vector<ServerId> avoid, Instant deadline) {
+                                               std::vector<ServerId> avoid,
+                                               std::function<bool()> wanted) {
   if (core_.link.session() != session_) {
     co_return Status(Code::kSessionEnded, "the session ended in which these bytes were written");
   }
@@ -17,7 +18,8 @@ Task<Result<ChunkGrant>> FileSource::NextChunk(std::optional<ChunkClose> previou
   for (ServerId server : avoid) request.avoid_servers.push_back(ToWire(server));
   request.token = ToWire(core_.TokenOfFile(inode_));
   request.__set_losses(static_cast<int32_t>(losses_));
-  auto answer = co_await core_.link.Change(idl::kAllocateChunk, std::move(request), deadline);
+  auto answer = co_await core_.link.Change(idl::kAllocateChunk, std::move(request), kNever,
+                                           std::move(wanted));
   if (!answer.ok()) co_return answer.status();
   Result<ChunkGrant> grant = FromWire(answer->chunk, inode_);
   if (grant.ok()) grant->tail_offset = offset;

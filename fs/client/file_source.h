@@ -23,7 +23,8 @@ class FileSource final : public ChunkSource {
   }
 
   Task<Result<ChunkGrant>> NextChunk(std::optional<ChunkClose> previous, uint64_t offset,
-                                     std::vector<ServerId> avoid, Instant deadline) override;
+                                     std::vector<ServerId> avoid,
+                                     std::function<bool()> wanted) override;
   Task<Result<uint64_t>> AwaitSealed(ChunkId chunk, Instant deadline) override;
 
  private:

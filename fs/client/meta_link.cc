@@ -46,7 +46,7 @@ Task<bool> MetaLink::Retry::Again() {
   if (link_.stopping_ || link_.loop_.Now() + delay_ >= deadline_) co_return false;
   co_await link_.loop_.Sleep(delay_);
   delay_ = std::min(delay_ * 2, kDelayMax);
-  co_return true;
+  co_return !wanted_ || wanted_();
 }
 
 void MetaLink::Sequence::Restart() {

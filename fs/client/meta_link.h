@@ -59,10 +59,11 @@ class MetaLink {
     }
   }
 
+  // `wanted`: given up also when this is false.
   template <class Request, class Response>
   Task<Result<Response>> Change(idl::Method<Request, Response> method, Request request,
-                                Instant deadline) {
-    Retry retry(*this, deadline);
+                                Instant deadline, std::function<bool()> wanted = nullptr) {
+    Retry retry(*this, deadline, std::move(wanted));
     bool unknown = false;  // an attempt may have been carried out
     Sequence sequence(*this);
     while (true) {
@@ -107,13 +108,15 @@ class MetaLink {
   // Waits longer and longer between attempts.
   class Retry {
    public:
-    Retry(MetaLink& link, Instant deadline) : link_(link), deadline_(deadline) {}
+    Retry(MetaLink& link, Instant deadline, std::function<bool()> wanted = nullptr)
+        : link_(link), deadline_(deadline), wanted_(std::move(wanted)) {}
     rpc::CallOptions Options();
     Task<bool> Again();
 
    private:
     MetaLink& link_;
     const Instant deadline_;
+    const std::function<bool()> wanted_;
     Duration delay_ = std::chrono::milliseconds(2);
   };
   // A sequence number that is in use while this lives.

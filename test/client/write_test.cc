@@ -213,6 +213,29 @@ TEST_F(RollTest, ASyncWaitsForARollThatFindsNoServers) {
   EXPECT_EQ(Content(file->inode()), text + more);
 }
 
+// The stream gave up after the time that a call may take, and kept that: the file took nothing more
+// when the metaserver was back, and its bytes were given up at its close.
+TEST_F(RollTest, AnOpenFileGoesOnAfterALongOutageOfTheMetaserver) {
+  const auto file = OpenLog("f.sst");
+  const std::string text = Pattern(100'000);
+  ASSERT_TRUE(ByAlice(file->Append(Bytes(text))).ok());
+  ASSERT_TRUE(ByAlice(file->Sync()).ok());
+  meta_machine().Kill();
+  for (size_t i = 0; i < 3; ++i) server(i).Kill();
+  const std::string more = Pattern(100'000, 'A');
+  ASSERT_TRUE(ByAlice(file->Append(Bytes(more))).ok());
+  const Status late = ByAlice(file->Flush());
+  EXPECT_EQ(late.code(), Code::kTimeout) << late.ToString();
+  world().RunFor(2 * alice().options().timeout);
+  StartMeta();
+  for (size_t i = 0; i < 3; ++i) StartServer(i);
+  const Status synced = ByAlice(file->Sync());
+  EXPECT_TRUE(synced.ok()) << synced.ToString();
+  const Status closed = ByAlice(alice().Close(file));
+  EXPECT_TRUE(closed.ok()) << closed.ToString();
+  EXPECT_EQ(Content(file->inode()), text + more);
+}
+
 // A close in the middle of a roll lost the next chunk, and the write after it ended the process.
 TEST_F(RollTest, ACloseDuringARollKeepsEverything) {
   for (int wait_ms = 0; wait_ms < 1500; wait_ms += 100) {
