@@ -76,13 +76,13 @@ bool IsLong() { return std::getenv("MORAINE_TEST_LONG") != nullptr; }
 // Chunkservers, clients and the network.
 TEST_P(ScheduleShard, ServersComeAndGo) {
   const uint64_t seeds = IsLong() ? 1000 : 200;
-  RunSeeds({.metaserver = false, .disks = false}, /*random_resets=*/false, Rounds(seeds, 16));
+  RunSeeds({.metaserver = false, .disks = false}, /*random_resets=*/false, Rounds(seeds, 8));
 }
 
 // Everything, also the metaserver, all power, bad and full disks, and connections that break at any
 // message.
 TEST_P(ScheduleShard, Everything) {
-  RunSeeds({}, /*random_resets=*/true, Rounds(IsLong() ? 2000 : 800, 16));
+  RunSeeds({}, /*random_resets=*/true, Rounds(IsLong() ? 2000 : 800, 8));
 }
 
 // Without power cuts of the metaserver: what they leave depends on RocksDB's files, and RocksDB
