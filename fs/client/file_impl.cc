@@ -41,12 +41,6 @@ Status FileImpl::Keep(Status status) {
   return status;
 }
 
-// Bytes of the file are gone that nobody had synced, and this client wrote them or wrote behind
-// them.
-void FileImpl::Lost() {
-  if (error_.ok()) error_ = LostBytes();
-}
-
 Status FileImpl::LostBytes() {
   return Status(
       Code::kIo,
@@ -57,7 +51,7 @@ Status FileImpl::LostBytes() {
 // With a layout that knows of them.
 void FileImpl::TakeLosses(uint32_t losses) {
   if (losses <= losses_) return;  // of an answer that was overtaken
-  if (HasUnsaved() || bytes_change_ > synced_changes_) Lost();
+  if (HasUnsaved() || bytes_change_ > synced_changes_) Keep(LostBytes()).Ignore();
   losses_ = losses;
 }
 
@@ -71,7 +65,7 @@ bool FileImpl::HasUnsaved() const {
 void FileImpl::AdoptAttributes(const Attributes& attributes) {
   if (attributes.version >= attributes_.version) attributes_ = attributes;
   // The layout here is that of a writer, which nobody changes: what it says is not true any more.
-  if (leased && attributes.losses > losses_) Lost();
+  if (leased && attributes.losses > losses_) Keep(LostBytes()).Ignore();
   if (changed_ || stream_ != nullptr) return;
   const uint64_t before = size_;
   size_ = std::max(attributes_.size, tail_ ? tail_offset_ + tail_visible_ : 0);

@@ -131,7 +131,7 @@ class FileImpl final : public File, public std::enable_shared_from_this<FileImpl
   // Forgets what is not stored, and keeps `why` as the error if there was anything.
   Task<void> DropUnsaved(Status why);
   void NoteClosedChunks();
-  void Lost();
+  // Bytes of the file are gone that nobody had synced.
   static Status LostBytes();
   void TakeLosses(uint32_t losses);
   void MarkChanged();

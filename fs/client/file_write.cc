@@ -169,12 +169,9 @@ Task<Status> FileImpl::Resize(uint64_t size, bool may_shorten) {
   Result<Attributes> attributes = FromWire(answer->attributes);
   if (!attributes.ok()) co_return attributes.status();
   if (anew) error_ = Status();
-  extents_.Remove(size, limits::kFileBytesMax - size);
   // As the metaserver does it: a small content grows with the size, as long as it stays small.
   const bool stays_small = size >= size_ && size <= limits::kInlineBytesMax;
-  if (inline_ && !inline_->empty() && (size < inline_->size() || stays_small)) {
-    inline_->resize(size);
-  }
+  if (inline_ && !inline_->empty() && stays_small) inline_->resize(size);
   AdoptAttributes(*attributes);
   size_ = attributes_.size;
   co_return Status();

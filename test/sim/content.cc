@@ -43,10 +43,15 @@ std::string ContentOf(const FileModel& model, uint64_t offset, uint64_t size) {
   return bytes;
 }
 
-std::string Difference(const FileModel& model, uint64_t offset, const fs::ReadBytes& read) {
-  const std::string right = ContentOf(model, offset, read.size);
+std::string TextOf(const fs::ReadBytes& read) {
   std::string bytes(read.size, '\0');
   read.CopyTo(reinterpret_cast<std::byte*>(bytes.data()));
+  return bytes;
+}
+
+std::string Difference(const FileModel& model, uint64_t offset, const fs::ReadBytes& read) {
+  const std::string right = ContentOf(model, offset, read.size);
+  const std::string bytes = TextOf(read);
   if (bytes == right) return {};
   const auto at = std::ranges::mismatch(bytes, right).in1 - bytes.begin();
   return fmt::format("{} has a wrong byte at {} of [{}, +{})", model.path,

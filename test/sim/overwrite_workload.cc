@@ -25,9 +25,7 @@ Task<Result<std::string>> ReadWhole(fs::File& file) {
   const uint64_t size = file.size();
   auto read = co_await file.Read(0, size);
   if (!read.ok()) co_return read.status();
-  std::string bytes(read->size, '\0');
-  read->CopyTo(reinterpret_cast<std::byte*>(bytes.data()));
-  co_return bytes;
+  co_return TextOf(*read);
 }
 
 }  // namespace
@@ -238,8 +236,7 @@ Task<Status> OverwriteWorkload::ReadOwn(fs::File& file) {
   const uint64_t length = std::min(image_.size() - offset, random_.Between(1, 50'000));
   auto read = co_await file.Read(offset, length);
   if (!read.ok()) co_return read.status();
-  std::string bytes(read->size, '\0');
-  read->CopyTo(reinterpret_cast<std::byte*>(bytes.data()));
+  const std::string bytes = TextOf(*read);
   const std::string right = image_.substr(offset, length);
   if (bytes == right) co_return Status::Ok();
   const auto at = std::ranges::mismatch(bytes, right).in1 - bytes.begin();
