@@ -39,7 +39,7 @@ class Replica:
         with open(path, "rb") as file:
             data = file.read()
         self.size = len(data)
-        if data[:8] != b"MRNCHUNK":
+        if data[:8] != b"MRNCHUNK" or len(data) < SECTOR:
             self.state = self.chunk = self.length = self.wanted = None
             self.digest = "no chunk file"
             return
