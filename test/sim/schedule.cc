@@ -173,11 +173,17 @@ class Schedule {
   void Inspect() {
     cluster_.RestartQuarantined();  // those that were not up yet when the faults ended
     AwaitSettled(cluster_, kSettling);
+    // What nobody has found yet is met by readers first, or by the scrubber.
+    const bool read_first = random_.OneIn(2);
+    if (!Failed() && read_first) VerifyAll();
     if (!Failed()) ScrubAll(cluster_);
     if (!Failed()) RunFor(1s);  // reports of what the scrub has found
     if (!Failed()) AwaitSettled(cluster_, kSettling);
     if (!Failed()) compared_ = CompareReplicas(cluster_);
-    if (Failed()) return;
+    if (!Failed() && !read_first) VerifyAll();
+  }
+
+  void VerifyAll() {
     sim::Machine& machine = cluster_.AddClient("fresh", {});
     auto& process = machine.process_as<ClientProcess>();
     if (!cluster_.world().RunUntil([&] { return process.started(); }, kLiveness)) {

@@ -68,16 +68,20 @@ void Storm::PlanClients() {
   plans_.push_back(std::make_unique<sim::FaultPlan>(cluster_.world(), options));
 }
 
-// One disk is bad or full, that of a victim.
+// One disk is bad, that of a victim, or disks are full: a victim's, or everybody's.
 void Storm::PlanDisk() {
   const uint64_t kind = random_.Uniform(4);
   if (kind == 0) {
-    Later(2s, [this] { FillDisk(); });
+    const bool all = random_.OneIn(2);
+    Later(2s, [this, all] {
+      if (!all) return FillDisk(*victims_.front());
+      for (sim::Machine* machine : cluster_.chunkservers()) FillDisk(*machine);
+    });
   } else if (kind < 3) {
     sim::FaultPlanOptions options;
     options.machines = {victims_.front()};
-    options.quiet_min = 200ms;
-    options.quiet_max = 2s;
+    options.quiet_min = 20ms;
+    options.quiet_max = random_.OneIn(2) ? 2s : 100ms;
     options.kill = options.power_cut = options.pause = options.isolate = options.one_way = 0;
     options.bridge = options.slow_link = options.slow_disk = options.reset = options.wall_jump = 0;
     options.disk_error = kind == 1 ? 1 : 0;
@@ -96,9 +100,9 @@ void Storm::Later(Duration most, std::function<void()> action) {
   });
 }
 
-void Storm::FillDisk() {
-  sim::DiskImage& disk = victims_.front()->disk();
-  cluster_.world().Note("fault: disk full at " + victims_.front()->name());
+void Storm::FillDisk(sim::Machine& machine) {
+  sim::DiskImage& disk = machine.disk();
+  cluster_.world().Note("fault: disk full at " + machine.name());
   disk.SetCapacity(disk.used_bytes() + random_.Uniform(2 << 20));
   const uint64_t whole = cluster_.world().options().disk.capacity_bytes;
   Later(2s, [&disk, whole] { disk.SetCapacity(whole); });

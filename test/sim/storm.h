@@ -32,7 +32,7 @@ class Storm {
   void PlanClients();
   void PlanDisk();
   void Later(Duration most, std::function<void()> action);
-  void FillDisk();
+  void FillDisk(sim::Machine& machine);
 
   Cluster& cluster_;
   const Weather weather_;
