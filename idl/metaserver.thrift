@@ -148,7 +148,6 @@ struct AllocateChunkRequest {
   4: optional SealedChunk previous
   5: list<i64> avoid_servers
   6: i64 token = 0
-  7: i64 pending = 0  // a tail chunk asked for ahead of time: it joins the file when `previous` is sealed
   8: optional i32 losses  // as in CommitRequest
 }
 struct AllocateChunkResponse { 1: ChunkGrant chunk }

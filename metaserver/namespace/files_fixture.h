@@ -94,20 +94,19 @@ class FilesTest : public ::testing::Test {
                   return Status::Ok();
                 }).ok());
   }
-  void RecordSeal(ChunkId chunk, uint64_t length, uint64_t file_offset = kUnknownOffset) {
+  void RecordSeal(ChunkId chunk, uint64_t length) {
     ASSERT_TRUE(ChangeChunk(chunk, [&](ChunkRecord& record) -> Status {
                   const auto all = protocol::ReplicaSet::FirstN(static_cast<int>(record.made));
                   MORAINE_ASSIGN_OR_RETURN(
                       const auto sealed,
                       protocol::RecordSealed(ToProtocol(record), record.epoch, length, all));
                   TakeFromProtocol(sealed, record);
-                  if (file_offset != kUnknownOffset) record.file_offset = file_offset;
                   return Status::Ok();
                 }).ok());
   }
-  void Seal(ChunkId chunk, uint64_t length, uint64_t file_offset = kUnknownOffset) {
+  void Seal(ChunkId chunk, uint64_t length) {
     Fence(chunk);
-    RecordSeal(chunk, length, file_offset);
+    RecordSeal(chunk, length);
   }
   Status Finish(InodeId inode) {
     return fixture_.Run([&](Transaction& t) { return FinishRecovery(t, inode); });

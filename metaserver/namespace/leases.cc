@@ -46,14 +46,6 @@ Status MapTail(Transaction& transaction, InodeId inode, InodeRecord& record, Chu
   return Status::Ok();
 }
 
-void Promote(InodeRecord& record, uint64_t tail_offset) {
-  for (AttachedChunk& attached : record.attached) {
-    if (attached.kind != AttachKind::kPending) continue;
-    attached.kind = AttachKind::kTail;
-    attached.tail_offset = tail_offset;
-  }
-}
-
 Status LetGo(Transaction& transaction, InodeRecord& record, ChunkId chunk,
              const ChunkRecord& found) {
   Detach(record, chunk);
@@ -171,7 +163,6 @@ Status CloseAttached(Transaction& transaction, InodeId inode, InodeRecord& recor
   if (closed.length == 0 && chunk.state == ChunkState::kOpen && chunk.epoch == closed.epoch &&
       chunk.references == 0) {
     Detach(record, closed.chunk);
-    if (place.kind == AttachKind::kTail) Promote(record, place.tail_offset);
     return BeginDelete(transaction, closed.chunk);
   }
   const bool was_open = chunk.state == ChunkState::kOpen;
@@ -181,9 +172,6 @@ Status CloseAttached(Transaction& transaction, InodeId inode, InodeRecord& recor
   if (attached == nullptr) {
     return Status(Code::kInternal, fmt::format("chunk {} is open but not attached to inode {}",
                                                closed.chunk.value(), inode.value()));
-  }
-  if (place.kind == AttachKind::kPending) {
-    return Status(Code::kInvalidArgument, "a pending chunk with bytes is closed after its tail");
   }
   if (chunk.mapped > chunk.length) {
     return Status(Code::kInvalidArgument,
@@ -200,59 +188,30 @@ Status CloseAttached(Transaction& transaction, InodeId inode, InodeRecord& recor
   if (place.kind == AttachKind::kTail) chunk.file_offset = place.tail_offset;
   MORAINE_RETURN_IF_ERROR(PutChunk(transaction, closed.chunk, chunk));
   if (place.kind != AttachKind::kTail) return Status::Ok();
-  MORAINE_RETURN_IF_ERROR(
-      MapTail(transaction, inode, record, closed.chunk, place.tail_offset, closed.length));
-  Promote(record, place.tail_offset + closed.length);
-  return Status::Ok();
+  return MapTail(transaction, inode, record, closed.chunk, place.tail_offset, closed.length);
 }
 
-Result<std::vector<ChunkId>> ChunksToRecover(Transaction& transaction, InodeId inode,
-                                             std::optional<AttachKind> only) {
+Result<std::vector<ChunkId>> ChunksToRecover(Transaction& transaction, InodeId inode) {
   std::vector<ChunkId> chunks;
   MORAINE_ASSIGN_OR_RETURN(const auto record,
                            transaction.Find<InodeRecord>(Family::kInodes, InodeKey(inode)));
   if (!record.has_value()) return chunks;
+  MORAINE_ASSIGN_OR_RETURN(const auto lease, FindLease(transaction, inode));
+  const bool held = lease.has_value() && lease->state == LeaseState::kHeld;
   for (const AttachedChunk& a : record->attached) {
-    const bool is_loose = a.kind == AttachKind::kLoose;
-    if (only.has_value() && is_loose != (*only == AttachKind::kLoose)) continue;
+    if (held && a.kind == AttachKind::kLoose) continue;
     MORAINE_ASSIGN_OR_RETURN(const auto chunk, FindChunk(transaction, a.chunk));
     if (chunk.has_value() && IsWritten(chunk->state)) chunks.push_back(a.chunk);
   }
   return chunks;
 }
 
-namespace {
-
-// The tail first, then its successor: at the place that its own writer meant, where it lies over
-// bytes of the tail that were never acknowledged. A successor past the end of the tail means that
-// nothing of it was acknowledged either, since a writer acknowledges in order.
-Status MapRecoveredTails(Transaction& transaction, InodeId inode, InodeRecord& record) {
-  uint64_t end = record.size;
-  if (const AttachedChunk* found = FindAttached(record, AttachKind::kTail)) {
-    const AttachedChunk tail = *found;
-    MORAINE_ASSIGN_OR_RETURN(const ChunkRecord chunk, GetChunk(transaction, tail.chunk));
-    end = tail.tail_offset + chunk.length;
-    MORAINE_RETURN_IF_ERROR(
-        MapTail(transaction, inode, record, tail.chunk, tail.tail_offset, chunk.length));
-  }
-  if (const AttachedChunk* found = FindAttached(record, AttachKind::kPending)) {
-    const ChunkId pending = found->chunk;
-    MORAINE_ASSIGN_OR_RETURN(const ChunkRecord chunk, GetChunk(transaction, pending));
-    const uint64_t place = chunk.file_offset == kUnknownOffset ? end : chunk.file_offset;
-    const uint64_t length = place <= end ? chunk.length : 0;
-    MORAINE_RETURN_IF_ERROR(MapTail(transaction, inode, record, pending, place, length));
-  }
-  return Status::Ok();
-}
-
-}  // namespace
-
 Status FinishRecovery(Transaction& transaction, InodeId inode) {
   MORAINE_ASSIGN_OR_RETURN(auto inode_record,
                            transaction.Find<InodeRecord>(Family::kInodes, InodeKey(inode)));
   if (!inode_record.has_value()) return EraseLease(transaction, inode);
   InodeRecord& record = *inode_record;
-  bool tails_open = false;
+  bool tail_open = false;
   bool loose_open = false;
   const std::vector<AttachedChunk> before = record.attached;
   for (const AttachedChunk& a : before) {
@@ -260,10 +219,16 @@ Status FinishRecovery(Transaction& transaction, InodeId inode) {
     if (!chunk.has_value() || chunk->state == ChunkState::kDeleting) {
       Detach(record, a.chunk);
     } else if (IsWritten(chunk->state)) {
-      (a.kind == AttachKind::kLoose ? loose_open : tails_open) = true;
+      (a.kind == AttachKind::kLoose ? loose_open : tail_open) = true;
     }
   }
-  if (!tails_open) MORAINE_RETURN_IF_ERROR(MapRecoveredTails(transaction, inode, record));
+  const AttachedChunk* found = FindAttached(record, AttachKind::kTail);
+  if (!tail_open && found != nullptr) {
+    const AttachedChunk tail = *found;
+    MORAINE_ASSIGN_OR_RETURN(const ChunkRecord chunk, GetChunk(transaction, tail.chunk));
+    MORAINE_RETURN_IF_ERROR(
+        MapTail(transaction, inode, record, tail.chunk, tail.tail_offset, chunk.length));
+  }
   MORAINE_ASSIGN_OR_RETURN(const auto lease, FindLease(transaction, inode));
   const bool held = lease.has_value() && lease->state == LeaseState::kHeld;
   if (!held && !loose_open) {
@@ -286,7 +251,7 @@ Status FinishRecovery(Transaction& transaction, InodeId inode) {
     transaction.PutInode(inode, record);
     transaction.effects().durable = true;
   }
-  if (!held && !tails_open && !loose_open) return EraseLease(transaction, inode);
+  if (!held && !tail_open && !loose_open) return EraseLease(transaction, inode);
   return Status::Ok();
 }
 

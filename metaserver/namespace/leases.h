@@ -38,18 +38,16 @@ struct ClosedChunk {
   uint64_t length = 0;
   std::vector<ServerId> holders;
 };
-// A living writer leaves one of its chunks at `length`. A tail is mapped here, and the pending one
-// takes its place; a loose one stays attached until its extents come. Empty chunks are deleted.
-// Idempotent. Errors: kFenced (recovered meanwhile, or not this file's), kSealed, kInvalidArgument
+// A living writer leaves one of its chunks at `length`. A tail is mapped here; a loose one stays
+// attached until its extents come. Empty chunks are deleted. Idempotent. Errors: kFenced (recovered meanwhile, or not this file's), kSealed, kInvalidArgument
 // (also for a tail that does not have all of the file's inline content).
 Status CloseAttached(Transaction& transaction, InodeId inode, InodeRecord& record,
                      const ClosedChunk& closed);
 
-// The attached chunks that must be fenced and sealed before the writer's bytes are safe: all, or
-// only those of one kind (a tail and its successor count as one).
-Result<std::vector<ChunkId>> ChunksToRecover(Transaction& transaction, InodeId inode,
-                                             std::optional<AttachKind> only);
-// All fenced chunks of the file are sealed: maps tails, lets go of everything, and frees the lease
+// The attached chunks that must be fenced and sealed before the file is whole: all that its writer
+// has left behind; of one who holds the lease only the tail, and it goes on in its loose chunks.
+Result<std::vector<ChunkId>> ChunksToRecover(Transaction& transaction, InodeId inode);
+// All fenced chunks of the file are sealed: maps the tail, lets go of everything, and frees the lease
 // if its holder has left. Does nothing while a chunk is still open.
 Status FinishRecovery(Transaction& transaction, InodeId inode);
 
@@ -68,8 +66,7 @@ inline bool IsTail(const InodeRecord& record, ChunkId chunk) {
   return found != nullptr && found->kind == AttachKind::kTail;
 }
 
-// ChunkRecord::file_offset of a chunk whose place is not known: loose, or pending and not yet the
-// tail.
+// ChunkRecord::file_offset of a loose chunk.
 inline constexpr uint64_t kUnknownOffset = UINT64_MAX;
 
 }  // namespace moraine::metaserver

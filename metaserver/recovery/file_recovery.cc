@@ -64,7 +64,7 @@ Task<Status> FileRecovery::RunOnce(InodeId inode) {
   std::set<ChunkId> tried;
   {
     Transaction transaction(store_);
-    MORAINE_CO_ASSIGN_OR_RETURN(chunks, ChunksToRecover(transaction, inode, std::nullopt));
+    MORAINE_CO_ASSIGN_OR_RETURN(chunks, ChunksToRecover(transaction, inode));
   }
   while (true) {
     Status unsealed;
@@ -73,7 +73,7 @@ Task<Status> FileRecovery::RunOnce(InodeId inode) {
     // The last seal lets the lease go, so another may have written since and gone too. Whoever
     // takes the file from that one waits for this job.
     Transaction transaction(store_);
-    MORAINE_CO_ASSIGN_OR_RETURN(chunks, ChunksToRecover(transaction, inode, std::nullopt));
+    MORAINE_CO_ASSIGN_OR_RETURN(chunks, ChunksToRecover(transaction, inode));
     // The sealer's queue goes on with what could not be sealed, but the file is not whole yet.
     const bool whole =
         std::ranges::none_of(chunks, [&](ChunkId chunk) { return tried.contains(chunk); });

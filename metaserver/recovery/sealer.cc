@@ -31,7 +31,7 @@ struct Sealer::Attempt {
     if (why.code() == Code::kNoSpace) full = why;
     procedure.OnFailed(replica);
   }
-  // Where the writer of a successor meant its bytes to be, as its replicas were told.
+  // Where the writer of a loose chunk meant its bytes to be, as its replicas were told.
   uint64_t file_offset = kUnknownOffset;
 
   ServerId server(int replica) const {

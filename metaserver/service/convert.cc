@@ -307,7 +307,6 @@ Result<AllocateChunkArgs> FromWire(const idl::AllocateChunkRequest& request) {
     args.avoid.push_back(IdFromWire<ServerId>(server));
   }
   args.token = IdFromWire<Token>(request.token);
-  args.pending = IdFromWire<ChunkId>(request.pending);
   if (request.__isset.losses) args.losses = static_cast<uint32_t>(request.losses);
   return args;
 }

@@ -115,6 +115,7 @@ Result<InodeRecord> InodeRecord::Decode(std::string_view bytes) {
     AttachedChunk chunk;
     chunk.chunk = reader.Id<ChunkId>();
     chunk.kind = TakeEnum(reader, AttachKind::kLoose);
+    if (chunk.kind != AttachKind::kTail && chunk.kind != AttachKind::kLoose) reader.Fail();
     chunk.tail_offset = reader.Varint();
     r.attached.push_back(chunk);
   }

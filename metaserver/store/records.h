@@ -27,10 +27,9 @@ enum class FileType : uint8_t {
 };
 
 // A chunk that a file's present writer may append to or map.
-//   kTail     the open end of the file: its bytes follow tail_offset without further word
-//   kPending  asked for ahead of time: becomes the tail when the tail is sealed
-//   kLoose    mapped by explicit extents
-enum class AttachKind : uint8_t { kTail = 1, kPending = 2, kLoose = 3 };
+//   kTail   the open end of the file: its bytes follow tail_offset without further word
+//   kLoose  mapped by explicit extents
+enum class AttachKind : uint8_t { kTail = 1, kLoose = 3 };
 struct AttachedChunk {
   ChunkId chunk;
   AttachKind kind = AttachKind::kLoose;

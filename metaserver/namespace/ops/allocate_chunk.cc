@@ -13,16 +13,8 @@
 namespace moraine::metaserver {
 namespace {
 
-Status Discard(Transaction& transaction, InodeRecord& record, AttachKind kind) {
-  const AttachedChunk* found = FindAttached(record, kind);
-  if (found == nullptr) return Status::Ok();
-  const ChunkId chunk = found->chunk;
-  std::erase_if(record.attached, [chunk](const AttachedChunk& a) { return a.chunk == chunk; });
-  return BeginDelete(transaction, chunk);
-}
-
 // Closes the previous chunk and says as what the new one joins the file.
-Result<AttachedChunk> Place1(Transaction& transaction, const AllocateChunkArgs& args,
+Result<AttachedChunk> PlaceOf(Transaction& transaction, const AllocateChunkArgs& args,
                              InodeRecord& record) {
   AttachedChunk place{ChunkId(), AttachKind::kLoose, args.tail_offset};
   bool tail_closed = false;
@@ -36,21 +28,11 @@ Result<AttachedChunk> Place1(Transaction& transaction, const AllocateChunkArgs& 
     place.tail_offset = 0;
     return place;
   }
-  if (!args.pending.IsNone()) {
-    const AttachedChunk* tail = FindAttached(record, args.pending);
-    if (tail == nullptr || tail->kind != AttachKind::kTail) {
-      return Status(Code::kFenced, fmt::format("chunk {} is not the tail of inode {} now",
-                                               args.pending.value(), args.inode.value()));
-    }
-  } else if (tail_closed) {
-    // The writer goes on in a new chunk, not in the one that it asked for ahead of time.
-    MORAINE_RETURN_IF_ERROR(Discard(transaction, record, AttachKind::kTail));
-  }
-  if (FindAttached(record, AttachKind::kTail) != nullptr) {
-    MORAINE_RETURN_IF_ERROR(Discard(transaction, record, AttachKind::kPending));
-    place.kind = AttachKind::kPending;
-    place.tail_offset = 0;
-    return place;
+  if (const AttachedChunk* open = FindAttached(record, AttachKind::kTail)) {
+    // Its writer was granted this one and never heard of it.
+    transaction.effects().recoveries.push_back(args.inode);
+    return Status(Code::kLeaseTaken, fmt::format("inode {}: its open tail {} must be sealed first",
+                                                 args.inode.value(), open->chunk.value()));
   }
   place.kind = AttachKind::kTail;
   if (tail_closed && args.tail_offset != 0 && args.tail_offset != place.tail_offset) {
@@ -115,7 +97,7 @@ Result<ChunkGrant> AllocateChunk(Transaction& transaction, const AllocateChunkAr
   MORAINE_RETURN_IF_ERROR(CheckKnowsLosses(args.inode, record, args.losses));
   MORAINE_RETURN_IF_ERROR(CheckLayoutFits(args.inode, record));
   const bool data = args.previous.has_value() && IsTail(record, args.previous->chunk);
-  MORAINE_ASSIGN_OR_RETURN(AttachedChunk place, Place1(transaction, args, record));
+  MORAINE_ASSIGN_OR_RETURN(AttachedChunk place, PlaceOf(transaction, args, record));
   if (record.attached.size() >= static_cast<size_t>(limits::kChunksAttachedMax)) {
     return Status(Code::kOverloaded, fmt::format("inode {} has {} chunks open", args.inode.value(),
                                                  record.attached.size()));

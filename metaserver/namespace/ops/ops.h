@@ -195,7 +195,6 @@ struct AllocateChunkArgs {
   std::optional<ClosedChunk> previous;
   std::vector<ServerId> avoid;
   Token token;
-  ChunkId pending;
   std::optional<uint32_t> losses;  // that the writer knows of (losses.h)
 };
 struct ChunkGrant {
@@ -204,7 +203,9 @@ struct ChunkGrant {
   uint64_t tail_offset = 0;
 };
 // Below the policy's floor: kNoSpace if it would be met but for full disks, else kTooFewServers.
-// kTooLarge: the file's layout would not fit an answer. kIo: losses.
+// kTooLarge: the file's layout would not fit an answer. kIo: losses. kLeaseTaken: there is a tail
+// that its writer does not close (of a stream that never got the answer); it must be sealed first,
+// see Effects::recoveries.
 Result<ChunkGrant> AllocateChunk(Transaction& transaction, const AllocateChunkArgs& args,
                                  std::span<const ServerView> servers, Random& random);
 
