@@ -148,6 +148,7 @@ struct AllocateChunkRequest {
   4: optional SealedChunk previous
   5: list<i64> avoid_servers
   6: i64 token = 0
+  // 7 was the tail asked for ahead of time
   8: optional i32 losses  // as in CommitRequest
 }
 struct AllocateChunkResponse { 1: ChunkGrant chunk }

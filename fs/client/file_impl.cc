@@ -190,7 +190,14 @@ Task<Status> FileImpl::EnsureLease(Instant deadline) {
   if (leased) co_return Status();
   // Of a session that was lost: its chunks are the metaserver's.
   if (loose_ != nullptr) co_await LetGo(std::exchange(loose_, nullptr));
-  co_return co_await AskToOpen(true, deadline);
+  MORAINE_CO_RETURN_IF_ERROR(co_await AskToOpen(true, deadline));
+  if (!tail_) co_return Status();
+  // The lease was this client's before: an open tail is of a stream that it has dropped, or of a
+  // grant whose answer was lost. Given back, it is sealed like that of any writer who has left.
+  MORAINE_CO_RETURN_IF_ERROR(co_await ReleaseLease());
+  MORAINE_CO_RETURN_IF_ERROR(co_await AskToOpen(true, deadline));
+  first_chunk_.reset();  // in the late answer to a create: it is gone
+  co_return Status();
 }
 
 Task<Status> FileImpl::OpenAt(bool writing, Instant deadline) {

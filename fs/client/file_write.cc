@@ -113,7 +113,8 @@ Task<Status> FileImpl::AppendLocked(uint64_t offset, ConstBytes bytes) {
   if (elsewhere) MORAINE_CO_RETURN_IF_ERROR(co_await Store(false, Ending::kStream));
   if (replaces_record_) MORAINE_CO_RETURN_IF_ERROR(co_await SyncOverRecord(core_.link.Deadline()));
   if (tail_) {
-    // The lease is ours, so its writer has left: the chunk is being sealed.
+    // Granted behind a stream that had been given up: where the file ends is known when that is
+    // sealed, at the latest when the lease has been given back.
     MORAINE_CO_RETURN_IF_ERROR(co_await Reload(core_.link.Deadline()));
     MORAINE_CO_RETURN_IF_ERROR(error_);
     if (tail_) co_return Status(Code::kBusy, "the file's last chunk is not sealed yet");

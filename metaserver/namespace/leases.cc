@@ -109,6 +109,14 @@ Status CheckWriter(Transaction& transaction, InodeId inode, const InodeRecord& r
   return AcquireLease(transaction, inode);
 }
 
+Status CheckNoTail(Transaction& transaction, InodeId inode, const InodeRecord& record) {
+  const AttachedChunk* tail = FindAttached(record, AttachKind::kTail);
+  if (tail == nullptr) return Status::Ok();
+  transaction.effects().recoveries.push_back(inode);
+  return Status(Code::kLeaseTaken, fmt::format("inode {}: its open tail {} must be sealed first",
+                                               inode.value(), tail->chunk.value()));
+}
+
 Status ReleaseLease(Transaction& transaction, InodeId inode) {
   MORAINE_ASSIGN_OR_RETURN(const auto lease, FindLease(transaction, inode));
   if (!lease.has_value() || lease->state != LeaseState::kHeld) return Status::Ok();

@@ -39,16 +39,17 @@ struct ClosedChunk {
   std::vector<ServerId> holders;
 };
 // A living writer leaves one of its chunks at `length`. A tail is mapped here; a loose one stays
-// attached until its extents come. Empty chunks are deleted. Idempotent. Errors: kFenced (recovered meanwhile, or not this file's), kSealed, kInvalidArgument
-// (also for a tail that does not have all of the file's inline content).
+// attached until its extents come. Empty chunks are deleted. Idempotent. Errors: kFenced (recovered
+// meanwhile, or not this file's), kSealed, kInvalidArgument (also for a tail that does not have all
+// of the file's inline content).
 Status CloseAttached(Transaction& transaction, InodeId inode, InodeRecord& record,
                      const ClosedChunk& closed);
 
 // The attached chunks that must be fenced and sealed before the file is whole: all that its writer
 // has left behind; of one who holds the lease only the tail, and it goes on in its loose chunks.
 Result<std::vector<ChunkId>> ChunksToRecover(Transaction& transaction, InodeId inode);
-// All fenced chunks of the file are sealed: maps the tail, lets go of everything, and frees the lease
-// if its holder has left. Does nothing while a chunk is still open.
+// All fenced chunks of the file are sealed: maps the tail, and lets go of everything and frees the
+// lease if its holder has left. Does nothing for a kind of chunk of which one is still open.
 Status FinishRecovery(Transaction& transaction, InodeId inode);
 
 // Deletes the chunk if it is sealed and nobody will ever map it: its extents have gone while it was
@@ -59,6 +60,11 @@ Status DropUnused(Transaction& transaction, ChunkId chunk);
 Result<std::vector<InodeId>> FindRecovering(Transaction& transaction);
 Result<std::vector<InodeId>> LeasesOfSession(Transaction& transaction, SessionId session);
 
+// kLeaseTaken, and a recovery of the file, while it has an open tail. Bytes that are being appended
+// have no place yet; and one that its living writer does not know of (the answer to its grant was
+// lost) must be sealed before the file gets another.
+Status CheckNoTail(Transaction& transaction, InodeId inode, const InodeRecord& record);
+
 const AttachedChunk* FindAttached(const InodeRecord& record, ChunkId chunk);
 const AttachedChunk* FindAttached(const InodeRecord& record, AttachKind kind);
 inline bool IsTail(const InodeRecord& record, ChunkId chunk) {
@@ -66,7 +72,7 @@ inline bool IsTail(const InodeRecord& record, ChunkId chunk) {
   return found != nullptr && found->kind == AttachKind::kTail;
 }
 
-// ChunkRecord::file_offset of a loose chunk.
+// ChunkRecord::file_offset of a loose chunk that is not sealed.
 inline constexpr uint64_t kUnknownOffset = UINT64_MAX;
 
 }  // namespace moraine::metaserver

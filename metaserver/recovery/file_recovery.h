@@ -1,5 +1,6 @@
 // Recovers files whose writer has gone: has every open chunk fenced and sealed, after which the
-// file is whole (namespace/leases.h, FinishRecovery) and its lease is free.
+// file is whole (namespace/leases.h, FinishRecovery) and its lease is free. Of a file whose writer
+// lives only the tail, for which it has asked (CheckNoTail).
 //
 // One recovery of a file at a time, whoever asks. Confined to the loop. Shutdown: Close, then
 // Drain.

@@ -110,7 +110,8 @@ struct Core {
         }
         recoveries = transaction.effects().recoveries;
       }
-      // A file whose last writer has gone: the operation can be done when its chunks are sealed.
+      // A file whose last writer has gone, or whose tail is in the way: the operation can be done
+      // when the chunks are sealed.
       if (status.code() != Code::kLeaseTaken || recoveries.empty()) co_return status;
       const Instant deadline = std::min(context.deadline, loop.After(options.recovery_wait));
       const Status recovered = co_await recovery.RecoverAll(std::move(recoveries), deadline);

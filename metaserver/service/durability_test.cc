@@ -205,8 +205,8 @@ TEST_F(DurabilityTest, AFileIsRecoveredFromOneReplicaOfThree) {
   EXPECT_EQ(Sync(file.attributes.inode, 2s).code(), Code::kTimeout);
 }
 
-// The answer to a grant was lost, and the stream that had asked for it was given up: the file took no
-// more appends until it was closed.
+// The answer to a grant was lost, and the stream that had asked for it was given up: the file took
+// no more appends until it was closed.
 TEST_F(DurabilityTest, AnOpenTailThatItsWriterDoesNotNameIsSealedBeforeTheNext) {
   const auto file = cluster_.CreateFile(alice(), "f.log");
   cluster_.Append(file.chunk, {50, 50, 50, 50, 50});

@@ -495,6 +495,30 @@ TEST_F(ServiceTest, GrantsSurvivePowerCuts) {
   }
 }
 
+// A session is not on disk before its start is answered, but before anything that it holds.
+TEST_F(ServiceTest, ASessionIsOnDiskBeforeWhatItHolds) {
+  TestClient carol(world(), world().AddMachine("carol"));
+  int ended = 0;
+  int64_t last = 0;
+  for (int round = 0; round < 20; ++round) {
+    SCOPED_TRACE(round);
+    carol.StartSession("carol");
+    EXPECT_GT(carol.session, last) << "a number was given twice";
+    last = carol.session;
+    const bool holds = round % 2 == 0;
+    if (holds) cluster_.CreateFile(carol, fmt::format("f{}", round));
+    cluster_.PowerCutMeta();
+    const Code code = carol.Renew().code();
+    if (holds) {
+      EXPECT_EQ(code, Code::kOk);
+    } else if (code != Code::kOk) {
+      EXPECT_EQ(code, Code::kSessionEnded);
+      ++ended;
+    }
+  }
+  EXPECT_GT(ended, 0) << "each was on disk at once";
+}
+
 TEST_F(ServiceTest, VirtualAttributesAndStatus) {
   const auto file = cluster_.CreateFile(alice(), "f.log");
   idl::GetXattrRequest get;

@@ -29,6 +29,7 @@ enum class FileType : uint8_t {
 // A chunk that a file's present writer may append to or map.
 //   kTail   the open end of the file: its bytes follow tail_offset without further word
 //   kLoose  mapped by explicit extents
+// (2 was a chunk asked for ahead of time; no release has written one.)
 enum class AttachKind : uint8_t { kTail = 1, kLoose = 3 };
 struct AttachedChunk {
   ChunkId chunk;

@@ -232,6 +232,48 @@ TEST_F(LostAnswerTest, ATruncateWhoseAnswerWasLostCutsAllTheSame) {
   EXPECT_EQ(Read(alice_machine(), file, 100'000, 200'000), std::string(200'000, '\0'));
 }
 
+// The answer to the create was lost, and with it the lease and the first chunk. Who opened the file
+// then took its own chunk for another's, and every append was refused until the last close.
+TEST_F(LostAnswerTest, AFileWhoseCreateWasNotAnsweredTakesAppends) {
+  NewEntry entry;
+  entry.expect_stream = true;
+  const auto creating = Begin(alice_machine(), alice().Create(InodeId(1), "f", entry, true));
+  world().RunFor(50us);
+  world().net().Cut(meta_machine(), alice_machine());
+  EXPECT_FALSE(Finish(creating).ok());
+  world().net().MendAll();
+  const auto found = ByAlice(alice().Lookup(InodeId(1), "f"));
+  ASSERT_TRUE(found.ok()) << "the create had arrived: " << found.status().ToString();
+  const auto file = Open(alice_machine(), found->inode, Client::OpenMode::kWrite);
+  for (const char first : {'a', 'b'}) {
+    const auto appended = ByAlice(file->Append(Bytes(Pattern(6000, first))));
+    ASSERT_TRUE(appended.ok()) << appended.status().ToString();
+    ASSERT_TRUE(ByAlice(file->Sync()).ok());
+  }
+  EXPECT_EQ(Read(alice_machine(), file, 0, 12'000), Pattern(6000, 'a') + Pattern(6000, 'b'));
+  ASSERT_TRUE(ByAlice(alice().Close(file)).ok());
+  EXPECT_EQ(Content(found->inode), Pattern(6000, 'a') + Pattern(6000, 'b'));
+}
+
+// Bytes that a stream had synced before it was given up were hidden from its own client.
+TEST_F(LostAnswerTest, WhatADroppedStreamHadSyncedIsSeenByItsClient) {
+  const auto file = Create("f.log");
+  ASSERT_TRUE(ByAlice(file->Append(Bytes(Pattern(6000)))).ok());
+  ASSERT_TRUE(ByAlice(file->Sync()).ok());
+  const SessionId session = alice().session();
+  meta_machine().Kill();
+  ByAlice(alice().Close(file)).Ignore();
+  world().RunFor(3s);  // until all that it asks has timed out
+  StartMeta();
+  const auto again = Open(alice_machine(), file->inode(), Client::OpenMode::kWrite);
+  EXPECT_EQ(alice().session(), session) << "it showed nothing";
+  EXPECT_EQ(Read(alice_machine(), again, 0, 10'000), Pattern(6000));
+  const auto appended = ByAlice(again->Append(Bytes(Pattern(100, 'b'))));
+  EXPECT_TRUE(appended.ok()) << appended.status().ToString();
+  ASSERT_TRUE(ByAlice(alice().Close(again)).ok());
+  EXPECT_EQ(Content(file->inode()), Pattern(6000) + Pattern(100, 'b'));
+}
+
 // The same when the answer to the last close was lost.
 TEST_F(LostAnswerTest, ALeaseWhoseCloseWasLostIsGivenBack) {
   const auto file = Create("f");

@@ -173,21 +173,20 @@ class Schedule {
   void Inspect() {
     cluster_.RestartQuarantined();  // those that were not up yet when the faults ended
     AwaitSettled(cluster_, kSettling);
-    // What nobody has found yet is met by readers first, or by the scrubber.
-    const bool read_first = random_.OneIn(2);
-    if (!Failed() && read_first) VerifyAll();
+    // What nobody has found yet is met by readers, or by the scrubber.
+    if (!Failed() && random_.OneIn(2)) VerifyAll("early");
     if (!Failed()) ScrubAll(cluster_);
     if (!Failed()) RunFor(1s);  // reports of what the scrub has found
     if (!Failed()) AwaitSettled(cluster_, kSettling);
     if (!Failed()) compared_ = CompareReplicas(cluster_);
-    if (!Failed() && !read_first) VerifyAll();
+    if (!Failed()) VerifyAll("fresh");
   }
 
-  void VerifyAll() {
-    sim::Machine& machine = cluster_.AddClient("fresh", {});
+  void VerifyAll(const std::string& client) {
+    sim::Machine& machine = cluster_.AddClient(client, {});
     auto& process = machine.process_as<ClientProcess>();
     if (!cluster_.world().RunUntil([&] { return process.started(); }, kLiveness)) {
-      return stage().Fail("a fresh client does not start");
+      return stage().Fail(client + " does not start");
     }
     for (const auto& workload : workloads_) {
       if (!cluster_.world().Await(machine.loop(), workload->Verify(process.client()), 60s)) {
@@ -196,7 +195,7 @@ class Schedule {
       if (Failed()) return;
     }
     if (!cluster_.world().Await(machine.loop(), process.client().Stop(), kLiveness)) {
-      stage().Fail("a fresh client does not stop");
+      stage().Fail(client + " does not stop");
     }
   }
 

@@ -15,7 +15,7 @@ namespace {
 
 // Closes the previous chunk and says as what the new one joins the file.
 Result<AttachedChunk> PlaceOf(Transaction& transaction, const AllocateChunkArgs& args,
-                             InodeRecord& record) {
+                              InodeRecord& record) {
   AttachedChunk place{ChunkId(), AttachKind::kLoose, args.tail_offset};
   bool tail_closed = false;
   if (args.previous.has_value()) {
@@ -28,12 +28,7 @@ Result<AttachedChunk> PlaceOf(Transaction& transaction, const AllocateChunkArgs&
     place.tail_offset = 0;
     return place;
   }
-  if (const AttachedChunk* open = FindAttached(record, AttachKind::kTail)) {
-    // Its writer was granted this one and never heard of it.
-    transaction.effects().recoveries.push_back(args.inode);
-    return Status(Code::kLeaseTaken, fmt::format("inode {}: its open tail {} must be sealed first",
-                                                 args.inode.value(), open->chunk.value()));
-  }
+  MORAINE_RETURN_IF_ERROR(CheckNoTail(transaction, args.inode, record));
   place.kind = AttachKind::kTail;
   if (tail_closed && args.tail_offset != 0 && args.tail_offset != place.tail_offset) {
     return Status(Code::kInvalidArgument, fmt::format("the next tail begins at {}, not at {}",

@@ -80,9 +80,10 @@ Status CommitInline(Transaction& transaction, const CommitArgs& args, InodeRecor
     return Status(Code::kTooLarge, fmt::format("an inline content of {} bytes, allowed are {}",
                                                args.inline_data->size(), limits::kInlineBytesMax));
   }
-  if (!args.extents.empty() || FindAttached(record, AttachKind::kTail) != nullptr) {
+  if (!args.extents.empty()) {
     return Status(Code::kInvalidArgument, "a file is inline or in chunks, not both");
   }
+  MORAINE_RETURN_IF_ERROR(CheckNoTail(transaction, args.inode, record));
   MORAINE_RETURN_IF_ERROR(
       UnmapRange(transaction, args.inode, record, 0, limits::kFileBytesMax).status());
   record.inline_data = *args.inline_data;

@@ -23,11 +23,7 @@ Status Truncate(Transaction& transaction, InodeId inode, InodeRecord& record, ui
                   fmt::format("a size of {} bytes, allowed are {}", size, limits::kFileBytesMax));
   }
   // Bytes that are still being appended have no place yet.
-  if (FindAttached(record, AttachKind::kTail) != nullptr) {
-    transaction.effects().recoveries.push_back(inode);
-    return Status(Code::kLeaseTaken,
-                  fmt::format("inode {}: its open tail must be sealed first", inode.value()));
-  }
+  MORAINE_RETURN_IF_ERROR(CheckNoTail(transaction, inode, record));
   if (size < record.size) {
     MORAINE_RETURN_IF_ERROR(
         UnmapRange(transaction, inode, record, size, limits::kFileBytesMax).status());
