@@ -29,7 +29,7 @@ number, refused = 0, 0
 while refused < 3:
     rest = (b"old %08d" % number).ljust(199) + b"\\n"
     try:
-        while rest:  # the kernel sends a record on two pages in two parts; the second may fail alone
+        while rest:  # a record on two pages goes in two parts; the second may fail alone
             rest = rest[os.write(handle, rest):]
         os.fsync(handle)
         number += 1
