@@ -34,6 +34,12 @@ std::vector<NamedChunk> Chunks(Cluster& cluster) {
   return chunks;
 }
 
+bool IsKept(Cluster& cluster, ChunkId chunk) {
+  return std::ranges::any_of(Chunks(cluster), [chunk](const NamedChunk& named) {
+    return named.id == chunk && named.record.state != metaserver::ChunkState::kDeleting;
+  });
+}
+
 size_t Wanted(const Cluster& cluster, const ChunkRecord& record) {
   return std::min<size_t>(record.policy.replicas, cluster.options().chunkservers);
 }
@@ -64,12 +70,17 @@ std::string Unsettled(Cluster& cluster) {
       const size_t server = IndexOf(cluster, replica.server);
       if (server == cluster.chunkservers().size()) return "a replica on an unknown server";
       const auto info = cluster.store(server)->Stat(id);
-      if (info.ok() && info->damaged) {
+      if (!info.ok()) {
+        return fmt::format("chunk {} of {} bytes, inode {}, at {}: {}", id.value(), record.length,
+                           record.inode.value(), cluster.chunkservers()[server]->name(),
+                           info.status().ToString());
+      }
+      if (info->damaged) {
         return fmt::format("chunk {} is damaged at {}", id.value(),
                            cluster.chunkservers()[server]->name());
       }
       // Its server missed the seal, and is told again when it says so.
-      if (info.ok() && !info->sealed) {
+      if (!info->sealed) {
         return fmt::format("chunk {} is open at {}", id.value(),
                            cluster.chunkservers()[server]->name());
       }
@@ -139,6 +150,8 @@ uint64_t CompareReplicas(Cluster& cluster) {
         return compared;
       }
       const auto bytes = ReadReplica(cluster, server, id, record.length);
+      // Of a removed file that somebody had open until now.
+      if (!bytes.ok() && !IsKept(cluster, id)) break;
       const std::string& name = cluster.chunkservers()[server]->name();
       if (!bytes.ok()) {
         cluster.stage().Fail(
