@@ -15,7 +15,7 @@ from harness import HEARTBEAT, Cluster, Mount, need_mount, say, wait_until
 from load import Load
 
 SEED = int(os.environ.get("MORAINE_SEED", str(random.SystemRandom().randrange(1 << 30))))
-BALLAST_FILES = 96
+BALLAST_FILES = 160
 KINDS = ("at once", "one after the other", "during re-replication")
 
 
@@ -32,13 +32,18 @@ def write_ballast(directory, rng):
     return content
 
 
-def repairs_left(cluster):
-    """How many chunks still wait while some are being copied. The chunks of a dead server are many;
-    a few are also made on too few servers and copied at once."""
-    numbers = cluster.metrics("metaserver")
-    left = numbers["moraine_meta_under_replicated_chunks"]
-    running = numbers["moraine_meta_repairs_running"]
-    return left if running > 0 and left >= BALLAST_FILES / 6 else 0
+def await_repair_under_way(cluster):
+    """Until many chunks wait and some have been copied; gives how many are left. The chunks of a
+    dead server are many; a few are also made on too few servers and copied at once."""
+    most = 0
+
+    def left():
+        nonlocal most
+        waiting = cluster.metrics("metaserver")["moraine_meta_under_replicated_chunks"]
+        most = max(most, waiting)
+        return waiting if BALLAST_FILES / 8 <= waiting < most else 0
+
+    return wait_until(left, 60, "the repair of a dead server's chunks")
 
 
 def kill_pair(cluster, pair, kind, load, rng):
@@ -51,8 +56,7 @@ def kill_pair(cluster, pair, kind, load, rng):
         more = load.acknowledged() + rng.randrange(1, 30)
         wait_until(lambda: load.acknowledged() >= more, 60, "writes with one dead")
     else:
-        left = wait_until(lambda: repairs_left(cluster), 60, "the repair of a dead server's chunks")
-        kind += " (%d chunks left)" % left
+        kind += " (%d chunks left)" % await_repair_under_way(cluster)
     cluster.kill_together(pair[1])
     return kind
 
