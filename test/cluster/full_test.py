@@ -122,6 +122,12 @@ def all_full(cluster, disks):
     return words % (len(kept), os.strerror(error.errno))
 
 
+def has_room(cluster):
+    """On each chunkserver's disk; deleted files give theirs back a little later."""
+    room = [os.statvfs(cluster.directory_of(name)) for name in cluster.chunkservers()]
+    return all(disk.f_bavail * disk.f_frsize > DISK / 2 for disk in room)
+
+
 def fill_in_a_compaction(writer, disks):
     """Fills the chunkservers' disks while a compaction runs; gives all that the writer said."""
     lines = []
@@ -137,6 +143,7 @@ def fill_in_a_compaction(writer, disks):
 
 def rocksdb_full(cluster, disks):
     """The disks fill up while a database compacts."""
+    wait_until(lambda: has_room(cluster), 60, "the deletion of what earlier files have left")
     note = os.path.join(cluster.dir, "acked-full")
     words = ("write", "/db", note, "--keys", "10000000", "--sync-every", "20", "--until-failure")
     writer = cluster.start_oracle(*words)
