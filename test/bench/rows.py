@@ -9,6 +9,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import threading
 import time
 
 MIB = 1 << 20
@@ -299,11 +300,14 @@ def seconds_to_figure(target, name, *words):
     begin = time.monotonic()
     with subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment) as run:
         os.close(theirs)
+        limit = threading.Timer(600, run.kill)
+        limit.start()
         said, seconds = '', None
         while seconds is None:
             try:
                 said += os.read(ours, 4096).decode(errors='replace')
             except OSError:  # the other end has gone
+                limit.cancel()
                 raise RuntimeError(f'db_bench on {target.name}: {said[-300:]}') from None
             if FIGURE.search(said.replace('\r', '')):
                 seconds = time.monotonic() - begin
@@ -313,6 +317,8 @@ def seconds_to_figure(target, name, *words):
         except OSError:
             pass
         os.close(ours)
+        run.wait()
+        limit.cancel()
     if run.returncode != 0:
         raise RuntimeError(f'db_bench on {target.name}: {said[-300:]}')
     return seconds

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "metaserver/chunks/chunk_table.h"
 #include "metaserver/store/transaction.h"
 
 namespace moraine::simulation {
@@ -35,9 +36,11 @@ std::vector<NamedChunk> Chunks(Cluster& cluster) {
 }
 
 bool IsKept(Cluster& cluster, ChunkId chunk) {
-  return std::ranges::any_of(Chunks(cluster), [chunk](const NamedChunk& named) {
-    return named.id == chunk && named.record.state != metaserver::ChunkState::kDeleting;
-  });
+  if (cluster.metaserver() == nullptr) return false;
+  metaserver::Transaction transaction(cluster.metaserver()->store());
+  const auto record = metaserver::FindChunk(transaction, chunk);
+  if (!record.ok()) return true;  // what is wrong with it is not hidden here
+  return record->has_value() && (*record)->state != metaserver::ChunkState::kDeleting;
 }
 
 size_t Wanted(const Cluster& cluster, const ChunkRecord& record) {
