@@ -245,15 +245,43 @@ class Client:
         self.mount.__exit__(None, None, None)
 
 
+class KeptTable:
+    """A file that outlives all changes: who takes one of its servers away has something to repair.
+    Of the workers' files none might have been on that server and still be there."""
+
+    def __init__(self, cluster):
+        self.cluster = cluster
+        self.path = os.path.join(cluster.mount, "kept.sst")
+        with open(self.path, "wb") as file:
+            file.write(b"kept " * 10000)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def replicas(self):
+        """Of its one chunk, once each is good and none is surplus."""
+        where = self.cluster.locate(self.path)
+        replicas = [replica for chunk in where["chunks"] for replica in chunk["replicas"]]
+        good = all(replica["state"] == "good" for replica in replicas)
+        return replicas if good and len(replicas) == where["replicas"] else None
+
+    def holder(self, rng):
+        """The name of a chunkserver that holds one of its replicas."""
+        replicas = wait_until(self.replicas, 60, "all replicas of " + self.path)
+        endpoints = {replica["server"] for replica in replicas}
+        return rng.choice(
+            [n for n in self.cluster.chunkservers() if self.cluster.process(n)["endpoint"] in endpoints]
+        )
+
+
 def crashes(cluster, point):
     return cluster.log("metaserver").count("fault point %s: crash\n" % point)
 
 
-def crash_at(cluster, workers, point, rng):
+def crash_at(cluster, workers, kept, point, rng):
     """One life of the metaserver that ends at the fault point, and the next one."""
     hit = 1 if point in RARE or point in AT_START else rng.randrange(1, 40)
     client = Client(cluster) if point in AFTER_CLIENT else None
-    victim = rng.choice(cluster.chunkservers()) if point in AFTER_SERVER else None
+    victim = kept.holder(rng) if point in AFTER_SERVER else None
     cluster.kill_together("metaserver")
     env = dict(os.environ, MORAINE_FAULTS="%s=crash@%d" % (point, hit))
     crashed_before = crashes(cluster, point)
@@ -303,6 +331,7 @@ def crash_at_first_start(point):
 
 def crash_at_every_point(cluster, rng):
     workers = [Worker(cluster.mount, "w%d" % i, SEED + i) for i in range(3)]
+    kept = KeptTable(cluster)
     points = [p for p in fault_points(cluster) if p not in AT_FIRST_START]
     assert len(points) >= 15, points
     for point in sorted(AT_FIRST_START):
@@ -310,7 +339,7 @@ def crash_at_every_point(cluster, rng):
         say("%s: crashed and went on" % point)
     for point in points:
         begin = time.monotonic()
-        crash_at(cluster, workers, point, rng)
+        crash_at(cluster, workers, kept, point, rng)
         say("%s: crashed and went on (%.1f s)" % (point, time.monotonic() - begin))
     cluster.wait_healthy()
     for worker in workers:
