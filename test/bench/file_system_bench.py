@@ -4,15 +4,15 @@
   file_system_bench.py [--rows seq,append,random,meta,small,db,open] [--repetitions 3] [--quick]
                        [--peer SCRIPT] [--dir DIR] [--pin] [--json FILE]
 
-Starts a local cluster (one metaserver, five chunkservers, a mount) below DIR, runs every row on
-every target in turn, several times, and prints the medians, their ratio to the local directory and
-to the peer. Everything stands on one disk: copies share it, so the local directory is the limit of
+Runs every row on every target in turn, several times, and prints the medians, their ratio to the
+local directory and to the peer. A target (a local cluster of one metaserver and five chunkservers
+below DIR) is started for its rows and ended after them: no other one runs beside it. Everything stands on one disk: copies share it, so the local directory is the limit of
 one copy. Nothing passes or fails here. CPU is that of all processes of a target's servers and its
 mount or, for the plugin, the program itself.
 
 The targets: `local` (the directory itself), `mount` (moraine-mount), `plugin` (the RocksDB file
 system, database rows only), and `peer`: a script with the verbs up, down and pids that mounts
-directories g3 and g5 with three and five copies (--peer; it prints where with `mnt`).
+directories g3 and g5 with three and five copies (--peer).
 """
 import argparse
 import json
@@ -55,18 +55,17 @@ def main():
         sys.exit('file_system_bench: needs root: it mounts and drops caches')
     if options.pin:
         os.sched_setaffinity(0, {0})
-    wanted = options.targets.split(',')
+    all_targets = targets.chosen(options)
     shutil.rmtree(options.dir, ignore_errors=True)
     os.makedirs(options.dir)
     results = rows.Results(options.json)
-    with targets.Targets(options, wanted) as all_targets:
-        for group in options.rows.split(','):
-            if group not in rows.GROUPS:
-                known = ', '.join(rows.GROUPS)
-                sys.exit(f'file_system_bench: no rows {group!r}; there are {known}')
-            rows.run_group(group, all_targets, options, results)
-            results.print_group(group)
-        results.print_memory(all_targets)
+    for group in options.rows.split(','):
+        if group not in rows.GROUPS:
+            known = ', '.join(rows.GROUPS)
+            sys.exit(f'file_system_bench: no rows {group!r}; there are {known}')
+        rows.run_group(group, all_targets, options, results)
+        results.print_group(group)
+    results.print_memory(all_targets)
     shutil.rmtree(options.dir, ignore_errors=True)
 
 

@@ -65,7 +65,7 @@ class Results:
     @staticmethod
     def print_memory(all_targets):
         for target in all_targets:
-            memory = target.memory()
+            memory = target.memory
             if memory:
                 print(f'memory of {target.name}, MiB: {sum(memory.values()):.0f} in all; ' +
                       ', '.join(f'{n.split(":")[0]} {m:.0f}' for n, m in memory.items()))
@@ -369,7 +369,8 @@ def run_group(group, all_targets, options, results):
         print(f'{group}, run {repetition + 1} of {options.repetitions}', file=sys.stderr,
               flush=True)
         for target in all_targets:
-            if needs_directory and target.three is None:
+            if needs_directory and target.name == 'plugin':
                 continue
-            for row, unit, figure, cpu in rows(target, options.quick):
-                results.add(group, row, unit, target.name, figure, cpu)
+            with target:
+                for row, unit, figure, cpu in rows(target, options.quick):
+                    results.add(group, row, unit, target.name, figure, cpu)

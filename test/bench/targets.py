@@ -1,4 +1,8 @@
-"""What file_system_bench.py measures: directories with processes behind them."""
+"""What file_system_bench.py measures: directories with processes behind them.
+
+A target is up only while it is measured (a with block): what the servers of another do in the
+background, even those that have nothing to do, costs a name on one disk and two CPUs a third.
+"""
 import json
 import os
 import shutil
@@ -33,103 +37,138 @@ def process_memory(pid):
 class Target:
     """A directory for three copies, one for five, and the processes that serve them."""
 
-    def __init__(self, name, three, five, pids):
-        self.name = name
-        self.three = three
-        self.five = five
-        self.pids = pids  # a function: [(name, pid)]
-        self.database = None  # db_bench's arguments and environment, where --db is not enough
+    name = None
+    three = five = None  # while it is up; None if other programs see no directory
+
+    def __init__(self):
+        self.memory = {}  # of each process in MiB, when all together had most
+
+    def _up(self):
+        raise NotImplementedError
+
+    def _down(self):
+        raise NotImplementedError
+
+    def pids(self):
+        """[(name, pid)]"""
+        return []
+
+    def __enter__(self):
+        try:
+            self._up()
+        except BaseException:
+            self._down()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        memory = {f'{name}:{pid}': process_memory(pid) for name, pid in self.pids()}
+        self.memory = max(memory, self.memory, key=lambda m: sum(m.values()))
+        self._down()
+        os.sync()  # what was removed is not the next one's work
 
     def cpu(self):
         return sum(process_seconds(pid) for _, pid in self.pids())
-
-    def memory(self):
-        return {f'{name}:{pid}': round(process_memory(pid), 1) for name, pid in self.pids()}
 
     def db_bench(self, name):
         """The arguments that make a database of this name, and the environment."""
         return [f'--db={self.three}/{name}'], dict(os.environ)
 
 
-class Plugin(Target):
-    """The RocksDB file system; has no directory that other programs see."""
+class Local(Target):
+    name = 'local'
 
-    def __init__(self, cluster, pids):
-        super().__init__('plugin', None, None, pids)
-        self.uri = cluster['uri']
-        self.plugin = cluster['plugin']
-
-    def db_bench(self, name):
-        environment = dict(os.environ, LD_PRELOAD=self.plugin)
-        return [f'--fs_uri={self.uri}', f'--db=/plugin/{name}'], environment
-
-
-class Targets:
-    """Brings everything up, and down again at the end."""
-
-    def __init__(self, options, wanted):
-        self.options = options
-        self.wanted = wanted
-        self.list = []
-
-    def __enter__(self):
-        try:
-            self._up()
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
-        return self
-
-    def __iter__(self):
-        return iter(self.list)
+    def __init__(self, options):
+        super().__init__()
+        self.three = self.five = os.path.join(options.dir, 'local')
 
     def _up(self):
-        local = os.path.join(self.options.dir, 'local')
-        if 'local' in self.wanted:
-            os.makedirs(local)
-            self.list.append(Target('local', local, local, lambda: []))
-        if 'mount' in self.wanted or 'plugin' in self.wanted:
-            self._cluster_up()
-        if 'peer' in self.wanted and self.options.peer:
-            self._peer_up()
+        os.makedirs(self.three)
 
-    def _moraine(self, *words):
-        return subprocess.run([os.path.join(self.options.bin, 'moraine'), *words], check=True,
-                              stdout=subprocess.PIPE, text=True).stdout
+    def _down(self):
+        shutil.rmtree(self.three, ignore_errors=True)
 
-    def _cluster_up(self):
-        where = os.path.join(self.options.dir, 'cluster')
-        mount = os.path.join(self.options.dir, 'mount')
-        os.makedirs(mount)
-        self._moraine('dev', 'up', '--dir', where, '--mount', mount)
-        with open(os.path.join(where, 'cluster.json')) as file:
-            cluster = json.load(file)
-        servers = [(p['name'], p['pid']) for p in cluster['processes']]
-        os.makedirs(os.path.join(mount, 'three'))
-        os.makedirs(os.path.join(mount, 'plugin'))
-        if 'mount' in self.wanted:
-            # One directory for both: the name of a file decides how many copies it gets.
-            three = os.path.join(mount, 'three')
-            self.list.append(Target('mount', three, three, lambda: servers))
-        if 'plugin' in self.wanted:
-            without_mount = [s for s in servers if s[0] != 'mount']
-            self.list.append(Plugin(cluster, lambda: without_mount))
 
-    def _peer_up(self):
-        script = self.options.peer
-        subprocess.run([script, 'up'], check=True, stdout=subprocess.DEVNULL)
-        mount = '/mnt/mfs' if 'moosefs' in script else '/mnt/gfs'
+class Cluster(Target):
+    """A local cluster of Moraine's processes."""
 
-        def pids():
-            text = subprocess.run([script, 'pids'], stdout=subprocess.PIPE, text=True).stdout
-            pairs = [line.split() for line in text.splitlines()]
-            return [(p[0], int(p[1])) for p in pairs if len(p) == 2 and p[1].isdigit()]
-        self.list.append(Target('peer', f'{mount}/g3', f'{mount}/g5', pids))
+    def __init__(self, options):
+        super().__init__()
+        self.moraine = os.path.join(options.bin, 'moraine')
+        self.where = os.path.join(options.dir, 'cluster')
+        self.cluster = {'processes': []}
 
-    def __exit__(self, *_):
-        where = os.path.join(self.options.dir, 'cluster')
-        if os.path.exists(where):
-            subprocess.run([os.path.join(self.options.bin, 'moraine'), 'dev', 'down', '--dir',
-                            where, '--delete'], stdout=subprocess.DEVNULL)
-        if 'peer' in self.wanted and self.options.peer:
-            subprocess.run([self.options.peer, 'down'], stdout=subprocess.DEVNULL)
+    def _start(self, *words):
+        subprocess.run([self.moraine, 'dev', 'up', '--dir', self.where, *words], check=True,
+                       stdout=subprocess.DEVNULL)
+        with open(os.path.join(self.where, 'cluster.json')) as file:
+            self.cluster = json.load(file)
+
+    def _down(self):
+        subprocess.run([self.moraine, 'dev', 'down', '--dir', self.where, '--delete'],
+                       stdout=subprocess.DEVNULL)
+
+    def pids(self):
+        return [(p['name'], p['pid']) for p in self.cluster['processes']]
+
+
+class Mount(Cluster):
+    name = 'mount'
+
+    def __init__(self, options):
+        super().__init__(options)
+        self.mount = os.path.join(options.dir, 'mount')
+
+    def _up(self):
+        os.makedirs(self.mount, exist_ok=True)
+        self._start('--mount', self.mount)
+        # One directory for both: the name of a file decides how many copies it gets.
+        self.three = self.five = os.path.join(self.mount, 'files')
+        os.mkdir(self.three)
+
+
+class Plugin(Cluster):
+    """The RocksDB file system; has no directory that other programs see."""
+
+    name = 'plugin'
+
+    def _up(self):
+        self._start()
+
+    def db_bench(self, name):
+        environment = dict(os.environ, LD_PRELOAD=self.cluster['plugin'])
+        return [f'--fs_uri={self.cluster["uri"]}', f'--db=/{name}'], environment
+
+
+class Peer(Target):
+    name = 'peer'
+
+    def __init__(self, options):
+        super().__init__()
+        self.script = options.peer
+        self.mount = '/mnt/mfs' if 'moosefs' in self.script else '/mnt/gfs'
+
+    def _up(self):
+        subprocess.run([self.script, 'up'], check=True, stdout=subprocess.DEVNULL)
+        if not os.path.ismount(self.mount):
+            raise RuntimeError(f'{self.script} says that the peer is up, but nothing is mounted on '
+                               f'{self.mount}')
+        self.three, self.five = f'{self.mount}/g3', f'{self.mount}/g5'
+
+    def _down(self):
+        subprocess.run([self.script, 'down'], stdout=subprocess.DEVNULL)
+
+    def pids(self):
+        text = subprocess.run([self.script, 'pids'], stdout=subprocess.PIPE, text=True).stdout
+        pairs = [line.split() for line in text.splitlines()]
+        return [(p[0], int(p[1])) for p in pairs if len(p) == 2 and p[1].isdigit()]
+
+
+def chosen(options):
+    """Those of --targets, as far as they are here."""
+    classes = {c.name: c for c in (Local, Mount, Plugin, Peer)}
+    names = options.targets.split(',')
+    for name in names:
+        if name not in classes:
+            sys.exit(f'file_system_bench: no target {name!r}; there are {", ".join(classes)}')
+    return [classes[name](options) for name in names if name != 'peer' or options.peer]
