@@ -23,6 +23,7 @@ constexpr auto kOk = Code::kOk;
 
 TEST_F(FilesTest, ChunksNeedTheFloorAndSayWhatIsMissing) {
   const InodeId f = MakeFile("f.log");
+  ASSERT_EQ(OpenToWrite(f).code(), kOk);
   for (size_t i = 0; i < 4; ++i) servers_[i].placeable = false;
   AllocateChunkArgs args;
   args.inode = f;

@@ -43,7 +43,14 @@ class FilesTest : public ::testing::Test {
         [&](Transaction& t) { return AllocateChunk(t, args, servers_, fixture_.random()); },
         session);
   }
+  Status OpenToWrite(InodeId inode, SessionId session = kAlice, Token token = Token()) {
+    return fixture_.Run(
+        [&](Transaction& t) { return Open(t, {.inode = inode, .write = true, .token = token}); },
+        session);
+  }
+  // Both open the file to write first.
   ChunkGrant Tail(InodeId inode, uint64_t offset = 0, SessionId session = kAlice) {
+    EXPECT_EQ(OpenToWrite(inode, session).code(), Code::kOk);
     AllocateChunkArgs args;
     args.inode = inode;
     args.tail = true;
@@ -53,6 +60,7 @@ class FilesTest : public ::testing::Test {
     return std::move(*grant);
   }
   ChunkGrant Loose(InodeId inode, SessionId session = kAlice) {
+    EXPECT_EQ(OpenToWrite(inode, session).code(), Code::kOk);
     AllocateChunkArgs args;
     args.inode = inode;
     auto grant = Allocate(args, session);

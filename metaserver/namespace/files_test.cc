@@ -198,6 +198,7 @@ TEST_F(FilesTest, ACommitMapsOnlyWhatIsTheWritersToMap) {
   const InodeId f = MakeFile("f");
   const InodeId g = MakeFile("g");
   const ChunkGrant of_g = Loose(g);
+  ASSERT_EQ(OpenToWrite(f).code(), Code::kOk);
   CommitArgs commit;
   commit.inode = f;
   commit.extents = {{0, 1, of_g.chunk.id, 0}};
@@ -216,6 +217,7 @@ TEST_F(FilesTest, ACommitMapsOnlyWhatIsTheWritersToMap) {
 
 TEST_F(FilesTest, InlineContentsAreReplacedWhole) {
   const InodeId f = MakeFile("f");
+  ASSERT_EQ(OpenToWrite(f).code(), Code::kOk);
   CommitArgs commit;
   commit.inode = f;
   commit.inline_data = std::string(100, 'x');
@@ -252,6 +254,7 @@ TEST_F(FilesTest, InlineContentsAreReplacedWhole) {
 // A living writer is told that its bytes have no place; they are not thrown away with an ok.
 TEST_F(FilesTest, AWriterMayNotCloseATailShortOfTheInlineContent) {
   const InodeId f = MakeFile("f");
+  ASSERT_EQ(OpenToWrite(f).code(), Code::kOk);
   CommitArgs commit;
   commit.inode = f;
   commit.inline_data = std::string(100, 'x');
@@ -418,6 +421,76 @@ TEST_F(FilesTest, OneSessionWritesAtATime) {
   ASSERT_TRUE(Finish(f).ok());
   EXPECT_EQ(open(kAlice), kOk);
   EXPECT_EQ(Layout1(f).inode.record.size, 30u);
+}
+
+// Only an open grants the lease. A change that comes late (it was sent again and again while its
+// writer's lease was taken, another wrote, and left) was made for a file that is no more.
+TEST_F(FilesTest, AWriterWhoseLeaseWasTakenIsRefusedWhenItIsFreeAgain) {
+  const InodeId d = MakeFile("d", kRootInode, {}, FileType::kDirectory);
+  const InodeId f = MakeFile("f.log", d);
+  const ChunkGrant tail = Tail(f, 0, kAlice);
+  const auto acquired =
+      fixture_.Run([&](Transaction& t) { return AcquireDirectory(t, d, "kv", false); }, kBob);
+  ASSERT_TRUE(acquired.ok());
+  EXPECT_EQ(fixture_.effects().lost, (std::vector<std::pair<SessionId, InodeId>>{{kAlice, f}}));
+  Seal(tail.chunk.id, 100);
+  ASSERT_TRUE(Finish(f).ok());
+  // The new owner adds 50 bytes.
+  ASSERT_EQ(OpenToWrite(f, kBob, acquired->token).code(), Code::kOk);
+  AllocateChunkArgs args;
+  args.inode = f;
+  args.token = acquired->token;
+  args.tail = true;
+  args.tail_offset = 100;
+  const auto added = Allocate(args, kBob);
+  ASSERT_TRUE(added.ok()) << added.status().ToString();
+  CommitArgs commit;
+  commit.inode = f;
+  commit.token = acquired->token;
+  commit.seals = {Closed(*added, 50)};
+  ASSERT_TRUE(CommitIt(commit, kBob).ok());
+  ASSERT_TRUE(fixture_.Run([&](Transaction& t) { return Close(t, f); }, kBob).ok());
+  ASSERT_TRUE(
+      fixture_.Run([&](Transaction& t) { return ReleaseDirectory(t, d, acquired->token); }, kBob)
+          .ok());
+
+  CommitArgs late;
+  late.inode = f;
+  late.seals = {Closed(tail, 100)};
+  late.size = 100;
+  EXPECT_EQ(CommitIt(late).code(), Code::kFenced);
+  late.seals.clear();
+  late.size.reset();
+  late.inline_data = std::string(100, 'x');
+  EXPECT_EQ(CommitIt(late).code(), Code::kFenced);
+  AllocateChunkArgs next;
+  next.inode = f;
+  next.tail = true;
+  next.previous = Closed(tail, 100);
+  EXPECT_EQ(Allocate(next).code(), Code::kFenced);
+  EXPECT_EQ(Layout1(f).inode.record.size, 150u);
+  // Who opens it anew sees what is there.
+  EXPECT_EQ(OpenToWrite(f).code(), Code::kOk);
+  Tail(f, 150);
+}
+
+// What it writes itself the new owner goes on with.
+TEST_F(FilesTest, TheOwnerOfADirectoryKeepsItsOwnLeases) {
+  const InodeId d = MakeFile("d", kRootInode, {}, FileType::kDirectory);
+  const InodeId f = MakeFile("LOG", d);
+  const ChunkGrant tail = Tail(f);
+  const auto acquired =
+      fixture_.Run([&](Transaction& t) { return AcquireDirectory(t, d, "kv", false); }, kAlice);
+  ASSERT_TRUE(acquired.ok());
+  EXPECT_TRUE(fixture_.effects().recoveries.empty());
+  EXPECT_TRUE(fixture_.effects().lost.empty());
+  CommitArgs commit;
+  commit.inode = f;
+  commit.seals = {Closed(tail, 50)};
+  EXPECT_EQ(CommitIt(commit).code(), Code::kBusy);  // without the token
+  commit.token = acquired->token;
+  EXPECT_EQ(CommitIt(commit).code(), Code::kOk);
+  EXPECT_EQ(Layout1(f).inode.record.size, 50u);
 }
 
 TEST_F(FilesTest, AnOwnedDirectoryTakesOnlyItsOwner) {

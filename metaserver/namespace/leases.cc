@@ -53,6 +53,11 @@ Status LetGo(Transaction& transaction, InodeRecord& record, ChunkId chunk,
   return BeginDelete(transaction, chunk);
 }
 
+Status CheckSession(const Transaction& transaction) {
+  if (!transaction.session().IsNone()) return Status::Ok();
+  return Status(Code::kSessionEnded, "writing needs a session");
+}
+
 // Whether the lease is the transaction's session's: kLeaseTaken otherwise, and what to do about it.
 Status CheckHolder(Transaction& transaction, InodeId inode, const LeaseRecord& lease) {
   if (lease.state == LeaseState::kRecovering) {
@@ -65,6 +70,15 @@ Status CheckHolder(Transaction& transaction, InodeId inode, const LeaseRecord& l
   transaction.effects().recalls.emplace_back(lease.session, inode);
   return Status(Code::kLeaseTaken, fmt::format("inode {} is written by session {}", inode.value(),
                                                lease.session.value()));
+}
+
+Status CheckMayBeWritten(Transaction& transaction, InodeId inode, const InodeRecord& record,
+                         Token token) {
+  if (record.type != FileType::kRegular) {
+    return Status(record.type == FileType::kDirectory ? Code::kIsDirectory : Code::kInvalidArgument,
+                  fmt::format("inode {} is not a regular file", inode.value()));
+  }
+  return CheckGoverningToken(transaction, record, token);
 }
 
 }  // namespace
@@ -84,8 +98,8 @@ Result<std::optional<LeaseRecord>> FindLease(Transaction& transaction, InodeId i
 }
 
 Status AcquireLease(Transaction& transaction, InodeId inode) {
+  MORAINE_RETURN_IF_ERROR(CheckSession(transaction));
   const SessionId session = transaction.session();
-  if (session.IsNone()) return Status(Code::kSessionEnded, "writing needs a session");
   MORAINE_ASSIGN_OR_RETURN(const auto lease, FindLease(transaction, inode));
   if (lease.has_value()) return CheckHolder(transaction, inode, *lease);
   PutLease(transaction, inode, LeaseRecord{session, LeaseState::kHeld});
@@ -99,14 +113,21 @@ Status CheckNoOtherWriter(Transaction& transaction, InodeId inode) {
   return lease.has_value() ? CheckHolder(transaction, inode, *lease) : Status::Ok();
 }
 
+Status AdmitWriter(Transaction& transaction, InodeId inode, const InodeRecord& record,
+                   Token token) {
+  MORAINE_RETURN_IF_ERROR(CheckMayBeWritten(transaction, inode, record, token));
+  return AcquireLease(transaction, inode);
+}
+
 Status CheckWriter(Transaction& transaction, InodeId inode, const InodeRecord& record,
                    Token token) {
-  if (record.type != FileType::kRegular) {
-    return Status(record.type == FileType::kDirectory ? Code::kIsDirectory : Code::kInvalidArgument,
-                  fmt::format("inode {} is not a regular file", inode.value()));
-  }
-  MORAINE_RETURN_IF_ERROR(CheckGoverningToken(transaction, record, token));
-  return AcquireLease(transaction, inode);
+  MORAINE_RETURN_IF_ERROR(CheckMayBeWritten(transaction, inode, record, token));
+  MORAINE_RETURN_IF_ERROR(CheckSession(transaction));
+  MORAINE_ASSIGN_OR_RETURN(const auto lease, FindLease(transaction, inode));
+  if (lease.has_value()) return CheckHolder(transaction, inode, *lease);
+  return Status(Code::kFenced, fmt::format("session {} has lost the lease of inode {}: open the "
+                                           "file again",
+                                           transaction.session().value(), inode.value()));
 }
 
 Status CheckNoTail(Transaction& transaction, InodeId inode, const InodeRecord& record) {

@@ -25,6 +25,7 @@ class ServiceTest : public MetaserverTest {
 // A layout may be large and is read anew; only that the lease was given is remembered.
 TEST_F(ServiceTest, OpensDoNotRememberLayouts) {
   const auto file = cluster_.CreateFile(alice(), "f", 1, false);
+  ASSERT_TRUE(OpenToWrite(alice(), file.attributes.inode).ok());
   idl::CommitRequest commit;
   commit.inode = file.attributes.inode;
   const std::string content(3000, 'x');
@@ -392,6 +393,7 @@ TEST_F(ServiceTest, ADirectoryThatCannotBeReadIsNotOwned) {
   const uint64_t count = limits::kFrameBytesMax / 2 / limits::kInlineBytesMax + 1;
   for (uint64_t i = 0; i < count; ++i) {
     const auto file = cluster_.CreateFile(alice(), fmt::format("f{}", i), d, false);
+    ASSERT_TRUE(OpenToWrite(alice(), file.attributes.inode).ok());
     idl::CommitRequest commit;
     commit.inode = file.attributes.inode;
     commit.__set_inline_data(content);

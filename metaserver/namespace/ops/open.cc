@@ -15,7 +15,7 @@ Status Open(Transaction& transaction, const OpenArgs& args) {
     }
   }
   if (args.write || args.truncate) {
-    MORAINE_RETURN_IF_ERROR(CheckWriter(transaction, args.inode, record, args.token));
+    MORAINE_RETURN_IF_ERROR(AdmitWriter(transaction, args.inode, record, args.token));
   }
   if (args.truncate) {
     MORAINE_RETURN_IF_ERROR(Truncate(transaction, args.inode, record, 0));

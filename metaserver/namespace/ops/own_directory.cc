@@ -27,7 +27,8 @@ void PutToken(Transaction& transaction, InodeId directory, const TokenRecord& be
   transaction.effects().durable = true;
 }
 
-// Every writer of a file directly in the directory loses it; open chunks are to be sealed.
+// Every other writer of a file directly in the directory loses it; open chunks are to be sealed. The
+// new owner goes on with what it writes.
 Status DropLeases(Transaction& transaction, InodeId directory) {
   std::vector<InodeId> files;
   Cursor cursor = transaction.Scan(Family::kDentries, InodeKey(directory));
@@ -41,11 +42,9 @@ Status DropLeases(Transaction& transaction, InodeId directory) {
     if (!lease.has_value()) continue;
     if (lease->state == LeaseState::kRecovering) {
       transaction.effects().recoveries.push_back(file);
-    } else {
+    } else if (lease->session != transaction.session()) {
       MORAINE_RETURN_IF_ERROR(ReleaseLease(transaction, file));
-      if (lease->session != transaction.session()) {
-        transaction.effects().lost.emplace_back(lease->session, file);
-      }
+      transaction.effects().lost.emplace_back(lease->session, file);
     }
   }
   return Status::Ok();
