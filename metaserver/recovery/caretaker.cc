@@ -333,7 +333,11 @@ void Caretaker::NoteClosedAll() {
 Task<void> Caretaker::RunOrphans() {
   Status status = std::exchange(walk_orphans_, false) ? co_await WalkOrphans() : Status::Ok();
   if (status.ok()) status = co_await FreeNoted();
-  if (!status.ok()) LogError("freeing inodes: {}", status.ToString());
+  if (!status.ok()) {
+    LogError("freeing inodes: {}", status.ToString());
+    // For those that were noted together with a damaged one.
+    walk_orphans_ = walk_orphans_ || store_.health().ok();
+  }
   freeing_ = false;
 }
 
@@ -351,10 +355,15 @@ Task<Status> Caretaker::WalkOrphans() {
       }
       MORAINE_CO_RETURN_IF_ERROR(cursor.status());
       if (!cursor.Valid()) co_return Status::Ok();
-      from = cursor.key();
       inode = InodeId(NumberInKey(cursor.key(), 0));
+      from = InodeKey(inode.Next());
     }
-    MORAINE_CO_RETURN_IF_ERROR(co_await FreeOne(inode));
+    const Status freed = co_await FreeOne(inode);
+    if (!store_.health().ok()) co_return freed;
+    if (!freed.ok()) {
+      MORAINE_LOG_SOMETIMES(LogLevel::kError, "inode {} cannot be freed: {}", inode.value(),
+                            freed.ToString());
+    }
   }
   co_return Status::Ok();
 }

@@ -121,6 +121,38 @@ TEST_F(FailuresTest, ADeletionThatIsQueuedWhileARoundBeginsIsNotMissed) {
   world().Find("carol")->Kill();
 }
 
+// Neither the end of a session nor the freeing of orphans stops at one that cannot be read.
+TEST_F(FailuresTest, ADamagedInodeKeepsNoOtherFromBeingFreed) {
+  TestClient carol(world(), world().AddMachine("carol"));
+  carol.StartSession("carol");
+  std::vector<idl::CreateResponse> files;
+  for (const std::string name : {"a.sst", "b.sst", "c.sst"}) {
+    files.push_back(cluster_.CreateFile(carol, name));
+    ASSERT_EQ(Remove(alice(), name), Code::kOk);
+  }
+  Store& store = cluster_.meta().store();
+  Transaction damage(store);
+  damage.Put(Family::kInodes, InodeKey(InodeId(static_cast<uint64_t>(files[1].attributes.inode))),
+             "damaged");
+  ASSERT_TRUE(store.Commit(damage).ok());
+  ASSERT_TRUE(carol.Call(idl::kEndSession, idl::Empty()).ok());
+  EXPECT_TRUE(world().RunUntil(
+      [&] {
+        return !cluster_.Chunk(files[0].chunk.chunk).has_value() &&
+               !cluster_.Chunk(files[2].chunk.chunk).has_value();
+      },
+      30s));
+  EXPECT_TRUE(cluster_.Chunk(files[1].chunk.chunk).has_value());
+  // Also after a restart, when all orphans are looked at.
+  const auto last = cluster_.CreateFile(alice(), "d.sst");
+  ASSERT_EQ(Remove(alice(), "d.sst"), Code::kOk);
+  cluster_.RestartMeta();
+  ASSERT_EQ(GiveUp(alice(), last.attributes.inode, /*lease=*/true), Code::kOk);
+  EXPECT_TRUE(
+      world().RunUntil([&] { return !cluster_.Chunk(last.chunk.chunk).has_value(); }, 30s));
+  world().Find("carol")->Kill();
+}
+
 // A server that had no room for one deletion was asked for none of those behind it.
 TEST_F(FailuresTest, ADeletionThatIsRefusedDoesNotHoldUpTheOthers) {
   std::vector<idl::CreateResponse> files;

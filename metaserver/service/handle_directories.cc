@@ -102,11 +102,15 @@ Task<Result<idl::AcquireDirectoryResponse>> AcquireCall(Core& core, rpc::CallCon
   const auto token = IdFromWire<Token>(taken->token);
   auto contents = co_await ReadContents(core, session, directory, token, context.deadline);
   if (contents.ok() || MayPass(contents.code())) co_return contents;
-  // The caller never learns the token, so nobody could work in the directory: it is free again.
+  // The caller never learns the token, so nobody could work in the directory: it is free again, and
+  // the same call once more is another try.
+  const auto sequence = static_cast<uint64_t>(context.header.sequence);
   Transaction transaction(core.store, session);
   const Status released = ReleaseDirectory(transaction, directory, token);
   if (released.ok()) {
+    core.answers.Withdraw(transaction, session, sequence);
     MORAINE_CO_ASSIGN_OR_RETURN(const Ticket ticket, core.store.Commit(transaction));
+    core.answers.Withdrawn(session, sequence);
     core.Act(transaction.effects(), session, true);
     MORAINE_CO_RETURN_IF_ERROR(co_await core.store.Synced(ticket));
   }

@@ -16,8 +16,9 @@ Task<Result<idl::RegisterResponse>> RegisterCall(Core& core, idl::RegisterReques
                               core.registry.Register(transaction, registration));
   MORAINE_CO_ASSIGN_OR_RETURN(const ServerRecord record, core.registry.RecordFor(registration));
   MORAINE_CO_ASSIGN_OR_RETURN(const Ticket ticket, core.store.Commit(transaction));
-  MORAINE_CO_RETURN_IF_ERROR(co_await core.store.Synced(ticket));
+  // At once: a death that was declared meanwhile would be written over this record.
   core.registry.Registered(server, record);
+  MORAINE_CO_RETURN_IF_ERROR(co_await core.store.Synced(ticket));
   LogInfo("chunkserver {} at {} ({})", server.value(), record.endpoint, record.location);
   core.caretaker.Wake();
   core.sealer.Wake();

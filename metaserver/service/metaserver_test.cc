@@ -323,6 +323,32 @@ TEST_F(ServiceTest, TakingADirectoryFencesItsOldOwner) {
   EXPECT_EQ(alice().Change(idl::kCommit, commit).code(), Code::kFenced);
 }
 
+// A call that took the token and then failed gives it back, and is not remembered: the same call is
+// a new try, not "taken over by another".
+TEST_F(ServiceTest, ADirectoryThatCouldNotBeTakenIsTriedAgainByTheSameCall) {
+  const int64_t d = cluster_.CreateFile(alice(), "shard", 1, false, 0, idl::FileType::kDirectory)
+                        .attributes.inode;
+  const auto file = cluster_.CreateFile(bob(), "f.sst", d);
+  const auto disks = [&](auto&& change) {
+    for (const idl::Replica& replica : file.chunk.replicas) {
+      change(cluster_.disk(ServerId(static_cast<uint64_t>(replica.server_id))));
+    }
+  };
+  disks([&](FakeDisk& disk) {
+    disk.Write(ChunkId(static_cast<uint64_t>(file.chunk.chunk)), 100, /*synced=*/false);
+    disk.full = true;
+  });
+  idl::AcquireDirectoryRequest acquire;
+  acquire.inode = d;
+  const int64_t sequence = ++alice().last_sequence;
+  EXPECT_EQ(alice().Call(idl::kAcquireDirectory, acquire, sequence).code(), Code::kNoSpace);
+  EXPECT_EQ(alice().Call(idl::kAcquireDirectory, acquire, sequence).code(), Code::kNoSpace);
+  disks([](FakeDisk& disk) { disk.full = false; });
+  const auto taken = alice().Call(idl::kAcquireDirectory, acquire, sequence);
+  ASSERT_TRUE(taken.ok()) << taken.status().ToString();
+  EXPECT_EQ(taken->entries.size(), 1u);
+}
+
 // What a session has lost and got again since is not lost, however late the news are asked for.
 TEST_F(ServiceTest, OldNewsDoNotTakeWhatWasGrantedSince) {
   const int64_t d = cluster_.CreateFile(alice(), "shard", 1, false, 0, idl::FileType::kDirectory)

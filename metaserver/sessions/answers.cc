@@ -121,4 +121,13 @@ void Answers::Committed(SessionId session, uint64_t sequence) {
   known.stored.insert(sequence);
 }
 
+void Answers::Withdraw(Transaction& transaction, SessionId session, uint64_t sequence) {
+  transaction.Delete(Family::kAnswers, AnswerKey(session, sequence));
+}
+
+void Answers::Withdrawn(SessionId session, uint64_t sequence) {
+  const auto known = sessions_.find(session);
+  if (known != sessions_.end()) known->second.stored.erase(sequence);
+}
+
 }  // namespace moraine::metaserver

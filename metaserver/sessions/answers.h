@@ -46,6 +46,10 @@ class Answers {
   Status Remember(Transaction& transaction, SessionId session, uint64_t sequence,
                   std::string_view method, std::string_view bytes);
   void Committed(SessionId session, uint64_t sequence);
+  // What the answer says was undone in this transaction: the same number again is a new try. Call
+  // Withdrawn after the commit.
+  void Withdraw(Transaction& transaction, SessionId session, uint64_t sequence);
+  void Withdrawn(SessionId session, uint64_t sequence);
   void Forget(SessionId session) { sessions_.erase(session); }
 
  private:

@@ -1,6 +1,7 @@
+#include <fmt/format.h>
+
 #include <algorithm>
 
-#include "base/check.h"
 #include "base/limits.h"
 #include "metaserver/chunks/chunk_table.h"
 #include "metaserver/namespace/ops/ops.h"
@@ -24,7 +25,10 @@ Result<bool> FreeOrphan(Transaction& transaction, InodeId inode, size_t extents_
     transaction.Delete(Family::kOrphans, InodeKey(inode));
     return true;
   }
-  MORAINE_CHECK(record->links == 0, "an orphan has no name");
+  if (record->links != 0) {
+    return Status(Code::kCorruption, fmt::format("inode {} is queued to be freed and has {} names",
+                                                 inode.value(), record->links));
+  }
   MORAINE_ASSIGN_OR_RETURN(const bool unmapped, UnmapRange(transaction, inode, *record, 0,
                                                            limits::kFileBytesMax, extents_max));
   if (!unmapped) {

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "base/log.h"
 #include "metaserver/namespace/names.h"
 #include "metaserver/namespace/ops/ops.h"
 #include "protocol/lease.h"
@@ -122,7 +123,13 @@ Status ReleaseDirectory(Transaction& transaction, InodeId directory, Token token
 Status EndSession(Transaction& transaction, SessionId session) {
   MORAINE_ASSIGN_OR_RETURN(const auto leases, LeasesOfSession(transaction, session));
   for (const InodeId inode : leases) {
-    MORAINE_RETURN_IF_ERROR(ReleaseLease(transaction, inode));
+    const Status released = ReleaseLease(transaction, inode);
+    if (released.ok()) continue;
+    // One damaged file does not keep the session's other files from everybody.
+    LogError("inode {}: the lease of ended session {} is dropped, its chunks are not recovered: {}",
+             inode.value(), session.value(), released.ToString());
+    transaction.Delete(Family::kLeases, HoldingOfSessionKey(session, inode));
+    transaction.Delete(Family::kLeases, HoldingKey(inode));
   }
   std::vector<InodeId> directories;
   const std::string prefix = HoldingsOfSessionPrefix(session);
