@@ -143,13 +143,6 @@ TEST_F(FailuresTest, ADamagedInodeKeepsNoOtherFromBeingFreed) {
       },
       30s));
   EXPECT_TRUE(cluster_.Chunk(files[1].chunk.chunk).has_value());
-  // Also after a restart, when all orphans are looked at.
-  const auto last = cluster_.CreateFile(alice(), "d.sst");
-  ASSERT_EQ(Remove(alice(), "d.sst"), Code::kOk);
-  cluster_.RestartMeta();
-  ASSERT_EQ(GiveUp(alice(), last.attributes.inode, /*lease=*/true), Code::kOk);
-  EXPECT_TRUE(
-      world().RunUntil([&] { return !cluster_.Chunk(last.chunk.chunk).has_value(); }, 30s));
   world().Find("carol")->Kill();
 }
 
