@@ -6,9 +6,10 @@
 
 Runs every row on every target in turn, several times, and prints the medians, their ratio to the
 local directory and to the peer. A target (a local cluster of one metaserver and five chunkservers
-below DIR) is started for its rows and ended after them: no other one runs beside it. Everything stands on one disk: copies share it, so the local directory is the limit of
-one copy. Nothing passes or fails here. CPU is that of all processes of a target's servers and its
-mount or, for the plugin, the program itself.
+below DIR) is started for its rows and ended after them: no other one runs beside it. Everything
+stands on one disk: copies share it, so the local directory is the limit of one copy. Nothing passes
+or fails here. CPU is that of all processes of a target's servers and its mount or, for the plugin,
+the program itself.
 
 The targets: `local` (the directory itself), `mount` (moraine-mount), `plugin` (the RocksDB file
 system, database rows only), and `peer`: a script with the verbs up, down and pids that mounts

@@ -268,9 +268,8 @@ class KeptTable:
         """The name of a chunkserver that holds one of its replicas."""
         replicas = wait_until(self.replicas, 60, "all replicas of " + self.path)
         endpoints = {replica["server"] for replica in replicas}
-        return rng.choice(
-            [n for n in self.cluster.chunkservers() if self.cluster.process(n)["endpoint"] in endpoints]
-        )
+        names = self.cluster.chunkservers()
+        return rng.choice([n for n in names if self.cluster.process(n)["endpoint"] in endpoints])
 
 
 def crashes(cluster, point):
