@@ -89,7 +89,8 @@ void JournalReplay::Apply(uint64_t sequence, const DecodedRecord& record) {
   ReplayedReplica& replica = replicas_[record.chunk][record.incarnation];
   replica.chunk = record.chunk;
   replica.incarnation = record.incarnation;
-  if (replica.done) return;
+  // A sealed replica that only its file knew is deleted behind the DONE of its seal.
+  if (replica.done && record.kind != RecordKind::kDelete) return;
   switch (record.kind) {
     case RecordKind::kState:
       if (replica.deleted || replica.sealed || replica.damaged) return;
@@ -139,6 +140,7 @@ void JournalReplay::Apply(uint64_t sequence, const DecodedRecord& record) {
       replica.first_frame = replica.state_frame = sequence;
       return;
     case RecordKind::kDelete:
+      replica.done = false;
       replica.deleted = true;
       if (replica.first_frame == 0) replica.first_frame = sequence;
       return;

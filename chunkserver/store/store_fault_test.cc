@@ -93,6 +93,24 @@ TEST_F(StoreTest, ADeletionWhoseFileCannotBeMovedIsTriedAgainAndNeverComesBack) 
   EXPECT_FALSE(sim.store->Stat(kChunk)->sealed);
 }
 
+// The journal still had the DONE of its seal, and the deletion behind it was not looked at.
+TEST_F(StoreTest, ADeletedReplicaWhoseFileIsStillThereAtTheStartIsThrownAwayThen) {
+  ASSERT_TRUE(sim.Append(ChunkId(2), kOne, 0, 100, true).ok());  // holds the journal's tail
+  FillAndSeal(kChunk, 5'000);
+  sim.machine.disk().FailNext(sim::DiskOp::kRename, "*.chunk", 1000, Code::kNoSpace);
+  ASSERT_TRUE(sim.Await(sim.store->Delete(kChunk, kOne)).ok());
+  for (int start = 0; start < 3; ++start) {
+    sim.PowerCut();
+    if (start == 1) sim.machine.disk().ForgetFailures();
+    ASSERT_TRUE(sim.Start().ok());
+    EXPECT_EQ(sim.store->Stat(kChunk).code(), Code::kUnknownChunk) << start;
+  }
+  const std::string path = "store/" + ChunkPath(kChunk);
+  const sim::DiskImage& disk = sim.machine.disk();
+  EXPECT_TRUE(
+      sim.world.RunUntil([&] { return disk.Contents(path).code() == Code::kNotFound; }, 10s));
+}
+
 TEST_F(StoreTest, ACopyThatCannotBeInstalledLeavesTheOldReplicaAlive) {
   ASSERT_TRUE(sim.Append(kChunk, kOne, 0, 300'000, true).ok());
   constexpr uint64_t kLength = 8'000;
