@@ -90,7 +90,8 @@ void JournalReplay::Apply(uint64_t sequence, const DecodedRecord& record) {
   replica.chunk = record.chunk;
   replica.incarnation = record.incarnation;
   // A sealed replica that only its file knew is deleted behind the DONE of its seal.
-  if (replica.done && record.kind != RecordKind::kDelete) return;
+  const bool deletion = record.kind == RecordKind::kDelete || record.kind == RecordKind::kTombstone;
+  if (replica.done && !deletion) return;
   switch (record.kind) {
     case RecordKind::kState:
       if (replica.deleted || replica.sealed || replica.damaged) return;
@@ -135,6 +136,9 @@ void JournalReplay::Apply(uint64_t sequence, const DecodedRecord& record) {
       replica.seal_block.assign(record.bytes.begin(), record.bytes.end());
       return;
     case RecordKind::kTombstone:
+      // Nothing else counts any more: if there was a replica, this is its deletion.
+      replica.has_state = replica.sealed = replica.damaged = replica.gap = replica.done = false;
+      replica.bytes.clear();
       replica.tombstone = true;
       replica.epoch = std::max(replica.epoch, record.epoch);
       replica.first_frame = replica.state_frame = sequence;

@@ -19,6 +19,9 @@ Status Unknown(ChunkId chunk) {
   return {Code::kUnknownChunk, fmt::format("no replica of chunk {} here", chunk.value())};
 }
 
+// A fence may have said so, and a recovery may have counted on it.
+bool IsEmpty(const ReplicaInfo& info) { return info.held == 0 && !(info.sealed && info.damaged); }
+
 Status Closing() { return {Code::kCanceled, "the store is closing"}; }
 
 }  // namespace
@@ -215,15 +218,20 @@ Result<ReplicaInfo> Store::Stat(ChunkId chunk) const {
   return found->second.Info();
 }
 
+Store::Tombstone& Store::AddTombstone(ChunkId chunk, uint64_t incarnation, Epoch epoch) {
+  return tombstones_
+      .emplace(std::piecewise_construct, std::forward_as_tuple(chunk),
+               std::forward_as_tuple(context_->needs, incarnation, epoch))
+      .first->second;
+}
+
 Task<Result<ReplicaInfo>> Store::FenceUnknown(ChunkId chunk, Epoch epoch) {
   MORAINE_CO_RETURN_IF_ERROR(context_->CheckWritable());
   auto found = tombstones_.find(chunk);
   if (found == tombstones_.end()) {
     MORAINE_CO_RETURN_IF_ERROR(CheckRoomInJournal());
-    found = tombstones_
-                .emplace(std::piecewise_construct, std::forward_as_tuple(chunk),
-                         std::forward_as_tuple(context_->needs, loop_.random().Next(), epoch))
-                .first;
+    AddTombstone(chunk, loop_.random().Next(), epoch);
+    found = tombstones_.find(chunk);
   } else if (epoch < found->second.epoch) {
     co_return Status(Code::kFenced,
                      fmt::format("epoch {} of chunk {} is over", epoch.value(), chunk.value()));
@@ -361,21 +369,28 @@ Task<Status> Store::Delete(ChunkId chunk, Epoch epoch, Instant deadline) {
     co_return Status(Code::kFenced, fmt::format("the replica of chunk {} is of epoch {}",
                                                 chunk.value(), known.value()));
   }
+  // A writer whose first bytes are still on their way must not be acknowledged after the deletion
+  // either: the chunk would come back, and its file has gone on without it.
+  const Instant until = loop_.After(context_->options.tombstone_grace);
   if (found != index_.end()) {
     const uint64_t incarnation = found->second.incarnation();
-    const uint64_t frame =
-        context_->journal->Enqueue({RecordKind::kDelete, chunk, incarnation, epoch, 0, {}});
     const std::shared_ptr<OpenReplica> open = found->second.open;
+    const bool empty = IsEmpty(found->second.Info());
+    if (empty && open == nullptr) MORAINE_CO_RETURN_IF_ERROR(CheckRoomInJournal());
+    const RecordKind kind = empty ? RecordKind::kTombstone : RecordKind::kDelete;
+    const uint64_t frame = context_->journal->Enqueue({kind, chunk, incarnation, epoch, 0, {}});
     Erase(chunk);
     NoteGone(chunk);
+    if (empty) {
+      Tombstone& left = AddTombstone(chunk, incarnation, epoch);
+      left.need.Set(frame);
+      left.until = until;
+    }
     SpawnDiscard(chunk, incarnation, open, ChunkPath(chunk), frame);
     co_return context_->NoteWrite(co_await context_->journal->Committed(frame));
   }
-  // A writer whose first bytes are still on their way must not be acknowledged after the deletion
-  // either: the chunk would come back, and its file has gone on without it.
   stone->second.epoch = epoch;
-  stone->second.until =
-      std::min(stone->second.until, loop_.After(context_->options.tombstone_grace));
+  stone->second.until = std::min(stone->second.until, until);
   co_return Status::Ok();
 }
 
@@ -400,7 +415,10 @@ Task<void> Store::Discard(ChunkId chunk, uint64_t incarnation, std::shared_ptr<O
     const std::string name = fmt::format("trash/{:016x}.{:016x}", chunk.value(), incarnation);
     status = context_->NoteWrite(co_await MoveToTrash(path, name));
     if (status.ok()) {
-      context_->journal->Enqueue({RecordKind::kDone, chunk, incarnation, Epoch(), 0, {}});
+      const auto stone = tombstones_.find(chunk);
+      if (stone == tombstones_.end() || stone->second.incarnation != incarnation) {
+        context_->journal->Enqueue({RecordKind::kDone, chunk, incarnation, Epoch(), 0, {}});
+      }
       need->Clear();
       changing_.erase(chunk);
       break;

@@ -55,8 +55,8 @@ class Store {
   // SEALED at `length`, durably. kWrongOffset: holds less, copy first. May be repeated.
   Task<Result<ReplicaInfo>> Seal(ChunkId chunk, Epoch epoch, uint64_t length,
                                  Instant deadline = kNever);
-  // Durably forgotten; the file goes to the trash. kFenced: the replica knows a higher epoch. Ok
-  // when there is nothing.
+  // Durably forgotten; the file goes to the trash. Of an empty replica a tombstone stays for a
+  // while, as behind a fence. kFenced: the replica knows a higher epoch. Ok when there is nothing.
   Task<Status> Delete(ChunkId chunk, Epoch epoch, Instant deadline = kNever);
 
   // A new sealed replica, made from bytes of others. Nothing is visible before Install.
@@ -137,6 +137,7 @@ class Store {
   uint64_t ReplicasInJournal() const;
   Status CheckRoomInJournal() const;
   Task<Result<Journal::Admission>> AdmitDeletion(Instant deadline);
+  Tombstone& AddTombstone(ChunkId chunk, uint64_t incarnation, Epoch epoch);
   Task<Result<ReplicaInfo>> FenceUnknown(ChunkId chunk, Epoch epoch);
   Task<Status> WaitForChange(ChunkId chunk, Instant deadline = kNever);
   void Erase(ChunkId chunk);

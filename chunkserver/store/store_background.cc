@@ -116,7 +116,8 @@ Task<void> Store::RestateTombstones(uint64_t cutoff) {
 
 void Store::DropTombstones() {
   for (auto stone = tombstones_.begin(); stone != tombstones_.end();) {
-    if (stone->second.until > loop_.Now()) {
+    // While the file of a deleted replica has its name, the record must stay.
+    if (stone->second.until > loop_.Now() || changing_.contains(stone->first)) {
       ++stone;
       continue;
     }

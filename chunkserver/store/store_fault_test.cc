@@ -111,6 +111,28 @@ TEST_F(StoreTest, ADeletedReplicaWhoseFileIsStillThereAtTheStartIsThrownAwayThen
       sim.world.RunUntil([&] { return disk.Contents(path).code() == Code::kNotFound; }, 10s));
 }
 
+// Its tombstone is the record of the deletion; it outlives its grace time while the file is there.
+TEST_F(StoreTest, AnEmptyDeletedReplicaWhoseFileCannotBeMovedNeverComesBack) {
+  ASSERT_TRUE(sim.Append(kChunk, kOne, 0, 0, true).ok());
+  ASSERT_TRUE(sim.Await(sim.store->Seal(kChunk, kTwo, 0)).ok());
+  ASSERT_TRUE(sim.world.RunUntil([&] { return sim.store->GetStatus().open_replicas == 0; }, 10s));
+  const std::string path = "store/" + ChunkPath(kChunk);
+  ASSERT_TRUE(sim.machine.disk().Contents(path).ok());
+  sim.machine.disk().FailNext(sim::DiskOp::kRename, "*.chunk", 100'000, Code::kNoSpace);
+  ASSERT_TRUE(sim.Await(sim.store->Delete(kChunk, kTwo)).ok());
+  sim.world.RunFor(sim.store->context().options.tombstone_grace + std::chrono::seconds(5));
+  for (int start = 0; start < 3; ++start) {
+    sim.PowerCut();
+    if (start == 1) sim.machine.disk().ForgetFailures();
+    ASSERT_TRUE(sim.Start().ok());
+    EXPECT_EQ(sim.store->Stat(kChunk).code(), Code::kUnknownChunk) << start;
+  }
+  const sim::DiskImage& disk = sim.machine.disk();
+  EXPECT_TRUE(
+      sim.world.RunUntil([&] { return disk.Contents(path).code() == Code::kNotFound; }, 10s));
+  EXPECT_EQ(sim.Append(kChunk, kOne, 0, 100, true).code(), Code::kFenced);
+}
+
 TEST_F(StoreTest, ACopyThatCannotBeInstalledLeavesTheOldReplicaAlive) {
   ASSERT_TRUE(sim.Append(kChunk, kOne, 0, 300'000, true).ok());
   constexpr uint64_t kLength = 8'000;

@@ -100,6 +100,40 @@ TEST_F(StoreTest, ADeletedChunkThatWasFencedBeforeItWasMadeKeepsLateWritersOut) 
   EXPECT_EQ(sim.Append(kChunk, kOne, 0, 100, true).code(), Code::kOk) << "nobody is that late";
 }
 
+// A sync of nothing makes a replica; a fence then says that it is empty, as if it had never been.
+TEST_F(StoreTest, ADeletedChunkThatWasMadeEmptyKeepsLateWritersOut) {
+  constexpr ChunkId kSealed{2};
+  constexpr Epoch kThree{3};
+  ASSERT_TRUE(sim.Append(ChunkId(3), kOne, 0, 100, true).ok());  // holds the journal's tail
+  for (const ChunkId chunk : {kChunk, kSealed}) {
+    ASSERT_TRUE(sim.Append(chunk, kOne, 0, 0, true).ok());
+    ASSERT_EQ(sim.Await(sim.store->Fence(chunk, kTwo))->held, 0u);
+  }
+  ASSERT_TRUE(sim.Await(sim.store->Seal(kSealed, kTwo, 0)).ok());
+  ASSERT_TRUE(sim.world.RunUntil([&] { return sim.store->GetStatus().open_replicas == 2; }, 10s));
+  for (const ChunkId chunk : {kChunk, kSealed}) {
+    ASSERT_TRUE(sim.Await(sim.store->Delete(chunk, kThree)).ok());
+  }
+  const auto expect_fenced = [&] {
+    for (const ChunkId chunk : {kChunk, kSealed}) {
+      EXPECT_EQ(sim.store->Stat(chunk).code(), Code::kUnknownChunk);
+      EXPECT_EQ(sim.Append(chunk, kOne, 0, 100, true).code(), Code::kFenced);
+    }
+  };
+  expect_fenced();
+  sim.PowerCut();
+  ASSERT_TRUE(sim.Start().ok());
+  expect_fenced();
+  ASSERT_TRUE(sim.Await(sim.store->AppendCopied(CallOf(kChunk, kThree, 0, 100, true))).ok());
+  ASSERT_TRUE(sim.Await(sim.store->Delete(kSealed, kThree)).ok());
+  sim.world.RunFor(sim.store->context().options.tombstone_grace + std::chrono::seconds(5));
+  EXPECT_EQ(sim.Append(kSealed, kOne, 0, 100, true).code(), Code::kOk) << "nobody is that late";
+  sim.PowerCut();
+  ASSERT_TRUE(sim.Start().ok());
+  EXPECT_EQ(sim.store->Stat(kChunk)->synced, 100u);
+  EXPECT_EQ(sim.store->Stat(kSealed)->synced, 100u);
+}
+
 TEST_F(StoreTest, RecoveryBringsAChunkToWhereItsFenceFoundNothing) {
   constexpr Epoch kThree{3};
   EXPECT_EQ(sim.Await(sim.store->Fence(kChunk, kTwo)).code(), Code::kUnknownChunk);
