@@ -62,7 +62,7 @@ OpenReplica::OpenReplica(StoreContext& context, ChunkHeader header, Found found)
   if (rules_.sealed() && !seal_block_.empty() && !damaged_) {
     writer_.SetChecksum(writer_.blocks(), BlockChecksum(seal_block_));
   }
-  journal_end_ = rules_.held();
+  journal_end_ = rules_.synced();
   if (found.first_frame != 0) need_.Set(found.first_frame);
 }
 

@@ -34,7 +34,7 @@ class OpenReplica : public std::enable_shared_from_this<OpenReplica> {
   // What recovery found (recovery.h).
   struct Found {
     explicit Found(protocol::AppendReplica rules) : rules(rules) {}
-    protocol::AppendReplica rules;
+    protocol::AppendReplica rules;      // synced: what the journal vouches for
     uint64_t flushed = 0;               // whole blocks in the file that verify
     uint64_t file_length = 0;           // of the last STATE record
     std::vector<uint64_t> checksums;    // of the blocks below flushed

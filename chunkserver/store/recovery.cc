@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/check.h"
 #include "base/encoding.h"
 #include "base/hash.h"
 #include "base/log.h"
@@ -277,8 +278,19 @@ Task<Result<OpenReplica::Found>> RecoverReplica(StoreContext& context, ReplayedR
     context.NoteWrite(co_await found.file->Truncate(file_bytes)).Ignore();
   }
   found.seal_block = std::move(replayed.seal_block);
-  found.rules = protocol::AppendReplica::Reopened(replayed.chunk, replayed.epoch,
-                                                  sealed ? replayed.sealed_length : end, seal);
+  if (sealed) {
+    found.rules = protocol::AppendReplica::Reopened(replayed.chunk, replayed.epoch,
+                                                    replayed.sealed_length, seal);
+    co_return found;
+  }
+  // Blocks that only the file has are written, and not synced before a STATE record counts on them.
+  const uint64_t vouched = std::min(replayed.end(), end);
+  found.rules =
+      protocol::AppendReplica::Reopened(replayed.chunk, replayed.epoch, vouched, std::nullopt);
+  if (vouched < end) {
+    const auto verdict = found.rules.Copy(replayed.epoch, vouched, end - vouched);
+    MORAINE_CHECK(verdict.ok() && found.rules.OnWritten(replayed.epoch, end));
+  }
   co_return found;
 }
 

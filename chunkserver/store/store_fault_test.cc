@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/encoding.h"
+#include "base/fault_point.h"
 #include "base/hash.h"
 #include "base/random.h"
 #include "chunkserver/store/store_test_support.h"
@@ -386,6 +387,47 @@ TEST_F(StoreTest, WhatAFailedFlushLeftInThePageCacheIsWrittenAgain) {
     const auto info = world.store->Stat(kChunk);
     ASSERT_FALSE(info->damaged);
     EXPECT_EQ(info->held, vouched);
+  }
+}
+
+// Recovery wrote its blocks once more, and could not make a checkpoint. It said that they are on
+// the disk all the same.
+TEST_F(StoreTest, WhatNoCheckpointOfTheStartCoversIsFlushedBeforeItIsPromised) {
+  constexpr uint64_t kLength = 4_MiB;  // groups that are full: their checksums are in the file too
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    TellSeedOnAbort(seed);
+    SCOPED_TRACE(seed);
+    StoreWorld world(seed);
+    ASSERT_TRUE(world.Start().ok());
+    ASSERT_TRUE(world.Append(kChunk, kOne, 0, 5'000, true).ok());
+    for (uint64_t at = 5'000; at < kLength; at += std::min(1_MiB, kLength - at)) {
+      ASSERT_TRUE(world.Append(kChunk, kOne, at, std::min(1_MiB, kLength - at), false).ok());
+    }
+    const Counter& flushed = world.store->context().metrics.flush_bytes;
+    ASSERT_TRUE(world.world.RunUntil([&] { return flushed.Value() == kLength; }, 10s));
+    world.world.RunFor(std::chrono::milliseconds(100));
+    world.Kill();
+    // The flush of the checkpoint gives out before anything is flushed.
+    ASSERT_TRUE(ArmFaults("chunk.write_checksums=nospace").ok());
+    ASSERT_TRUE(world.Start().ok());
+    ResetFaults();
+    const auto found = world.store->Stat(kChunk);
+    ASSERT_TRUE(found.ok() && !found->damaged);
+    ASSERT_EQ(found->held, kLength);
+    uint64_t promised = found->synced;
+    EXPECT_GE(promised, 5'000u);
+    EXPECT_FALSE(world.store->GetStatus().quarantined);
+    if (seed % 2 == 0) {
+      const auto hold = world.Await(world.store->Hold(kChunk, kOne, kLength));
+      ASSERT_TRUE(hold.ok()) << hold.status().ToString();
+      promised = kLength;
+    }
+    world.PowerCut();
+    ASSERT_TRUE(world.Start().ok());
+    const auto info = world.store->Stat(kChunk);
+    ASSERT_FALSE(info->damaged);
+    EXPECT_GE(info->held, promised);
+    EXPECT_EQ(info->held, info->synced);
   }
 }
 

@@ -391,7 +391,8 @@ Task<Status> Store::FinishRecovery(Recovery& recovery) {
     jobs.push_back(
         [this, replica]() -> Task<void> { (co_await FinalizeAndIndex(replica)).Ignore(); });
   }
-  // Failures here are the disk's: they end in quarantine, or are tried again by the keeper.
+  // Failures here are the disk's: they end in quarantine, or are tried again by the keeper or by
+  // who asks for a sync. A replica that is not restated promises no more than the journal does.
   co_await RunBounded(loop_, context_->background, std::move(jobs), kRestateWidth);
   UpdateGauges();
   co_return Status::Ok();
