@@ -72,6 +72,7 @@ Status Chunkserver::health() const {
 }
 
 Task<Status> Chunkserver::Stop() {
+  if (store_ != nullptr) store_->EndWaits();
   if (registration_ != nullptr) registration_->Close();
   if (server_ != nullptr) server_->Close();
   if (channels_ != nullptr) channels_->Close();

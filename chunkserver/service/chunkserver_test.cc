@@ -398,6 +398,31 @@ TEST_F(ChunkserverTest, AQuarantinedDiskIsTold) {
   EXPECT_EQ(Append("a", 0, 100, true).code(), Code::kQuarantined);
 }
 
+// It waited for calls that waited for a file which a full disk did not let go.
+TEST_F(ChunkserverTest, StopsAlsoWhileADeletedFileCannotBeMoved) {
+  ASSERT_TRUE(Append("a", 0, 1000, true).ok());
+  ASSERT_TRUE(AsMetaserver("a", idl::kSeal, SealAt(1000, 1)).ok());
+  ASSERT_TRUE(world.RunUntil([&] { return store("a").GetStatus().open_replicas == 0; }, 10s));
+  machine("a").disk().FailNext(sim::DiskOp::kRename, "*.chunk", 100'000, Code::kNoSpace);
+  idl::DeleteReplicaRequest remove;
+  remove.chunk = kChunk;
+  remove.epoch = 1;
+  ASSERT_TRUE(AsMetaserver("a", idl::kDeleteReplica, remove).ok());
+  rpc::CallOptions patient;
+  patient.deadline = client.loop().After(1h);
+  auto& channel = client.process_as<ClientProcess>().channels[{"a", idl::Role::kMetaserver}];
+  const auto copy = [](rpc::Channel* to, idl::CopyRequest request,
+                       rpc::CallOptions options) -> Task<void> {
+    EXPECT_FALSE((co_await to->Call(idl::kCopy, std::move(request), std::move(options))).ok());
+  };
+  client.loop().Spawn(copy(channel.get(), CopyFrom("b", 1000, 1, true), std::move(patient)));
+  world.RunFor(2s);
+  auto& process = machine("a").process_as<ChunkserverProcess>();
+  const auto stopped = world.Await(machine("a").loop(), process.server.Stop(), 1min);
+  ASSERT_TRUE(stopped) << "it still waits: " << world.Describe();
+  EXPECT_TRUE(stopped->ok()) << stopped->ToString();
+}
+
 TEST_F(ChunkserverTest, BadRequestsAreRefused) {
   idl::AppendRequest request;
   request.chunk = kChunk;

@@ -94,7 +94,7 @@ Task<Status> Copier::Fill(IncomingReplica& incoming, ChunkId chunk, std::vector<
 Task<Result<ReplicaInfo>> Copier::CopyWhole(ChunkId chunk, Epoch epoch, uint64_t length,
                                             ReplicaOrigin origin, std::vector<CopySource> sources,
                                             Instant deadline) {
-  auto incoming = co_await store_.BeginCopy(chunk, epoch, length, std::move(origin));
+  auto incoming = co_await store_.BeginCopy(chunk, epoch, length, std::move(origin), deadline);
   // A repeat of a copy whose answer was lost.
   if (incoming.code() == Code::kAlreadyExists) co_return store_.Stat(chunk);
   if (!incoming.ok()) co_return incoming.status();
@@ -103,7 +103,7 @@ Task<Result<ReplicaInfo>> Copier::CopyWhole(ChunkId chunk, Epoch epoch, uint64_t
     co_await store_.Abandon(std::move(*incoming));
     co_return filled;
   }
-  co_return co_await store_.Install(std::move(*incoming));
+  co_return co_await store_.Install(std::move(*incoming), deadline);
 }
 
 Task<Result<ReplicaInfo>> Copier::Extend(ChunkId chunk, Epoch epoch, uint64_t length,

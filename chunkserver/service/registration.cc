@@ -87,7 +87,7 @@ Task<Status> Registration::SendInventory() {
       const Result<ReplicaInfo> info = store_.Stat(chunk);
       if (!info.ok()) continue;
       LogInfo("chunk {} is unknown to the metaserver: its replica goes to the trash", unknown);
-      const Status deleted = co_await store_.Delete(chunk, info->epoch);
+      const Status deleted = co_await store_.Delete(chunk, info->epoch, loop_.After(kTimeout));
       if (!deleted.ok()) LogWarning("chunk {}: {}", unknown, deleted.ToString());
     }
     TellAgain(answer->again);

@@ -83,10 +83,16 @@ Status Store::CheckRoomInJournal() const {
 Task<Status> Store::WaitForChange(ChunkId chunk, Instant deadline) {
   while (changing_.contains(chunk)) {
     MORAINE_CO_RETURN_IF_ERROR(context_->CheckWritable());
+    if (waits_ended_) co_return Closing();
     const bool woken = co_await changed_over_.Wait(deadline);
     if (!woken) co_return TooLate();
   }
   co_return Status::Ok();
+}
+
+void Store::EndWaits() {
+  waits_ended_ = true;
+  changed_over_.NotifyAll();
 }
 
 // Makes a replica, in the place of a tombstone if there is one.

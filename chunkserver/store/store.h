@@ -61,8 +61,10 @@ class Store {
 
   // A new sealed replica, made from bytes of others. Nothing is visible before Install.
   Task<Result<std::unique_ptr<IncomingReplica>>> BeginCopy(ChunkId chunk, Epoch epoch,
-                                                           uint64_t length, ReplicaOrigin origin);
-  Task<Result<ReplicaInfo>> Install(std::unique_ptr<IncomingReplica> incoming);
+                                                           uint64_t length, ReplicaOrigin origin,
+                                                           Instant deadline = kNever);
+  Task<Result<ReplicaInfo>> Install(std::unique_ptr<IncomingReplica> incoming,
+                                    Instant deadline = kNever);
   // Throws away what was written; also done by an Install that fails.
   Task<void> Abandon(std::unique_ptr<IncomingReplica> incoming);
 
@@ -87,6 +89,9 @@ class Store {
   // tools; the background does it again and again.
   Task<void> ScrubOnce();
 
+  // Who waits for a file that is being replaced or thrown away gets kCanceled, now and from now on:
+  // on a full disk that may take for ever. For who lets calls end before Close, which does it too.
+  void EndWaits();
   // Finishes what is under way, makes everything held durable, closes files. No calls after it.
   Task<Status> Close();
 
@@ -148,7 +153,7 @@ class Store {
   Task<void> Discard(ChunkId chunk, uint64_t incarnation, std::shared_ptr<OpenReplica> open,
                      std::string path, std::shared_ptr<JournalNeeds::Need> need, uint64_t frame);
   Task<Status> MoveToTrash(std::string path, std::string name);
-  Task<Status> InstallFile(IncomingReplica& incoming);
+  Task<Status> InstallFile(IncomingReplica& incoming, Instant deadline);
   Status CheckReplaceable(ChunkId chunk, Epoch epoch, uint64_t length) const;  // store_copy.cc
   void Replace(const ChunkHeader& header);
   void UpdateGauges();
@@ -181,6 +186,7 @@ class Store {
   std::map<ChunkId, Tombstone> tombstones_;
   std::set<ChunkId> changing_;  // their files are being replaced or thrown away
   Condition changed_over_;
+  bool waits_ended_ = false;  // for changed_over_
   // Of deletions whose files could not be moved: their records stay until a restart.
   std::vector<std::shared_ptr<JournalNeeds::Need>> undiscarded_;
   std::set<ChunkId> changed_;

@@ -70,10 +70,11 @@ Status Store::CheckReplaceable(ChunkId chunk, Epoch epoch, uint64_t length) cons
 
 Task<Result<std::unique_ptr<IncomingReplica>>> Store::BeginCopy(ChunkId chunk, Epoch epoch,
                                                                 uint64_t length,
-                                                                ReplicaOrigin origin) {
+                                                                ReplicaOrigin origin,
+                                                                Instant deadline) {
   const auto pass = calls_.Enter();
   if (!pass) co_return Status(Code::kCanceled, "the store is closing");
-  MORAINE_CO_RETURN_IF_ERROR(co_await WaitForChange(chunk));
+  MORAINE_CO_RETURN_IF_ERROR(co_await WaitForChange(chunk, deadline));
   MORAINE_CO_RETURN_IF_ERROR(context_->CheckWritable());
   if (length > limits::kChunkBytesMax) co_return Status(Code::kTooLarge, "longer than a chunk");
   MORAINE_CO_RETURN_IF_ERROR(CheckReplaceable(chunk, epoch, length));
@@ -125,11 +126,12 @@ Task<void> Store::Abandon(std::unique_ptr<IncomingReplica> incoming) {
   (co_await loop_.disk().Remove(context_->PathOf(incoming->writer_.path()))).Ignore();
 }
 
-Task<Result<ReplicaInfo>> Store::Install(std::unique_ptr<IncomingReplica> incoming) {
+Task<Result<ReplicaInfo>> Store::Install(std::unique_ptr<IncomingReplica> incoming,
+                                         Instant deadline) {
   const auto pass = calls_.Enter();
   if (!pass) co_return Status(Code::kCanceled, "the store is closing");
   const ChunkId chunk = incoming->header().chunk;
-  const Status status = co_await InstallFile(*incoming);
+  const Status status = co_await InstallFile(*incoming, deadline);
   if (!status.ok()) {
     co_await Abandon(std::move(incoming));
     co_return status;
@@ -137,13 +139,13 @@ Task<Result<ReplicaInfo>> Store::Install(std::unique_ptr<IncomingReplica> incomi
   co_return Stat(chunk);
 }
 
-Task<Status> Store::InstallFile(IncomingReplica& incoming) {
+Task<Status> Store::InstallFile(IncomingReplica& incoming, Instant deadline) {
   const ChunkHeader header = incoming.header();
   if (incoming.written() != incoming.length()) {
     co_return Status(Code::kInvalidArgument, "the copy is not complete");
   }
   MORAINE_CO_RETURN_IF_ERROR(context_->NoteWrite(co_await incoming.Complete()));
-  MORAINE_CO_RETURN_IF_ERROR(co_await WaitForChange(header.chunk));
+  MORAINE_CO_RETURN_IF_ERROR(co_await WaitForChange(header.chunk, deadline));
   MORAINE_CO_RETURN_IF_ERROR(context_->CheckWritable());
   MORAINE_CO_RETURN_IF_ERROR(CheckReplaceable(header.chunk, header.epoch, header.sealed_length));
   changing_.insert(header.chunk);

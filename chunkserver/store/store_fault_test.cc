@@ -134,6 +134,34 @@ TEST_F(StoreTest, AnEmptyDeletedReplicaWhoseFileCannotBeMovedNeverComesBack) {
   EXPECT_EQ(sim.Append(kChunk, kOne, 0, 100, true).code(), Code::kFenced);
 }
 
+TEST_F(StoreTest, NobodyWaitsForEverForAFileThatCannotBeMoved) {
+  constexpr uint64_t kLength = 8'000;
+  auto incoming = sim.Await(sim.store->BeginCopy(kChunk, kTwo, kLength, SomeOrigin(kChunk)));
+  ASSERT_TRUE(incoming.ok());
+  Buffer bytes = BytesOf(kChunk, 0, kLength);
+  auto checksums = ChecksumsOf(0, bytes.bytes());
+  ASSERT_TRUE(sim.Await((*incoming)->Write(0, std::move(bytes).Share(), checksums)).ok());
+  FillAndSeal(kChunk, 5'000);
+  sim.machine.disk().FailNext(sim::DiskOp::kRename, "*.chunk", 100'000, Code::kNoSpace);
+  ASSERT_TRUE(sim.Await(sim.store->Delete(kChunk, kOne)).ok());
+  const auto begin = [&](Instant deadline) {
+    return sim.store->BeginCopy(kChunk, kTwo, kLength, SomeOrigin(kChunk), deadline);
+  };
+  EXPECT_EQ(sim.Await(begin(sim.loop->After(1s))).code(), Code::kOverloaded);
+  EXPECT_EQ(sim.Await(sim.store->Install(std::move(*incoming), sim.loop->After(1s))).code(),
+            Code::kOverloaded);
+  std::vector<Code> codes;
+  const auto wait = [](auto task, std::vector<Code>* codes) -> Task<void> {
+    codes->push_back((co_await std::move(task)).code());
+  };
+  sim.loop->Spawn(wait(begin(kNever), &codes));
+  sim.loop->Spawn(wait(sim.store->Fence(kChunk, kTwo), &codes));
+  sim.world.RunFor(std::chrono::seconds(5));
+  EXPECT_TRUE(codes.empty());
+  EXPECT_TRUE(sim.Stop().ok()) << "Close hangs";
+  EXPECT_THAT(codes, ::testing::ElementsAre(Code::kCanceled, Code::kCanceled));
+}
+
 TEST_F(StoreTest, ACopyThatCannotBeInstalledLeavesTheOldReplicaAlive) {
   ASSERT_TRUE(sim.Append(kChunk, kOne, 0, 300'000, true).ok());
   constexpr uint64_t kLength = 8'000;

@@ -436,6 +436,7 @@ Task<Status> Store::Join(std::string cluster, ServerId server) {
 Task<Status> Store::Close() {
   // While calls end and the rest is made durable, the keeper goes on making room for them.
   calls_.Close();
+  EndWaits();
   co_await calls_.Drain();
   std::vector<Job> jobs;
   auto failure = std::make_shared<Status>();
