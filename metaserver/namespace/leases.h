@@ -22,8 +22,8 @@ Result<std::optional<LeaseRecord>> FindLease(Transaction& transaction, InodeId i
 Status AcquireLease(Transaction& transaction, InodeId inode);
 // Whether nobody but the transaction's session writes the file: kLeaseTaken otherwise, as above.
 Status CheckNoOtherWriter(Transaction& transaction, InodeId inode);
-// For whoever is to write: the token of the governing directory, then the lease, which is granted if
-// it is free.
+// For whoever is to write: the token of the governing directory, then the lease, which is granted
+// if it is free.
 Status AdmitWriter(Transaction& transaction, InodeId inode, const InodeRecord& record, Token token);
 // For every change by a writer: the token, then that the lease is its session's. Not granted here:
 // the lease may have been another's meanwhile, and what this change was made for is then not what

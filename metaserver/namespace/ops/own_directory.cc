@@ -28,8 +28,8 @@ void PutToken(Transaction& transaction, InodeId directory, const TokenRecord& be
   transaction.effects().durable = true;
 }
 
-// Every other writer of a file directly in the directory loses it; open chunks are to be sealed. The
-// new owner goes on with what it writes.
+// Every other writer of a file directly in the directory loses it; open chunks are to be sealed.
+// The new owner goes on with what it writes.
 Status DropLeases(Transaction& transaction, InodeId directory) {
   std::vector<InodeId> files;
   Cursor cursor = transaction.Scan(Family::kDentries, InodeKey(directory));
