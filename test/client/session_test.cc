@@ -109,6 +109,40 @@ TEST_F(SessionTest, AnOpenFileSeesWhatAnotherClientAddsLater) {
   EXPECT_EQ(seen, more);
 }
 
+// The same while the writer goes on: a first tail was announced to nobody, so a read ended at the
+// old size while a stat showed the new one.
+class OpenTailTest : public SessionTest, public testing::WithParamInterface<size_t> {};
+
+TEST_P(OpenTailTest, AnOpenFileSeesWhatAnotherClientSyncsAndKeepsOpen) {
+  const auto made = Create("f");
+  const std::string text = Pattern(GetParam());
+  ASSERT_TRUE(ByAlice(made->Append(Bytes(text))).ok());
+  ASSERT_TRUE(ByAlice(alice().Close(made)).ok());
+  const auto reader = Open(bob_machine(), made->inode(), Client::OpenMode::kRead);
+  EXPECT_EQ(Read(bob_machine(), reader, 0, 20'000), text);
+  const auto writer = Open(alice_machine(), made->inode(), Client::OpenMode::kWrite);
+  std::string all = text;
+  for (const char first : {'A', 'J'}) {
+    const std::string more = Pattern(6000, first);
+    ASSERT_TRUE(ByAlice(writer->Append(Bytes(more))).ok());
+    ASSERT_TRUE(ByAlice(writer->Sync()).ok());
+    const auto found = ByBob(bob().GetAttributes(made->inode()));
+    ASSERT_TRUE(found.ok()) << found.status().ToString();
+    EXPECT_EQ(found->size, all.size() + more.size());
+    std::string seen;
+    for (int i = 0; i < 100 && seen.empty(); ++i) {
+      world().RunFor(100ms);
+      seen = Read(bob_machine(), reader, all.size(), 20'000);
+    }
+    EXPECT_TRUE(seen == more) << seen.size() << " bytes behind " << all.size();
+    all += more;
+  }
+  EXPECT_TRUE(Read(bob_machine(), reader, 0, 20'000) == all);
+}
+
+// In chunks, and in the inode record, which it outgrows.
+INSTANTIATE_TEST_SUITE_P(Sizes, OpenTailTest, testing::Values(6000, 1000));
+
 class LostNewsTest : public SessionTest {
  protected:
   // What the metaserver has to tell alice while she is cut off is lost with its memory.

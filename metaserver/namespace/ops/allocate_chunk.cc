@@ -103,10 +103,10 @@ Result<ChunkGrant> AllocateChunk(Transaction& transaction, const AllocateChunkAr
   MORAINE_ASSIGN_OR_RETURN(const ChunkId id, transaction.store().NewChunk());
   place.chunk = id;
   record.attached.push_back(place);
-  if (data) {
-    Touch(transaction, record, true);
-    transaction.effects().changed.push_back(args.inode);
-  }
+  if (data) Touch(transaction, record, true);
+  // Also a first tail, which changes no attribute: who has the file open must learn where its bytes
+  // go on.
+  if (data || args.tail) transaction.effects().changed.push_back(args.inode);
   transaction.PutInode(args.inode, record);
   MORAINE_RETURN_IF_ERROR(PutChunk(transaction, id, chunk));
   return ChunkGrant{{id, std::move(chunk)}, args.tail, place.tail_offset};
