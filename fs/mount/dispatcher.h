@@ -189,6 +189,7 @@ class Dispatcher {
   HandleId AddFile(std::shared_ptr<File> file, OpenFlags flags);
   OpenFile* FindFile(HandleId handle);
   void RememberPages(const File& file);
+  void NotePages(InodeId inode);
   void DropStale(InodeId inode);
 
   // Constant after construction.

@@ -74,18 +74,24 @@ Task<Result<OpenedFile>> Dispatcher::Open(InodeId inode, OpenFlags flags) {
   const Seen* seen = FindSeen(inode);
   opened.keep_cache = seen != nullptr && seen->pages == content;
   opened.attributes_stale = seen == nullptr || seen->attributes != content;
-  if (const auto known = known_.find(inode); known != known_.end() && seen == nullptr) {
-    known->second.seen = Seen{};
-  }
+  NotePages(inode);
   RememberPages(*file);
   opened.handle = AddFile(std::move(file), flags);
   co_return opened;
+}
+
+// The kernel is about to have pages again, of whatever version: what is said to be stale from now
+// on must be dropped. Those that it is reading it holds locked, and a drop waits for them.
+void Dispatcher::NotePages(InodeId inode) {
+  const auto known = known_.find(inode);
+  if (known != known_.end() && !known->second.seen) known->second.seen = Seen{};
 }
 
 Task<Result<ReadBytes>> Dispatcher::Read(HandleId handle, uint64_t offset, uint64_t length) {
   const OpenFile* open = FindFile(handle);
   if (open == nullptr) co_return NoSuchHandle(handle);
   const std::shared_ptr<File> file = open->file;
+  NotePages(file->inode());
   co_return co_await file->Read(offset, length);
 }
 
@@ -95,6 +101,7 @@ Task<Result<size_t>> Dispatcher::Write(HandleId handle, uint64_t offset, ConstBy
   if (open == nullptr || !open->flags.write) co_return NoSuchHandle(handle);
   const std::shared_ptr<File> file = open->file;
   const std::shared_ptr<const void> kept = std::move(owner);
+  NotePages(file->inode());
   if (!open->flags.append || from_cache) {
     if (bytes.size() > limits::kFileBytesMax || offset > limits::kFileBytesMax - bytes.size()) {
       co_return Status(Code::kTooLarge, "a file cannot be that long");

@@ -217,6 +217,23 @@ TEST_F(DispatcherTest, StaleInodesThatTheKernelKnowsAreDropped) {
   EXPECT_EQ(Close(opened.handle), Code::kOk);
 }
 
+// Only the first foreign change was dropped: what was read or written after it stayed for ever.
+TEST_F(DispatcherTest, EachForeignChangeOfAnOpenFileIsDropped) {
+  const InodeId inode = MakeFile("f", "x");
+  const HandleId handle = Open(inode, kWrite).handle;
+  files_.TellStale(inode);
+  EXPECT_THAT(dropped_, ElementsAre(inode));
+  files_.TellStale(inode);
+  EXPECT_EQ(dropped_.size(), 1u) << "there is nothing to drop";
+  EXPECT_EQ(Read(handle, 0, 1), "x");
+  files_.TellStale(inode);
+  EXPECT_EQ(dropped_.size(), 2u);
+  EXPECT_TRUE(Write(handle, 0, "y").ok());
+  files_.TellStale(inode);
+  EXPECT_EQ(dropped_.size(), 3u);
+  EXPECT_EQ(Close(handle), Code::kOk);
+}
+
 TEST_F(DispatcherTest, AFileRemovedElsewhereIsNotOpenedAgain) {
   const InodeId inode = MakeFile("f", "x");
   // Somebody elsewhere keeps it alive.
