@@ -47,6 +47,7 @@ Task<Status> DirectoryCursor::Fetch(uint64_t index, bool with_attributes) {
   page_.clear();
   page_begin_ = page_end_ = index;
   page_time_ = loop_.Now();
+  changed_.clear();
   do {
     MORAINE_CO_ASSIGN_OR_RETURN(
         DirectoryPage page,
@@ -60,6 +61,10 @@ Task<Status> DirectoryCursor::Fetch(uint64_t index, bool with_attributes) {
   page_has_attributes_ = with_attributes;
   page_valid_ = true;
   co_return Status::Ok();
+}
+
+void DirectoryCursor::NoteChanged(const std::string& name) {
+  if (changed_.size() < changed_max()) changed_.insert(name);
 }
 
 // Both the page and the names seen are in name order. Names seen before keep their index, even

@@ -13,6 +13,7 @@
 
 #include <deque>
 #include <functional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,11 @@ class DirectoryCursor {
   InodeId inode() const { return inode_; }
   // When the call began that brought the entries given out last.
   Instant page_time() const { return page_time_; }
+  // This mount has changed what stands under a name: what was asked for before does not tell.
+  void NoteChanged(const std::string& name);
+  bool MayBeOld(const std::string& name) const {
+    return changed_.size() >= changed_max() || changed_.contains(name);
+  }
 
   // One entry, with the position behind it. False: it was not taken, stop here.
   using Add = std::function<bool(const DirectoryEntry& entry, uint64_t next)>;
@@ -49,6 +55,7 @@ class DirectoryCursor {
   };
   static constexpr uint64_t kDots = 2;
 
+  size_t changed_max() const { return static_cast<size_t>(page_entries_); }
   void Rewind();
   Task<Status> Fetch(uint64_t index, bool with_attributes);
   void TakeOver(DirectoryPage page);
@@ -70,6 +77,7 @@ class DirectoryCursor {
   uint64_t page_end_ = 0;
   bool page_valid_ = false;
   Instant page_time_{};
+  std::set<std::string> changed_;  // since page_time_; when there are too many, all are
   bool page_has_attributes_ = false;
   bool more_ = true;  // behind the page
   InodeId parent_;

@@ -144,23 +144,25 @@ Task<Result<std::string>> Dispatcher::ReadLink(InodeId inode) {
 Task<Result<Entry>> Dispatcher::MakeNode(InodeId parent, std::string name, NewEntry entry) {
   MORAINE_CO_RETURN_IF_ERROR(CheckName(name));
   entry.exclusive = true;
-  MORAINE_CO_ASSIGN_OR_RETURN(
-      Attributes attributes,
-      co_await file_system_.Create(parent, std::move(name), std::move(entry)));
+  MORAINE_CO_ASSIGN_OR_RETURN(Attributes attributes,
+                              co_await file_system_.Create(parent, name, std::move(entry)));
+  NoteName(parent, name);
   directory_attributes_.NoteCreated(parent, attributes);
   co_return TellName(std::move(attributes));
 }
 
 Task<Status> Dispatcher::Unlink(InodeId parent, std::string name) {
   MORAINE_CO_RETURN_IF_ERROR(CheckName(name));
-  const Status removed = co_await file_system_.RemoveFile(parent, std::move(name));
+  const Status removed = co_await file_system_.RemoveFile(parent, name);
+  NoteName(parent, name);
   directory_attributes_.Forget(parent);
   co_return removed;
 }
 
 Task<Status> Dispatcher::RemoveDirectory(InodeId parent, std::string name) {
   MORAINE_CO_RETURN_IF_ERROR(CheckName(name));
-  const Status removed = co_await file_system_.RemoveDirectory(parent, std::move(name));
+  const Status removed = co_await file_system_.RemoveDirectory(parent, name);
+  NoteName(parent, name);
   directory_attributes_.Forget(parent);
   co_return removed;
 }
@@ -169,8 +171,9 @@ Task<Status> Dispatcher::Rename(InodeId parent, std::string name, InodeId new_pa
                                 std::string new_name, RenameMode mode) {
   MORAINE_CO_RETURN_IF_ERROR(CheckName(name));
   MORAINE_CO_RETURN_IF_ERROR(CheckName(new_name));
-  const Status renamed =
-      co_await file_system_.Rename(parent, std::move(name), new_parent, std::move(new_name), mode);
+  const Status renamed = co_await file_system_.Rename(parent, name, new_parent, new_name, mode);
+  NoteName(parent, name);
+  NoteName(new_parent, new_name);
   directory_attributes_.Forget(parent);
   directory_attributes_.Forget(new_parent);
   co_return renamed;
@@ -179,7 +182,8 @@ Task<Status> Dispatcher::Rename(InodeId parent, std::string name, InodeId new_pa
 Task<Result<Entry>> Dispatcher::Link(InodeId inode, InodeId new_parent, std::string new_name) {
   MORAINE_CO_RETURN_IF_ERROR(CheckName(new_name));
   MORAINE_CO_ASSIGN_OR_RETURN(Attributes attributes,
-                              co_await file_system_.Link(inode, new_parent, std::move(new_name)));
+                              co_await file_system_.Link(inode, new_parent, new_name));
+  NoteName(new_parent, new_name);
   directory_attributes_.Forget(new_parent);
   co_return TellName(std::move(attributes));
 }

@@ -180,7 +180,9 @@ class Dispatcher {
   void NoteTold(const Attributes& attributes);
   Entry EntryOf(Attributes attributes) const;
   Seen* FindSeen(InodeId inode);
-  bool MayTellListed(const DirectoryEntry& entry, Instant page_time) const;
+  bool MayTellListed(const DirectoryEntry& entry, const DirectoryCursor& cursor) const;
+  // This mount has changed what stands under a name, or has tried to.
+  void NoteName(InodeId parent, const std::string& name);
   // Calls it for all of them, many at a time.
   using HandleCall = Task<Status> (Dispatcher::*)(HandleId);
   Task<Status> FlushIfOpen(HandleId handle);

@@ -45,8 +45,9 @@ Task<Result<CreatedEntry>> Dispatcher::Create(InodeId parent, std::string name, 
     co_return Status(Code::kNameTooLong, fmt::format("a name of {} bytes", name.size()));
   }
   entry.exclusive = true;
-  MORAINE_CO_ASSIGN_OR_RETURN(CreatedFile created, co_await file_system_.CreateOpen(
-                                                       parent, std::move(name), std::move(entry)));
+  MORAINE_CO_ASSIGN_OR_RETURN(CreatedFile created,
+                              co_await file_system_.CreateOpen(parent, name, std::move(entry)));
+  NoteName(parent, name);
   directory_attributes_.NoteCreated(parent, created.attributes);
   CreatedEntry answer;
   answer.entry = TellName(std::move(created.attributes));
@@ -176,8 +177,7 @@ Task<Status> Dispatcher::ReadDirectory(HandleId handle, uint64_t position, bool 
   co_return co_await cursor->Read(
       position, with_attributes,
       [this, &add, &cursor, with_attributes](const DirectoryEntry& entry, uint64_t next) {
-        if (!with_attributes || !MayTellListed(entry, cursor->page_time()))
-          return add({entry, nullptr, next});
+        if (!with_attributes || !MayTellListed(entry, *cursor)) return add({entry, nullptr, next});
         Entry listed = EntryOf(*entry.attributes);
         listed.entry_valid = std::max(listed.entry_valid, options_.listing_timeout);
         if (!add({entry, &listed, next})) return false;
@@ -187,13 +187,22 @@ Task<Status> Dispatcher::ReadDirectory(HandleId handle, uint64_t position, bool 
 }
 
 // The entries wait here between two reads of the kernel, while files are written: an old size would
-// cut the kernel's cache of such a file.
-bool Dispatcher::MayTellListed(const DirectoryEntry& entry, Instant page_time) const {
+// cut the kernel's cache of such a file. And while names go: the kernel would have one again that
+// it has just removed.
+bool Dispatcher::MayTellListed(const DirectoryEntry& entry, const DirectoryCursor& cursor) const {
+  const Instant page_time = cursor.page_time();
   if (!entry.attributes || loop_.Now() - page_time > options_.listing_timeout) return false;
+  if (cursor.MayBeOld(entry.name)) return false;
   if (file_system_.FindOpen(entry.inode) != nullptr) return false;
   const auto known = known_.find(entry.inode);
   const bool seen = known != known_.end() && known->second.seen.has_value();
   return !seen || known->second.seen->at < page_time;
+}
+
+void Dispatcher::NoteName(InodeId parent, const std::string& name) {
+  for (const auto& [handle, cursor] : directories_) {
+    if (cursor->inode() == parent) cursor->NoteChanged(name);
+  }
 }
 
 Status Dispatcher::ReleaseDirectory(HandleId handle) {

@@ -451,6 +451,27 @@ TEST_F(DispatcherTest, AListingBringsAttributesButNoneThatMayBeOld) {
   EXPECT_EQ(dispatcher_.open_directories(), 0u);
 }
 
+// A name that was removed and forgotten came back out of the page that the listing had in hand: it
+// could be looked up, and not made anew.
+TEST_F(DispatcherTest, AListingDoesNotBringBackWhatThisMountHasChanged) {
+  for (const char* name : {"a", "b", "c", "d", "e", "f"}) {
+    dispatcher_.Forget(MakeFile(name, "x"), 1);
+  }
+  const HandleId handle = *dispatcher_.OpenDirectory(kRootInode);
+  EXPECT_THAT(List(handle, 0, 3), ElementsAre(".", "..", "a+"));
+  world_.RunFor(10ms);
+  EXPECT_TRUE(Run(dispatcher_.Unlink(kRootInode, "b")).ok());
+  EXPECT_TRUE(Run(dispatcher_.Rename(kRootInode, "c", kRootInode, "d", RenameMode::kReplace)).ok());
+  // Removed elsewhere and made here.
+  files_.RemoveElsewhere(kRootInode, "e");
+  EXPECT_TRUE(Run(dispatcher_.MakeNode(kRootInode, "e", NewEntry{})).ok());
+  EXPECT_THAT(List(handle, 3, 9), ElementsAre("b", "c", "d", "e", "f+"));
+  // What is asked for afterwards is believed again.
+  world_.RunFor(10ms);
+  EXPECT_THAT(List(handle, 0, 9), ElementsAre(".", "..", "a+", "d+", "e+", "f+"));
+  EXPECT_TRUE(dispatcher_.ReleaseDirectory(handle).ok());
+}
+
 TEST_F(DispatcherTest, ErrorsReachFlushAndSync) {
   const HandleId handle = Create("f").opened.handle;
   EXPECT_TRUE(Write(handle, 0, "x").ok());
