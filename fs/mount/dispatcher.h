@@ -51,7 +51,6 @@ struct Entry {
 
 struct OpenFlags {
   bool write = false;
-  bool append = false;
   bool truncate = false;
 };
 
@@ -106,10 +105,11 @@ class Dispatcher {
   // kNotFound: the file has no name any more and is not open here.
   Task<Result<OpenedFile>> Open(InodeId inode, OpenFlags flags);
   Task<Result<ReadBytes>> Read(HandleId handle, uint64_t offset, uint64_t length);
-  // `from_cache`: pages that were written through a mapping; they go where they belong even if the
-  // handle appends.
+  // `append`: to the end, wherever the kernel believes that to be. It comes with each write,
+  // because fcntl(2) changes it while the file is open, and because pages that were written through
+  // a mapping go where they belong.
   Task<Result<size_t>> Write(HandleId handle, uint64_t offset, ConstBytes bytes,
-                             std::shared_ptr<const void> owner, bool from_cache);
+                             std::shared_ptr<const void> owner, bool append);
   Task<Status> Flush(HandleId handle);  // one descriptor was closed
   Task<Status> Sync(HandleId handle);
   Task<Status> Release(HandleId handle);  // the last one was

@@ -97,13 +97,13 @@ Task<Result<ReadBytes>> Dispatcher::Read(HandleId handle, uint64_t offset, uint6
 }
 
 Task<Result<size_t>> Dispatcher::Write(HandleId handle, uint64_t offset, ConstBytes bytes,
-                                       std::shared_ptr<const void> owner, bool from_cache) {
+                                       std::shared_ptr<const void> owner, bool append) {
   const OpenFile* open = FindFile(handle);
   if (open == nullptr || !open->flags.write) co_return NoSuchHandle(handle);
   const std::shared_ptr<File> file = open->file;
   const std::shared_ptr<const void> kept = std::move(owner);
   NotePages(file->inode());
-  if (!open->flags.append || from_cache) {
+  if (!append) {
     if (bytes.size() > limits::kFileBytesMax || offset > limits::kFileBytesMax - bytes.size()) {
       co_return Status(Code::kTooLarge, "a file cannot be that long");
     }

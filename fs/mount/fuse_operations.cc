@@ -93,9 +93,7 @@ HandleId HandleOf(const fuse_file_info* info) {
 }
 
 OpenFlags FlagsOf(int flags) {
-  return {.write = (flags & O_ACCMODE) != O_RDONLY,
-          .append = (flags & O_APPEND) != 0,
-          .truncate = (flags & O_TRUNC) != 0};
+  return {.write = (flags & O_ACCMODE) != O_RDONLY, .truncate = (flags & O_TRUNC) != 0};
 }
 
 NewEntry NewEntryOf(fuse_req_t request, FileType type, mode_t mode) {
@@ -341,9 +339,10 @@ void OnRead(fuse_req_t request, fuse_ino_t, size_t size, off_t offset, fuse_file
 void OnWrite(fuse_req_t request, fuse_ino_t, const char* data, size_t size, off_t offset,
              fuse_file_info* info) {
   FuseSession::KeptBytes kept = SessionOf(request)->Keep(data, size);
+  const bool append = (info->flags & O_APPEND) != 0 && info->writepage == 0;
   Serve(request, Operation::kWrite,
         DispatcherOf(request).Write(HandleOf(info), static_cast<uint64_t>(offset), kept.bytes,
-                                    std::move(kept.owner), info->writepage != 0),
+                                    std::move(kept.owner), append),
         [](PendingRequest& pending, size_t written) {
           pending.Answer([&](fuse_req_t to) { return fuse_reply_write(to, written); });
         });

@@ -123,6 +123,26 @@ TEST_F(KernelTest, AppendsOfSeveralDescriptorsKeepEveryRecord) {
   EXPECT_EQ(count, kWriters * kRecords);
 }
 
+// The flag was the one of the open: bytes went to the end that belonged elsewhere, and the other
+// way round they went over what another mount had appended.
+TEST_F(KernelTest, AppendingIsTurnedOnAndOffWhileTheFileIsOpen) {
+  const auto bytes = [this] {
+    std::string all;
+    OnLoop([&] { all = files_->BytesOf(files_->Find(kRootInode, "f")); });
+    return all;
+  };
+  const Descriptor file = Open("f", O_WRONLY | O_CREAT | O_APPEND);
+  const int flags = fcntl(file.get(), F_GETFL);
+  ASSERT_EQ(write(file.get(), "0123456789", 10), 10);
+  ASSERT_EQ(fcntl(file.get(), F_SETFL, flags & ~O_APPEND), 0) << Errno();
+  ASSERT_EQ(pwrite(file.get(), "abc", 3, 0), 3);
+  EXPECT_EQ(bytes(), "abc3456789");
+  OnLoop([&] { files_->WriteElsewhere(files_->Find(kRootInode, "f"), "abc3456789 elsewhere"); });
+  ASSERT_EQ(fcntl(file.get(), F_SETFL, flags | O_APPEND), 0) << Errno();
+  ASSERT_EQ(write(file.get(), " here", 5), 5);
+  EXPECT_EQ(bytes(), "abc3456789 elsewhere here");
+}
+
 TEST_F(KernelTest, OpenFlagsMeanWhatTheySay) {
   ASSERT_TRUE(WriteFile(At("f"), "content"));
   EXPECT_EQ(open(At("f").c_str(), O_WRONLY | O_CREAT | O_EXCL, 0644), -1);
