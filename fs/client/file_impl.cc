@@ -135,11 +135,12 @@ Task<Status> FileImpl::RefreshTail(Instant deadline) {
   while (true) {
     const ChunkPlace place = *tail_;
     auto visible = co_await core_.reader.VisibleLength(place, deadline);
+    if (!tail_ || leased) co_return Status();
+    // Another reader has learned meanwhile that the file goes on elsewhere.
+    if (tail_->chunk != place.chunk) continue;
     if (visible.ok() && !visible->sealed) {
-      if (tail_ && tail_->chunk == place.chunk) {
-        tail_visible_ = std::max(tail_visible_, visible->length);
-        size_ = std::max(attributes_.size, tail_offset_ + tail_visible_);
-      }
+      tail_visible_ = std::max(tail_visible_, visible->length);
+      size_ = std::max(attributes_.size, tail_offset_ + tail_visible_);
       co_return Status();
     }
     // Sealed meanwhile, or its writer is about to leave it: the metaserver knows what came next.

@@ -61,6 +61,34 @@ TEST_F(TailTest, AnIdleWritersFilesOutliveTheirServersOneAfterAnother) {
   for (const auto& file : files) EXPECT_EQ(Content(file->inode()), text_);
 }
 
+// The file went on in another chunk while a reader asked for the end of the last one, and another
+// reader had heard of it: the first one took the end of the old chunk for that of the file.
+TEST_F(TailTest, AReaderWhoWasOvertakenAsksAgain) {
+  const auto made = Written("f");
+  ASSERT_TRUE(ByAlice(made->Sync()).ok());
+  const auto reader = Open(bob_machine(), made->inode(), Client::OpenMode::kRead);
+  EXPECT_EQ(Read(bob_machine(), reader, 0, 100'000), text_);
+  // The answers of the chunk's servers are on their way for a while.
+  for (size_t i = 0; i < kServers; ++i) world().net().Cut(server(i), bob_machine());
+  const auto reading = Begin(bob_machine(), reader->Read(text_.size(), 100'000));
+  world().RunFor(50ms);
+  ASSERT_TRUE(ByAlice(alice().Close(made)).ok());
+  const auto writer = Open(alice_machine(), made->inode(), Client::OpenMode::kWrite);
+  const std::string more = Pattern(6000, 'A');
+  ASSERT_TRUE(ByAlice(writer->Append(Bytes(more))).ok());
+  ASSERT_TRUE(ByAlice(writer->Sync()).ok());
+  world().RunFor(50ms);  // bob hears of it
+  const auto other = Begin(bob_machine(), reader->Read(0, 100));
+  world().RunFor(50ms);
+  ASSERT_FALSE(reading->has_value()) << "it showed nothing";
+  ASSERT_FALSE(other->has_value()) << "it showed nothing";
+  world().net().MendAll();
+  const auto bytes = Finish(reading);
+  ASSERT_TRUE(bytes.ok()) << bytes.status().ToString();
+  EXPECT_EQ(bytes->size, more.size());
+  EXPECT_TRUE(Finish(other).ok());
+}
+
 // Each entry took a timeout of its own.
 TEST_F(TailTest, AListingWaitsForAllTailsTogether) {
   constexpr size_t kFiles = 8;
