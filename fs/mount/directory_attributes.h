@@ -4,9 +4,10 @@
 // its own, in the same transaction.
 //
 // Never serves anything that the metaserver has not said within `valid`; own changes other than new
-// names, and news from others, make it forget. Confined to the loop.
+// names, and news from others, make it forget, also what is being asked for. Confined to the loop.
 #pragma once
 
+#include <optional>
 #include <unordered_map>
 
 #include "base/loop/loop.h"
@@ -20,21 +21,28 @@ class DirectoryAttributes {
 
   // Null: ask the metaserver. Valid until the next call.
   const Attributes* Find(InodeId directory);
-  // As the metaserver says now; others than directories are ignored.
-  void Learn(const Attributes& attributes);
+  // Before the metaserver is asked; Learn wants to know when that was.
+  uint64_t Ask(InodeId inode);
+  // What it has answered. Others than directories are ignored, and so is what was asked before an
+  // own change or the news of another's.
+  void Learn(const Attributes& attributes, uint64_t asked);
   // `child` was made in `parent`.
   void NoteCreated(InodeId parent, const Attributes& child);
   void Forget(InodeId directory) { known_.erase(directory); }
+  void ForgetAll() { known_.clear(); }
 
  private:
   struct Known {
-    Attributes attributes;
+    std::optional<Attributes> attributes;  // none: asked for
     Instant learned{};
+    uint64_t since = 0;       // the first question since it was forgotten
+    int64_t at_least_ns = 0;  // the time of the last name made here while it was asked for
   };
 
   Loop& loop_;
   const Duration valid_;
   std::unordered_map<InodeId, Known> known_;
+  uint64_t questions_ = 0;
 };
 
 }  // namespace moraine::fs::mount

@@ -29,6 +29,10 @@ class DirectoryAttributesTest : public ::testing::Test {
  protected:
   sim::World world_{1};
   sim::SimLoop& loop_ = world_.AddMachine("mount").Start();
+  void Learn(const Attributes& attributes) {
+    known_.Learn(attributes, known_.Ask(attributes.inode));
+  }
+
   DirectoryAttributes known_{loop_, std::chrono::seconds(1)};
 };
 
@@ -36,7 +40,7 @@ TEST_F(DirectoryAttributesTest, NewNamesMoveTimesAndSize) {
   EXPECT_EQ(known_.Find(InodeId(5)), nullptr);
   known_.NoteCreated(InodeId(5), File(150));
   EXPECT_EQ(known_.Find(InodeId(5)), nullptr);
-  known_.Learn(Directory(5, 100, 7));
+  Learn(Directory(5, 100, 7));
   known_.NoteCreated(InodeId(5), File(150));
   ASSERT_NE(known_.Find(InodeId(5)), nullptr);
   EXPECT_EQ(known_.Find(InodeId(5))->mtime_ns, 150);
@@ -48,13 +52,13 @@ TEST_F(DirectoryAttributesTest, NewNamesMoveTimesAndSize) {
 }
 
 TEST_F(DirectoryAttributesTest, AnAnswerThatWasOvertakenIsNotCountedTwice) {
-  known_.Learn(Directory(5, 150, 8));
+  Learn(Directory(5, 150, 8));
   known_.NoteCreated(InodeId(5), File(150));
   EXPECT_EQ(known_.Find(InodeId(5)), nullptr) << "asked again";
 }
 
 TEST_F(DirectoryAttributesTest, OwnNamesDoNotMakeItLastLonger) {
-  known_.Learn(Directory(5, 100, 7));
+  Learn(Directory(5, 100, 7));
   world_.RunFor(std::chrono::milliseconds(900));
   known_.NoteCreated(InodeId(5), File(150));
   ASSERT_NE(known_.Find(InodeId(5)), nullptr);
@@ -63,11 +67,42 @@ TEST_F(DirectoryAttributesTest, OwnNamesDoNotMakeItLastLonger) {
 }
 
 TEST_F(DirectoryAttributesTest, OnlyDirectoriesAreKeptAndAllCanBeForgotten) {
-  known_.Learn(File(100));
+  Learn(File(100));
   EXPECT_EQ(known_.Find(InodeId(9)), nullptr);
-  known_.Learn(Directory(5, 100, 7));
+  Learn(Directory(5, 100, 7));
   known_.Forget(InodeId(5));
   EXPECT_EQ(known_.Find(InodeId(5)), nullptr);
+}
+
+// What the metaserver had said before a change of this mount was learned after it, and served as
+// new.
+TEST_F(DirectoryAttributesTest, AnAnswerFromBeforeAnOwnChangeIsNotLearned) {
+  const uint64_t before = known_.Ask(InodeId(5));
+  known_.Forget(InodeId(5));
+  const uint64_t after = known_.Ask(InodeId(5));
+  known_.Learn(Directory(5, 100, 7), before);
+  EXPECT_EQ(known_.Find(InodeId(5)), nullptr);
+  known_.Learn(Directory(5, 150, 7), after);
+  ASSERT_NE(known_.Find(InodeId(5)), nullptr);
+  EXPECT_EQ(known_.Find(InodeId(5))->mtime_ns, 150);
+  known_.ForgetAll();
+  EXPECT_EQ(known_.Find(InodeId(5)), nullptr);
+  known_.Learn(Directory(5, 100, 7), after);
+  EXPECT_EQ(known_.Find(InodeId(5)), nullptr);
+}
+
+TEST_F(DirectoryAttributesTest, AnAnswerFromBeforeAnOwnNameIsNotLearned) {
+  const uint64_t asked = known_.Ask(InodeId(5));
+  EXPECT_EQ(known_.Find(InodeId(5)), nullptr);
+  known_.NoteCreated(InodeId(5), File(150));
+  known_.Learn(Directory(5, 100, 7), asked);
+  EXPECT_EQ(known_.Find(InodeId(5)), nullptr);
+  // One that knows of the name is.
+  const uint64_t again = known_.Ask(InodeId(5));
+  known_.NoteCreated(InodeId(5), File(160));
+  known_.Learn(Directory(5, 160, 9), again);
+  ASSERT_NE(known_.Find(InodeId(5)), nullptr);
+  EXPECT_EQ(known_.Find(InodeId(5))->size, 9u);
 }
 
 }  // namespace

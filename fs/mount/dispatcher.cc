@@ -102,8 +102,9 @@ void Dispatcher::Forget(InodeId inode, uint64_t lookups) {
 
 Task<Result<Entry>> Dispatcher::GetAttributes(InodeId inode) {
   if (const Attributes* known = directory_attributes_.Find(inode)) co_return Tell(*known);
+  const uint64_t asked = directory_attributes_.Ask(inode);
   MORAINE_CO_ASSIGN_OR_RETURN(Attributes attributes, co_await file_system_.GetAttributes(inode));
-  directory_attributes_.Learn(attributes);
+  directory_attributes_.Learn(attributes, asked);
   co_return Tell(std::move(attributes));
 }
 
@@ -120,7 +121,6 @@ Task<Result<Entry>> Dispatcher::SetAttributes(InodeId inode, AttributeRequest re
     change.size.reset();
   }
   if (!ChangesAnything(change)) co_return co_await GetAttributes(inode);
-  directory_attributes_.Forget(inode);
   if (change.mtime_ns || change.atime_ns) {
     // Bytes that are still buffered would set the time anew when they go out: tar and cp -p set it
     // before they close.
@@ -128,9 +128,10 @@ Task<Result<Entry>> Dispatcher::SetAttributes(InodeId inode, AttributeRequest re
       MORAINE_CO_RETURN_IF_ERROR(co_await file->Flush());
     }
   }
-  MORAINE_CO_ASSIGN_OR_RETURN(Attributes attributes,
-                              co_await file_system_.SetAttributes(inode, change));
-  co_return Tell(std::move(attributes));
+  Result<Attributes> attributes = co_await file_system_.SetAttributes(inode, change);
+  directory_attributes_.Forget(inode);  // also after an error: the outcome may be unknown
+  if (!attributes.ok()) co_return attributes.status();
+  co_return Tell(*std::move(attributes));
 }
 
 Task<Result<std::string>> Dispatcher::ReadLink(InodeId inode) {
@@ -163,7 +164,7 @@ Task<Status> Dispatcher::RemoveDirectory(InodeId parent, std::string name) {
   MORAINE_CO_RETURN_IF_ERROR(CheckName(name));
   const Status removed = co_await file_system_.RemoveDirectory(parent, name);
   NoteName(parent, name);
-  directory_attributes_.Forget(parent);
+  directory_attributes_.ForgetAll();  // the one removed is known only by its name here
   co_return removed;
 }
 
@@ -174,8 +175,7 @@ Task<Status> Dispatcher::Rename(InodeId parent, std::string name, InodeId new_pa
   const Status renamed = co_await file_system_.Rename(parent, name, new_parent, new_name, mode);
   NoteName(parent, name);
   NoteName(new_parent, new_name);
-  directory_attributes_.Forget(parent);
-  directory_attributes_.Forget(new_parent);
+  directory_attributes_.ForgetAll();  // what was moved or replaced may be a directory, too
   co_return renamed;
 }
 
@@ -201,12 +201,16 @@ Task<Status> Dispatcher::SetXattr(InodeId inode, std::string name, std::string v
   if (name.size() > limits::kXattrNameBytesMax || value.size() > limits::kXattrValueBytesMax) {
     co_return Status(Code::kOutOfRange, "an extended attribute that is too long");
   }
-  co_return co_await file_system_.SetXattr(inode, std::move(name), std::move(value), mode);
+  const Status set = co_await file_system_.SetXattr(inode, std::move(name), std::move(value), mode);
+  directory_attributes_.Forget(inode);
+  co_return set;
 }
 
 Task<Status> Dispatcher::RemoveXattr(InodeId inode, std::string name) {
   MORAINE_CO_RETURN_IF_ERROR(CheckXattrName(name, Code::kNoAttribute));
-  co_return co_await file_system_.RemoveXattr(inode, std::move(name));
+  const Status removed = co_await file_system_.RemoveXattr(inode, std::move(name));
+  directory_attributes_.Forget(inode);
+  co_return removed;
 }
 
 Task<Result<std::string>> Dispatcher::ListXattrs(InodeId inode) {

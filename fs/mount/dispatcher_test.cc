@@ -408,6 +408,54 @@ TEST_F(DispatcherTest, ExtendedAttributes) {
             Code::kOutOfRange);
 }
 
+// They were served for a second more as they had been.
+TEST_F(DispatcherTest, OwnChangesOfADirectoryAreSeenAtOnce) {
+  NewEntry entry;
+  entry.type = FileType::kDirectory;
+  const auto made = Run(dispatcher_.MakeNode(kRootInode, "d", entry));
+  ASSERT_TRUE(made.ok());
+  const InodeId inode = made->attributes.inode;
+  const auto attributes = [&] {
+    const auto now = Run(dispatcher_.GetAttributes(inode));
+    MORAINE_CHECK(now.ok(), now.status().ToString());
+    return now->attributes;
+  };
+  const auto expect_new = [&](const std::string& what, const std::function<Status()>& change) {
+    const Attributes before = attributes();
+    world_.RunFor(1ms);
+    const Status changed = change();
+    EXPECT_TRUE(changed.ok()) << what << ": " << changed.ToString();
+    EXPECT_GT(attributes().ctime_ns, before.ctime_ns) << what;
+  };
+  expect_new("chmod", [&] {
+    AttributeRequest request;
+    request.change.mode = 0700;
+    // Somebody asks meanwhile, and is answered as it was before.
+    files_.Pause();
+    const auto ask = [](Dispatcher* dispatcher, InodeId of) -> Task<void> {
+      EXPECT_TRUE((co_await dispatcher->GetAttributes(of)).ok());
+    };
+    std::optional<Status> set;
+    const auto change = [](Dispatcher* dispatcher, InodeId of, AttributeRequest how,
+                           std::optional<Status>* result) -> Task<void> {
+      *result = (co_await dispatcher->SetAttributes(of, how, HandleId())).status();
+    };
+    world_.RunFor(2s);  // what is known is too old
+    loop_.Spawn(ask(&dispatcher_, inode));
+    loop_.Spawn(change(&dispatcher_, inode, request, &set));
+    world_.RunFor(1ms);
+    files_.Resume();
+    EXPECT_TRUE(world_.RunUntil([&] { return set.has_value(); }, 1s));
+    return set.value_or(Status(Code::kTimeout, ""));
+  });
+  expect_new("setxattr",
+             [&] { return Run(dispatcher_.SetXattr(inode, "user.a", "1", SetXattrMode::kSet)); });
+  expect_new("removexattr", [&] { return Run(dispatcher_.RemoveXattr(inode, "user.a")); });
+  expect_new("rename", [&] {
+    return Run(dispatcher_.Rename(kRootInode, "d", kRootInode, "e", RenameMode::kReplace));
+  });
+}
+
 TEST_F(DispatcherTest, SecurityAttributesCostNoCall) {
   const InodeId inode = MakeFile("f", "x");
   const int calls = files_.calls();

@@ -165,8 +165,13 @@ Result<MemoryFileSystem::Node*> MemoryFileSystem::NamedNode(InodeId parent,
 }
 
 void MemoryFileSystem::Touch(Node& node) {
+  TouchAttributes(node);
+  node.attributes.mtime_ns = node.attributes.ctime_ns;
+}
+
+void MemoryFileSystem::TouchAttributes(Node& node) {
   node.attributes.version = next_version_++;
-  node.attributes.mtime_ns = node.attributes.ctime_ns = loop_.WallNanoseconds();
+  node.attributes.ctime_ns = loop_.WallNanoseconds();
 }
 
 MemoryFileSystem::Node& MemoryFileSystem::MakeNode(Node& directory, const std::string& name,
@@ -296,6 +301,7 @@ void MemoryFileSystem::Move(Node& from, const std::string& name, Node& to,
     ++to.attributes.links;
     node.parent = to.attributes.inode;
   }
+  TouchAttributes(node);
   Touch(from);
   Touch(to);
 }
@@ -381,12 +387,15 @@ Task<Status> MemoryFileSystem::SetXattr(InodeId inode, std::string name, std::st
   if (mode == SetXattrMode::kCreate && exists) co_return Status(Code::kAlreadyExists, name);
   if (mode == SetXattrMode::kReplace && !exists) co_return Status(Code::kNoAttribute, name);
   node.xattrs[name] = std::move(value);
+  TouchAttributes(node);
   co_return Status::Ok();
 }
 
 Task<Status> MemoryFileSystem::RemoveXattr(InodeId inode, std::string name) {
   MORAINE_CO_RETURN_IF_ERROR(co_await Enter());
-  if (FindNode(inode)->xattrs.erase(name) == 0) co_return Status(Code::kNoAttribute, name);
+  Node& node = *FindNode(inode);
+  if (node.xattrs.erase(name) == 0) co_return Status(Code::kNoAttribute, name);
+  TouchAttributes(node);
   co_return Status::Ok();
 }
 

@@ -79,6 +79,7 @@ class MemoryFileSystem : public FileSystem {
   Result<Node*> NamedNode(InodeId parent, const std::string& name);
   Node& MakeNode(Node& directory, const std::string& name, const NewEntry& entry);
   void Touch(Node& node);
+  void TouchAttributes(Node& node);
   void Unlink(Node& directory, const std::string& name);
   void DropIfUnused(InodeId inode);
   Status CheckReplace(const Node& node, const Node& target) const;
