@@ -124,9 +124,15 @@ Status GatheringWriter::Close() {
   return cluster_.Block([this] { return CloseTask(); });
 }
 
-void GatheringWriter::set_owned(std::weak_ptr<OwnedNames> owned) {
-  MutexLock lock(mutex_);
-  owned_ = std::move(owned);
+void GatheringWriter::set_owned(const std::weak_ptr<OwnedNames>& owned) {
+  bool failed = false;
+  {
+    MutexLock lock(mutex_);
+    owned_ = owned;
+    failed = !error_.ok();
+  }
+  const std::shared_ptr<OwnedNames> names = owned.lock();
+  if (failed && names != nullptr) names->Forget();
 }
 
 std::deque<GatheringWriter::Piece> GatheringWriter::TakePieces() {
@@ -148,8 +154,8 @@ Status GatheringWriter::Fail(Status status) {
     waiting_bytes_ = 0;
     owned = owned_.lock();
   }
-  const bool fenced = status.code() == Code::kFenced || status.code() == Code::kSessionEnded;
-  if (fenced && owned != nullptr) owned->Forget();
+  // Whatever the error: how long the file is now is known to the metaserver alone.
+  if (owned != nullptr) owned->Forget();
   return status;
 }
 

@@ -65,8 +65,8 @@ class GatheringWriter : public std::enable_shared_from_this<GatheringWriter> {
   Status Truncate(uint64_t size);
   // Sends, closes; further calls are refused. The first error of the file is returned.
   Status Close();
-  // Forgets the owned directory's memory when this file is fenced.
-  void set_owned(std::weak_ptr<OwnedNames> owned) MORAINE_EXCLUDES(mutex_);
+  // Forgets the owned directory's memory when a write fails: bytes that were counted are not there.
+  void set_owned(const std::weak_ptr<OwnedNames>& owned) MORAINE_EXCLUDES(mutex_);
 
   // ---- On the loop
   // Starts the timer ahead of the first Append, which would have to wake a thread for it.

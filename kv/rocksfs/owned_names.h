@@ -4,8 +4,8 @@
 //
 // Made unknowing; Load brings the names, unless a change crossed it. Changes of one name are made
 // one after the other (Claim), so that memory and metaserver change in the same order. When the
-// outcome of a change is unknown, or the ownership is lost, everything is forgotten. While nothing
-// is known the callers ask the metaserver.
+// outcome of a change is unknown, a write has failed, or the ownership is lost, everything is
+// forgotten. While nothing is known the callers ask the metaserver.
 //
 // Any thread. No lock is held across a call: a Claim is a mark on a name, not a lock.
 #pragma once

@@ -73,6 +73,27 @@ TEST_F(VolumeTest, TheOwnerAnswersFromMemory) {
   EXPECT_EQ(a_.volume->OpenForReading("/db/none").code(), Code::kNotFound);
 }
 
+// Memory went on telling the size that the file would have had.
+TEST_F(VolumeTest, AFileThatCouldNotBeWrittenHasTheLengthThatIsThere) {
+  ASSERT_TRUE(a_.volume->Lock("/db/LOCK").ok());
+  Result<std::shared_ptr<GatheringWriter>> writer = a_.volume->CreateForAppend("/db/log", "");
+  ASSERT_TRUE(writer.ok()) << writer.status().ToString();
+  ASSERT_TRUE((*writer)->Append(Bytes("stored")).ok());
+  ASSERT_TRUE((*writer)->Sync().ok());
+  server_->Fail("append", Status(Code::kNoSpace, "full"));
+  ASSERT_TRUE((*writer)->Append(Bytes(" and not stored")).ok());
+  EXPECT_EQ((*writer)->Sync().code(), Code::kNoSpace);
+  EXPECT_EQ(a_.volume->Close(*writer).code(), Code::kNoSpace);
+  ASSERT_EQ(server_->Find("/db/log")->bytes, "stored");
+  EXPECT_EQ(a_.volume->Stat("/db/log")->size, 6u);
+  const Result<std::vector<fs::DirectoryEntry>> entries = a_.volume->List("/db");
+  ASSERT_TRUE(entries.ok()) << entries.status().ToString();
+  for (const fs::DirectoryEntry& entry : *entries) {
+    if (entry.name != "log" || !entry.attributes) continue;
+    EXPECT_EQ(entry.attributes->size, 6u);
+  }
+}
+
 TEST_F(VolumeTest, MemoryFollowsEveryOwnChange) {
   Put(*a_.volume, "/db/a", "1");
   Put(*a_.volume, "/outside", "22");
