@@ -18,6 +18,7 @@ constexpr Duration kSoon = std::chrono::milliseconds(500);
 constexpr Duration kTellAfter = std::chrono::milliseconds(500);
 constexpr Duration kProbeAfter = std::chrono::seconds(20);
 constexpr size_t kAvoidMax = 16;
+constexpr int kSettlesAtOnce = 32;
 
 }  // namespace
 
@@ -431,11 +432,15 @@ bool AppendStream::Begin(ChunkGrant grant) {
 
 // ---- Chunks that are closed and whose bytes somebody wants on disk.
 
+// The oldest first, some at a time: a long stream that was never synced has left thousands. Whoever
+// waits looks again when one has settled.
 void AppendStream::SettleBelow(uint64_t offset) {
   for (const auto& retired : retired_) {
     const bool done = retired->settling || retired->Synced();
     if (retired->base >= offset || !retired->closed || done) continue;
+    if (settling_ >= kSettlesAtOnce) return;
     retired->settling = true;
+    ++settling_;
     tasks_.Spawn(Settle(retired.get()));
   }
 }
@@ -444,6 +449,7 @@ Task<void> AppendStream::Settle(Retired* retired) {
   const ChunkId chunk = retired->writer->grant().chunk;
   auto length = co_await source_.AwaitSealed(chunk, loop_.After(options_.timeout));
   retired->settling = false;
+  --settling_;
   if (length.ok() && *length == retired->length) {
     retired->settled = true;
     if (!between_chunks_) trouble_ = Status();

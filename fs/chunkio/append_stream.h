@@ -165,6 +165,7 @@ class AppendStream {
   uint64_t sync_sent_ = 0;  // stream offset up to which a sync was sent in this chunk
   std::optional<ChunkGrant> first_;
   std::vector<std::unique_ptr<Retired>> retired_;
+  int settling_ = 0;  // of them
   std::vector<ClosedChunk> closed_;
   std::vector<ServerId> avoid_;
 
