@@ -58,7 +58,15 @@ Token ClientCore::TokenOf(InodeId directory) const {
 
 Token ClientCore::TokenOfFile(InodeId inode) const {
   const auto it = parents.find(inode);
-  return it == parents.end() ? Token() : TokenOf(it->second);
+  return it == parents.end() ? Token() : TokenOf(it->second.directory);
+}
+
+void ClientCore::NoteNameless(InodeId inode) {
+  if (const auto it = files.find(inode); it != files.end()) {
+    it->second->nameless = true;
+  } else {
+    parents.erase(inode);
+  }
 }
 
 void ClientCore::NoteUnsynced(InodeId inode) {
@@ -172,6 +180,7 @@ Task<Status> Client::State::EndAll(Instant deadline) {
 }
 
 SessionId Client::session() const { return state_->core.link.session(); }
+size_t Client::owned_files() const { return state_->core.parents.size(); }
 uint64_t Client::metadata_calls() const { return state_->core.link.calls(); }
 void Client::OnStale(std::function<void(InodeId)> callback) {
   state_->core.on_stale = std::move(callback);
@@ -366,6 +375,7 @@ Task<void> Client::State::Forget(std::vector<std::shared_ptr<FileImpl>> files) {
   for (const auto& file : files) {
     MORAINE_CHECK(file->handles == 0 && file->opening == 0,
                   "a file was opened while it was closed");
+    if (file->nameless) core.parents.erase(file->inode());
     core.files.erase(file->inode());
   }
 }
@@ -389,7 +399,7 @@ Task<Result<OwnedDirectory>> Client::AcquireDirectory(InodeId inode, std::string
     entry.name = wire.name;
     MORAINE_CO_ASSIGN_OR_RETURN(entry.attributes, FromWire(wire.attributes));
     MORAINE_CO_ASSIGN_OR_RETURN(entry.layout, FromWire(wire.layout, entry.attributes.inode));
-    core.parents[entry.attributes.inode] = inode;
+    core.parents[entry.attributes.inode] = {inode, entry.attributes.links > 1};
     owned.entries.push_back(std::move(entry));
   }
   co_return owned;
@@ -428,7 +438,7 @@ Task<Status> Client::ReleaseDirectory(InodeId inode) {
   auto answer =
       co_await core.link.Change(idl::kReleaseDirectory, std::move(request), core.link.Deadline());
   core.tokens.erase(inode);
-  std::erase_if(core.parents, [&](const auto& entry) { return entry.second == inode; });
+  std::erase_if(core.parents, [&](const auto& entry) { return entry.second.directory == inode; });
   co_return answer.status();
 }
 

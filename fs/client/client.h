@@ -128,6 +128,7 @@ class Client {
 
   SessionId session() const;
   uint64_t metadata_calls() const;  // sent so far, for figures
+  size_t owned_files() const;       // remembered as files of owned directories, likewise
   Loop& loop() { return loop_; }
   const ClientOptions& options() const { return options_; }
 

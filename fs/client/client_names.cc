@@ -134,7 +134,7 @@ Task<Result<Created>> Client::Create(InodeId parent, std::string name, NewEntry 
   MORAINE_CO_ASSIGN_OR_RETURN(created.attributes, FromWire(answer->attributes));
   created.created = answer->created;
   const InodeId inode = created.attributes.inode;
-  if (core.tokens.contains(parent)) core.parents[inode] = parent;
+  if (core.tokens.contains(parent)) core.parents[inode] = {parent, created.attributes.links > 1};
   if (open && created.attributes.type == FileType::kRegular) {
     MORAINE_CO_ASSIGN_OR_RETURN(created.file, co_await OpenCreated(*answer, deadline));
     if (entry.expect_stream) static_cast<FileImpl&>(*created.file).SetNoInline();
@@ -183,7 +183,7 @@ Task<Status> Client::RemoveFile(InodeId parent, std::string name) {
   auto answer = co_await core.link.Change(idl::kRemove, std::move(request), core.link.Deadline());
   if (!answer.ok()) co_return answer.status();
   const InodeId inode(static_cast<uint64_t>(answer->inode));
-  if (answer->links == 0 && !core.files.contains(inode)) core.parents.erase(inode);
+  if (answer->links == 0) core.NoteNameless(inode);
   co_return Status();
 }
 
@@ -195,6 +195,7 @@ Task<Status> Client::RemoveDirectory(InodeId parent, std::string name) {
   request.directory = true;
   request.token = ToWire(core.TokenOf(parent));
   auto answer = co_await core.link.Change(idl::kRemove, std::move(request), core.link.Deadline());
+  if (answer.ok()) core.parents.erase(InodeId(static_cast<uint64_t>(answer->inode)));
   co_return answer.status();
 }
 
@@ -212,8 +213,14 @@ Task<Status> Client::Rename(InodeId parent, std::string name, InodeId new_parent
   auto answer = co_await core.link.Change(idl::kRename, std::move(request), core.link.Deadline());
   if (!answer.ok()) co_return answer.status();
   const InodeId inode(static_cast<uint64_t>(answer->inode));
+  const auto known = core.parents.find(inode);
+  const bool linked = known == core.parents.end() || known->second.linked;
   core.parents.erase(inode);
-  if (core.tokens.contains(new_parent)) core.parents[inode] = new_parent;
+  if (core.tokens.contains(new_parent)) core.parents[inode] = {new_parent, linked};
+  // Nobody else makes names in a directory that is owned here, so this was its only one.
+  const InodeId replaced(static_cast<uint64_t>(answer->replaced_inode));
+  const auto gone = core.parents.find(replaced);
+  if (gone != core.parents.end() && !gone->second.linked) core.NoteNameless(replaced);
   core.NoteUnsynced(inode);
   co_return Status();
 }
@@ -230,7 +237,9 @@ Task<Result<Attributes>> Client::Link(InodeId inode, InodeId new_parent, std::st
       AttributesOf(co_await core.link.Change(idl::kLink, std::move(request), deadline));
   if (!attributes.ok()) co_return attributes;
   core.NoteUnsynced(inode);
-  if (core.tokens.contains(new_parent)) core.parents.try_emplace(inode, new_parent);
+  if (core.tokens.contains(new_parent)) {
+    core.parents.try_emplace(inode, new_parent).first->second.linked = true;
+  }
   co_return co_await WithTail(std::move(*attributes), deadline);
 }
 

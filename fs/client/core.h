@@ -23,6 +23,8 @@ struct ClientCore {
   Token TokenOf(InodeId directory) const;
   // The directory that we own and that holds this file, as far as we know.
   Token TokenOfFile(InodeId inode) const;
+  // The last name of a file is gone: its parent is remembered for as long as it is open here.
+  void NoteNameless(InodeId inode);
   // A sync of this file, if it is open here, has to ask the metaserver.
   void NoteUnsynced(InodeId inode);
   // What is known of the open files, and what is cached of them, may be old.
@@ -42,7 +44,11 @@ struct ClientCore {
     bool lost = false;
   };
   std::unordered_map<InodeId, Owned> tokens;
-  std::unordered_map<InodeId, InodeId> parents;  // of files in owned directories
+  struct Place {
+    InodeId directory;
+    bool linked = false;  // there may be another name of it in an owned directory
+  };
+  std::unordered_map<InodeId, Place> parents;  // of files in owned directories
   std::function<void(InodeId)> on_stale;
   std::function<void(InodeId)> on_disowned;
   TaskGroup tasks;

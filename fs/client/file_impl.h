@@ -88,6 +88,7 @@ class FileImpl final : public File, public std::enable_shared_from_this<FileImpl
   bool idle = false;        // nobody has it open; it is closed soon, unless it is opened again
   bool closing = false;     // the end has begun; who opens waits until this is out of the table
   bool registered = false;  // the metaserver was told that this client has the file open
+  bool nameless = false;    // its last name was removed here
   bool recalling = false;   // giving the lease back for another session
 
  private:

@@ -192,5 +192,42 @@ TEST_F(ClientTest, AnOwnedOpenBesideAnotherDoesNotHideTheClose) {
   EXPECT_LT((*now)->inodes, space->inodes) << "the removed file is still there";
 }
 
+// A file that was removed soon after its close, or replaced by a rename, stayed in the owner's
+// memory for as long as it owned the directory.
+TEST_F(ClientTest, AnOwnerForgetsTheFilesThatAreGone) {
+  NewEntry entry;
+  entry.type = FileType::kDirectory;
+  const auto directory = ByAlice(alice().Create(InodeId(1), "d", entry, false));
+  ASSERT_TRUE(directory.ok());
+  const InodeId owned = directory->attributes.inode;
+  ASSERT_TRUE(ByAlice(alice().AcquireDirectory(owned, "alice")).ok());
+  const auto make = [&](const std::string& name) {
+    const auto made = ByAlice(alice().Create(owned, name, {}, true));
+    MORAINE_CHECK(made.ok(), made.status().ToString());
+    EXPECT_TRUE(ByAlice(alice().Close(made->file)).ok());
+    return made->attributes.inode;
+  };
+  make("kept");
+  const InodeId linked = make("linked");
+  ASSERT_TRUE(ByAlice(alice().Link(linked, owned, "link")).ok());
+  for (int i = 0; i < 10; ++i) {
+    make("log");
+    ASSERT_TRUE(ByAlice(alice().RemoveFile(owned, "log")).ok());
+    make("new");
+    ASSERT_TRUE(ByAlice(alice().Rename(owned, "new", owned, "kept", RenameMode::kReplace)).ok());
+    ASSERT_TRUE(ByAlice(alice().Create(owned, "sub", entry, false)).ok());
+    ASSERT_TRUE(ByAlice(alice().RemoveDirectory(owned, "sub")).ok());
+  }
+  // One of two names of a file goes: the other one still takes changes.
+  make("new");
+  ASSERT_TRUE(ByAlice(alice().Rename(owned, "new", owned, "link", RenameMode::kReplace)).ok());
+  world().RunFor(1s);  // until what was closed has ended
+  EXPECT_EQ(alice().owned_files(), 3u) << "kept, linked, link";
+  AttributeChange mode;
+  mode.mode = 0600;
+  const auto changed = ByAlice(alice().SetAttributes(linked, mode));
+  EXPECT_TRUE(changed.ok()) << changed.status().ToString();
+}
+
 }  // namespace
 }  // namespace moraine::fs
