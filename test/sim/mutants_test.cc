@@ -25,6 +25,7 @@ struct Mutant {
   const char* point = nullptr;  // armed for ever with an error
   std::function<void(Cluster&)> at_start = nullptr;
   bool verify_reads = true;
+  bool random_resets = false;  // connections break, answers are lost
 };
 
 void OnAllDisks(Cluster& cluster, const std::function<void(sim::DiskOptions&)>& change) {
@@ -53,7 +54,9 @@ std::vector<Mutant> Mutants() {
       {.name = "ChunkserverAnswersEarly", .point = "mutant.chunkserver_answers_early"},
       {.name = "ChunkserverIgnoresFences", .point = "mutant.chunkserver_ignores_fences"},
       {.name = "MetaserverIgnoresTokens", .point = "mutant.metaserver_ignores_tokens"},
-      {.name = "MetaserverForgetsAnswers", .point = "mutant.metaserver_forgets_answers"},
+      {.name = "MetaserverForgetsAnswers",
+       .point = "mutant.metaserver_forgets_answers",
+       .random_resets = true},
       {.name = "NobodyChecksChecksums",
        .point = "mutant.reader_ignores_checksums",
        .verify_reads = false},
@@ -65,7 +68,7 @@ std::vector<Mutant> Mutants() {
 bool IsCaught(const Mutant& mutant, uint64_t seed) {
   ScheduleOptions options;
   options.seed = seed;
-  options.random_resets = false;
+  options.random_resets = mutant.random_resets;
   options.verify_reads = mutant.verify_reads;
   options.at_start = [&mutant](Cluster& cluster) {
     if (mutant.at_start) mutant.at_start(cluster);
