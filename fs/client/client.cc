@@ -108,7 +108,7 @@ Client::Client(Loop& loop, ClientOptions options, MetricRegistry& metrics)
   callbacks.session_lost = [&core] {
     for (auto& [directory, owned] : core.tokens) owned.lost = true;
     if (core.on_disowned) core.on_disowned(InodeId());
-    for (const auto& [inode, file] : core.files) file->OnSessionLost();
+    for (const auto& [inode, file] : core.files) file->OnLeaseLost();
     core.NoteAllStale();  // who changes them from now on need not tell
   };
   core.link.SetCallbacks(std::move(callbacks));
@@ -254,7 +254,7 @@ void Client::State::OnRenewed(const idl::RenewSessionResponse& response) {
     if (const auto owned = core.tokens.find(id); owned != core.tokens.end()) {
       if (!std::exchange(owned->second.lost, true) && core.on_disowned) core.on_disowned(id);
     }
-    if (auto file = file_of(inode); file != nullptr) file->OnSessionLost();
+    if (auto file = file_of(inode); file != nullptr) file->OnLeaseLost();
   }
   for (int64_t inode : response.stale) {
     if (auto file = file_of(inode)) file->NoteStale();
@@ -400,6 +400,9 @@ Task<Result<OwnedDirectory>> Client::AcquireDirectory(InodeId inode, std::string
     MORAINE_CO_ASSIGN_OR_RETURN(entry.attributes, FromWire(wire.attributes));
     MORAINE_CO_ASSIGN_OR_RETURN(entry.layout, FromWire(wire.layout, entry.attributes.inode));
     core.parents[entry.attributes.inode] = {inode, entry.attributes.links > 1};
+    // Taken from everybody, also from this client: what it has open for writing it takes anew.
+    const auto open = core.files.find(entry.attributes.inode);
+    if (open != core.files.end()) open->second->OnLeaseLost();
     owned.entries.push_back(std::move(entry));
   }
   co_return owned;

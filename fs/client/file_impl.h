@@ -63,7 +63,7 @@ class FileImpl final : public File, public std::enable_shared_from_this<FileImpl
   Task<Status> GiveBack(Instant deadline);
   // When the client stops and nothing can be sent any more.
   Task<void> GiveUp(Status why);
-  void OnSessionLost();
+  void OnLeaseLost();
   // Something of this file was changed at the metaserver and is not on its disk yet.
   void NoteUnsynced() { ++changes_; }
   // The same of its bytes: if they are lost, the file says so.

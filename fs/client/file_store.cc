@@ -341,9 +341,9 @@ Task<Status> FileImpl::StartAnew(Instant deadline) {
   co_return co_await EnsureLease(deadline);
 }
 
-void FileImpl::OnSessionLost() {
+void FileImpl::OnLeaseLost() {
   if (leased && HasUnsaved() && error_.ok()) {
-    error_ = Status(Code::kSessionEnded, "the session ended before these writes were stored");
+    error_ = Status(Code::kSessionEnded, "the file was taken from this client before these writes were stored");
   }
   leased = false;
 }

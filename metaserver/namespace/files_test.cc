@@ -474,23 +474,25 @@ TEST_F(FilesTest, AWriterWhoseLeaseWasTakenIsRefusedWhenItIsFreeAgain) {
   Tail(f, 150);
 }
 
-// What it writes itself the new owner goes on with.
-TEST_F(FilesTest, TheOwnerOfADirectoryKeepsItsOwnLeases) {
+// A new life of the same owner is not mixed up with what it had under way.
+TEST_F(FilesTest, AnOwnersOwnLeasesEndToo) {
   const InodeId d = MakeFile("d", kRootInode, {}, FileType::kDirectory);
   const InodeId f = MakeFile("LOG", d);
   const ChunkGrant tail = Tail(f);
   const auto acquired =
       fixture_.Run([&](Transaction& t) { return AcquireDirectory(t, d, "kv", false); }, kAlice);
   ASSERT_TRUE(acquired.ok());
-  EXPECT_TRUE(fixture_.effects().recoveries.empty());
+  EXPECT_EQ(fixture_.effects().recoveries, std::vector<InodeId>{f});
   EXPECT_TRUE(fixture_.effects().lost.empty());
+  Seal(tail.chunk.id, 50);
+  ASSERT_TRUE(Finish(f).ok());
   CommitArgs commit;
   commit.inode = f;
-  commit.seals = {Closed(tail, 50)};
-  EXPECT_EQ(CommitIt(commit).code(), Code::kBusy);  // without the token
   commit.token = acquired->token;
-  EXPECT_EQ(CommitIt(commit).code(), Code::kOk);
+  commit.inline_data = "late";
+  EXPECT_EQ(CommitIt(commit).code(), Code::kFenced);
   EXPECT_EQ(Layout1(f).inode.record.size, 50u);
+  EXPECT_EQ(OpenToWrite(f, kAlice, acquired->token).code(), Code::kOk);
 }
 
 TEST_F(FilesTest, AnOwnedDirectoryTakesOnlyItsOwner) {

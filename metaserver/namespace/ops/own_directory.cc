@@ -28,8 +28,8 @@ void PutToken(Transaction& transaction, InodeId directory, const TokenRecord& be
   transaction.effects().durable = true;
 }
 
-// Every other writer of a file directly in the directory loses it; open chunks are to be sealed.
-// The new owner goes on with what it writes.
+// Every writer of a file directly in the directory loses it, the new owner too: what it had under way
+// was for the directory as it was before. Open chunks are to be sealed.
 Status DropLeases(Transaction& transaction, InodeId directory) {
   std::vector<InodeId> files;
   Cursor cursor = transaction.Scan(Family::kDentries, InodeKey(directory));
@@ -43,9 +43,11 @@ Status DropLeases(Transaction& transaction, InodeId directory) {
     if (!lease.has_value()) continue;
     if (lease->state == LeaseState::kRecovering) {
       transaction.effects().recoveries.push_back(file);
-    } else if (lease->session != transaction.session()) {
+    } else {
       MORAINE_RETURN_IF_ERROR(ReleaseLease(transaction, file));
-      transaction.effects().lost.emplace_back(lease->session, file);
+      if (lease->session != transaction.session()) {
+        transaction.effects().lost.emplace_back(lease->session, file);
+      }
     }
   }
   return Status::Ok();
