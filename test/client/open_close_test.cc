@@ -192,6 +192,25 @@ TEST_F(ClientTest, AnOwnedOpenBesideAnotherDoesNotHideTheClose) {
   EXPECT_LT((*now)->inodes, space->inodes) << "the removed file is still there";
 }
 
+// As RocksDB does with its LOG, which it writes before it locks the directory.
+TEST_F(ClientTest, AnOwnerGoesOnWithAFileThatItWroteBefore) {
+  NewEntry entry;
+  entry.type = FileType::kDirectory;
+  const auto directory = ByAlice(alice().Create(InodeId(1), "d", entry, false));
+  ASSERT_TRUE(directory.ok());
+  const InodeId owned = directory->attributes.inode;
+  const auto made = ByAlice(alice().Create(owned, "LOG", {}, true));
+  ASSERT_TRUE(made.ok());
+  ASSERT_TRUE(ByAlice(made->file->Append(Bytes(Pattern(100)))).ok());
+  ASSERT_TRUE(ByAlice(made->file->Flush()).ok());
+  ASSERT_TRUE(ByAlice(alice().AcquireDirectory(owned, "alice")).ok());
+  const auto added = ByAlice(made->file->Append(Bytes(Pattern(10'000))));
+  ASSERT_TRUE(added.ok()) << added.status().ToString();
+  EXPECT_EQ(ByAlice(made->file->Sync()).code(), Code::kOk);
+  EXPECT_EQ(made->file->size(), 10'100U);
+  EXPECT_EQ(ByAlice(alice().Close(made->file)).code(), Code::kOk);
+}
+
 // A file that was removed soon after its close, or replaced by a rename, stayed in the owner's
 // memory for as long as it owned the directory.
 TEST_F(ClientTest, AnOwnerForgetsTheFilesThatAreGone) {
