@@ -28,8 +28,8 @@ void PutToken(Transaction& transaction, InodeId directory, const TokenRecord& be
   transaction.effects().durable = true;
 }
 
-// Every writer of a file directly in the directory loses it, the new owner too: what it had under way
-// was for the directory as it was before. Open chunks are to be sealed.
+// Every writer of a file directly in the directory loses it, the new owner too: what it had under
+// way was for the directory as it was before. Open chunks are to be sealed.
 Status DropLeases(Transaction& transaction, InodeId directory) {
   std::vector<InodeId> files;
   Cursor cursor = transaction.Scan(Family::kDentries, InodeKey(directory));
