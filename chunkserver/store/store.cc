@@ -224,11 +224,12 @@ Result<ReplicaInfo> Store::Stat(ChunkId chunk) const {
   return found->second.Info();
 }
 
-Store::Tombstone& Store::AddTombstone(ChunkId chunk, uint64_t incarnation, Epoch epoch) {
+auto Store::AddTombstone(ChunkId chunk, uint64_t incarnation, Epoch epoch)
+    -> std::map<ChunkId, Tombstone>::iterator {
   return tombstones_
       .emplace(std::piecewise_construct, std::forward_as_tuple(chunk),
                std::forward_as_tuple(context_->needs, incarnation, epoch))
-      .first->second;
+      .first;
 }
 
 Task<Result<ReplicaInfo>> Store::FenceUnknown(ChunkId chunk, Epoch epoch) {
@@ -236,8 +237,7 @@ Task<Result<ReplicaInfo>> Store::FenceUnknown(ChunkId chunk, Epoch epoch) {
   auto found = tombstones_.find(chunk);
   if (found == tombstones_.end()) {
     MORAINE_CO_RETURN_IF_ERROR(CheckRoomInJournal());
-    AddTombstone(chunk, loop_.random().Next(), epoch);
-    found = tombstones_.find(chunk);
+    found = AddTombstone(chunk, loop_.random().Next(), epoch);
   } else if (epoch < found->second.epoch) {
     co_return Status(Code::kFenced,
                      fmt::format("epoch {} of chunk {} is over", epoch.value(), chunk.value()));
@@ -388,7 +388,7 @@ Task<Status> Store::Delete(ChunkId chunk, Epoch epoch, Instant deadline) {
     Erase(chunk);
     NoteGone(chunk);
     if (empty) {
-      Tombstone& left = AddTombstone(chunk, incarnation, epoch);
+      Tombstone& left = AddTombstone(chunk, incarnation, epoch)->second;
       left.need.Set(frame);
       left.until = until;
     }

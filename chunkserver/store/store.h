@@ -142,7 +142,8 @@ class Store {
   uint64_t ReplicasInJournal() const;
   Status CheckRoomInJournal() const;
   Task<Result<Journal::Admission>> AdmitDeletion(Instant deadline);
-  Tombstone& AddTombstone(ChunkId chunk, uint64_t incarnation, Epoch epoch);
+  std::map<ChunkId, Tombstone>::iterator AddTombstone(ChunkId chunk, uint64_t incarnation,
+                                                      Epoch epoch);
   Task<Result<ReplicaInfo>> FenceUnknown(ChunkId chunk, Epoch epoch);
   Task<Status> WaitForChange(ChunkId chunk, Instant deadline = kNever);
   void Erase(ChunkId chunk);

@@ -322,7 +322,8 @@ Task<Status> Store::AdoptChunk(ChunkId chunk, Recovery& recovery) {
     co_return Status::Ok();
   }
   if (replayed.tombstone && !replayed.has_state) {
-    AddTombstone(chunk, replayed.incarnation, replayed.epoch).need.Set(replayed.first_frame);
+    AddTombstone(chunk, replayed.incarnation, replayed.epoch)
+        ->second.need.Set(replayed.first_frame);
     // It is the deletion of the replica whose incarnation it has.
     if (same) recovery.discard.push_back({std::move(replayed), /*has_file=*/true});
     co_return Status::Ok();

@@ -343,7 +343,7 @@ Task<Status> FileImpl::StartAnew(Instant deadline) {
 
 void FileImpl::OnLeaseLost() {
   if (leased && HasUnsaved() && error_.ok()) {
-    error_ = Status(Code::kSessionEnded, "another took the file before these writes were stored");
+    error_ = Status(Code::kSessionEnded, "the file's lease ended before these writes were stored");
   }
   leased = false;
 }

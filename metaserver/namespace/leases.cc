@@ -169,10 +169,13 @@ Status ReleaseLease(Transaction& transaction, InodeId inode) {
 
 Status EraseLease(Transaction& transaction, InodeId inode) {
   MORAINE_ASSIGN_OR_RETURN(const auto lease, FindLease(transaction, inode));
-  if (!lease.has_value()) return Status::Ok();
-  transaction.Delete(Family::kLeases, HoldingOfSessionKey(lease->session, inode));
-  transaction.Delete(Family::kLeases, HoldingKey(inode));
+  if (lease.has_value()) EraseLease(transaction, inode, lease->session);
   return Status::Ok();
+}
+
+void EraseLease(Transaction& transaction, InodeId inode, SessionId holder) {
+  transaction.Delete(Family::kLeases, HoldingOfSessionKey(holder, inode));
+  transaction.Delete(Family::kLeases, HoldingKey(inode));
 }
 
 Status CloseAttached(Transaction& transaction, InodeId inode, InodeRecord& record,

@@ -33,8 +33,10 @@ Status CheckWriter(Transaction& transaction, InodeId inode, const InodeRecord& r
 // The writer leaves (closes, ends, or lost its directory): closed chunks are let go; open ones must
 // be recovered (in the effects). Writes the inode's record.
 Status ReleaseLease(Transaction& transaction, InodeId inode);
-// The lease and its index entry, without looking at chunks. For inodes that are freed.
+// The lease and its index entry, without looking at chunks: for inodes that are freed, and where
+// its holder is known and the inode cannot be read.
 Status EraseLease(Transaction& transaction, InodeId inode);
+void EraseLease(Transaction& transaction, InodeId inode, SessionId holder);
 
 struct ClosedChunk {
   ChunkId chunk;

@@ -130,8 +130,7 @@ Status EndSession(Transaction& transaction, SessionId session) {
     // One damaged file does not keep the session's other files from everybody.
     LogError("inode {}: the lease of ended session {} is dropped, its chunks are not recovered: {}",
              inode.value(), session.value(), released.ToString());
-    transaction.Delete(Family::kLeases, HoldingOfSessionKey(session, inode));
-    transaction.Delete(Family::kLeases, HoldingKey(inode));
+    EraseLease(transaction, inode, session);
   }
   std::vector<InodeId> directories;
   const std::string prefix = HoldingsOfSessionPrefix(session);
