@@ -188,6 +188,10 @@ class Cluster:
         self.reload()
         return [p["name"] for p in self.info["processes"] if p["name"].startswith("chunkserver:")]
 
+    def chunkservers_at(self, endpoints):
+        """The names of those that `locate` calls by these endpoints."""
+        return [name for name in self.chunkservers() if self.process(name)["endpoint"] in endpoints]
+
     def dev(self, verb, *names, env=None, check=True):
         return run(
             [self.program("moraine"), "dev", verb, "--dir", self.dir, *names],

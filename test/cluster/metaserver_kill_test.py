@@ -267,9 +267,7 @@ class KeptTable:
     def holder(self, rng):
         """The name of a chunkserver that holds one of its replicas."""
         replicas = wait_until(self.replicas, 60, "all replicas of " + self.path)
-        endpoints = {replica["server"] for replica in replicas}
-        names = self.cluster.chunkservers()
-        return rng.choice([n for n in names if self.cluster.process(n)["endpoint"] in endpoints])
+        return rng.choice(self.cluster.chunkservers_at([r["server"] for r in replicas]))
 
 
 def crashes(cluster, point):

@@ -66,8 +66,7 @@ def holder_of(cluster, path):
         return [c for c in located if c["state"] == "open"] and located[-1]
 
     chunk = wait_until(look, 60, "an open chunk of " + path)
-    endpoint = chunk["replicas"][0]["server"]
-    return next(n for n in cluster.chunkservers() if cluster.process(n)["endpoint"] == endpoint)
+    return cluster.chunkservers_at([chunk["replicas"][0]["server"]])[0]
 
 
 def through_the_mount(cluster, number, rng):
