@@ -136,11 +136,7 @@ TEST_F(StoreTest, AnEmptyDeletedReplicaWhoseFileCannotBeMovedNeverComesBack) {
 
 TEST_F(StoreTest, NobodyWaitsForEverForAFileThatCannotBeMoved) {
   constexpr uint64_t kLength = 8'000;
-  auto incoming = sim.Await(sim.store->BeginCopy(kChunk, kTwo, kLength, SomeOrigin(kChunk)));
-  ASSERT_TRUE(incoming.ok());
-  Buffer bytes = BytesOf(kChunk, 0, kLength);
-  auto checksums = ChecksumsOf(0, bytes.bytes());
-  ASSERT_TRUE(sim.Await((*incoming)->Write(0, std::move(bytes).Share(), checksums)).ok());
+  auto incoming = sim.CopyOf(kChunk, kTwo, kLength);
   FillAndSeal(kChunk, 5'000);
   sim.machine.disk().FailNext(sim::DiskOp::kRename, "*.chunk", 100'000, Code::kNoSpace);
   ASSERT_TRUE(sim.Await(sim.store->Delete(kChunk, kOne)).ok());
@@ -148,7 +144,7 @@ TEST_F(StoreTest, NobodyWaitsForEverForAFileThatCannotBeMoved) {
     return sim.store->BeginCopy(kChunk, kTwo, kLength, SomeOrigin(kChunk), deadline);
   };
   EXPECT_EQ(sim.Await(begin(sim.loop->After(1s))).code(), Code::kOverloaded);
-  EXPECT_EQ(sim.Await(sim.store->Install(std::move(*incoming), sim.loop->After(1s))).code(),
+  EXPECT_EQ(sim.Await(sim.store->Install(std::move(incoming), sim.loop->After(1s))).code(),
             Code::kOverloaded);
   std::vector<Code> codes;
   const auto wait = [](auto task, std::vector<Code>* codes) -> Task<void> {
@@ -165,13 +161,9 @@ TEST_F(StoreTest, NobodyWaitsForEverForAFileThatCannotBeMoved) {
 TEST_F(StoreTest, ACopyThatCannotBeInstalledLeavesTheOldReplicaAlive) {
   ASSERT_TRUE(sim.Append(kChunk, kOne, 0, 300'000, true).ok());
   constexpr uint64_t kLength = 8'000;
-  auto incoming = sim.Await(sim.store->BeginCopy(kChunk, kOne, kLength, SomeOrigin(kChunk)));
-  ASSERT_TRUE(incoming.ok());
-  Buffer bytes = BytesOf(kChunk, 0, kLength);
-  auto checksums = ChecksumsOf(0, bytes.bytes());
-  ASSERT_TRUE(sim.Await((*incoming)->Write(0, std::move(bytes).Share(), checksums)).ok());
+  auto incoming = sim.CopyOf(kChunk, kOne, kLength);
   sim.machine.disk().FailNext(sim::DiskOp::kRename, "*incoming*", 1, Code::kNoSpace);
-  EXPECT_EQ(sim.Await(sim.store->Install(std::move(*incoming))).code(), Code::kNoSpace);
+  EXPECT_EQ(sim.Await(sim.store->Install(std::move(incoming))).code(), Code::kNoSpace);
   EXPECT_FALSE(sim.store->GetStatus().quarantined);
   ASSERT_TRUE(sim.Append(kChunk, kOne, 300'000, 300'000, true).ok());
   sim.PowerCut();

@@ -261,14 +261,7 @@ TEST_F(StoreTest, AnIdleOpenReplicaIsToldOfOnceInAWhile) {
 
 TEST_F(StoreTest, WholeCopyReplacesATombstoneAndADamagedReplica) {
   const auto copy = [&](ChunkId chunk, Epoch epoch, uint64_t length) {
-    auto incoming = sim.Await(sim.store->BeginCopy(chunk, epoch, length, SomeOrigin(chunk)));
-    EXPECT_TRUE(incoming.ok()) << incoming.status().ToString();
-    for (uint64_t at = 0; at < length; at += 1_MiB) {
-      Buffer bytes = BytesOf(chunk, at, std::min<uint64_t>(1_MiB, length - at));
-      auto checksums = ChecksumsOf(at, bytes.bytes());
-      EXPECT_TRUE(sim.Await((*incoming)->Write(at, std::move(bytes).Share(), checksums)).ok());
-    }
-    return sim.Await(sim.store->Install(std::move(*incoming)));
+    return sim.Await(sim.store->Install(sim.CopyOf(chunk, epoch, length)));
   };
   ASSERT_EQ(sim.Await(sim.store->Fence(kChunk, kTwo)).code(), Code::kUnknownChunk);
   ASSERT_TRUE(copy(kChunk, kTwo, 2'500'000).ok());
@@ -390,12 +383,7 @@ TEST(StoreOpen, WhatCannotBeThrownAwayIsNotTheEndOfTheStore) {
   StoreWorld sim(1);
   ASSERT_TRUE(sim.Start().ok());
   ASSERT_TRUE(sim.Append(kChunk, kOne, 0, 5'000, true).ok());
-  auto incoming = sim.Await(sim.store->BeginCopy(ChunkId(2), kOne, 8'000, SomeOrigin(ChunkId(2))));
-  ASSERT_TRUE(incoming.ok());
-  Buffer bytes = BytesOf(ChunkId(2), 0, 8'000);
-  auto checksums = ChecksumsOf(0, bytes.bytes());
-  ASSERT_TRUE(sim.Await((*incoming)->Write(0, std::move(bytes).Share(), checksums)).ok());
-  incoming->reset();  // and its file stays
+  sim.CopyOf(ChunkId(2), kOne, 8'000).reset();  // and its file stays
   sim.Kill();
   sim.machine.disk().FailNext(sim::DiskOp::kRemove, "*incoming*");
   const Status started = sim.Start();

@@ -150,6 +150,18 @@ class StoreWorld {
                               bool sync) {
     return Await(store->Append(CallOf(chunk, epoch, offset, size, sync)));
   }
+  // A copy with all of its bytes, not installed yet.
+  std::unique_ptr<IncomingReplica> CopyOf(ChunkId chunk, Epoch epoch, uint64_t length) {
+    auto incoming = Await(store->BeginCopy(chunk, epoch, length, SomeOrigin(chunk)));
+    MORAINE_CHECK(incoming.ok(), incoming.status().ToString());
+    for (uint64_t at = 0; at < length; at += 1_MiB) {
+      Buffer bytes = BytesOf(chunk, at, std::min<uint64_t>(1_MiB, length - at));
+      auto checksums = ChecksumsOf(at, bytes.bytes());
+      const Status written = Await((*incoming)->Write(at, std::move(bytes).Share(), checksums));
+      EXPECT_TRUE(written.ok()) << written.ToString();
+    }
+    return std::move(*incoming);
+  }
   StoreOptions& options() { return options_; }
 
   std::unique_ptr<MetricRegistry> metrics;  // outlives the store
