@@ -1,6 +1,5 @@
 #include "fs/chunkio/append_stream.h"
 
-#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -11,10 +10,8 @@
 #include <vector>
 
 #include "base/loop/sim/world.h"
-#include "base/metrics.h"
 #include "base/units.h"
-#include "idl/methods.h"
-#include "rpc/server.h"
+#include "fs/chunkio/fake_holder.h"
 
 namespace moraine::fs {
 namespace {
@@ -22,36 +19,15 @@ namespace {
 constexpr size_t kReplicas = 3;
 constexpr uint64_t kPiece = 64_KiB;
 
-// A chunkserver that takes one piece of each chunk, so that a stream rolls after each, and puts
-// nothing on its disk that it is not asked to.
-class OnePieceHolder : public sim::Process {
- public:
-  OnePieceHolder(sim::SimLoop& loop, const std::string& name, ServerId id)
-      : server_(loop, {idl::Role::kChunkserver, "", name, id}, OptionsOf(name), metrics_) {
-    server_.Handle(idl::kAppend,
-                   [](rpc::CallContext& context,
-                      idl::AppendRequest request) -> Task<Result<idl::AppendResponse>> {
-                     const auto size = static_cast<int64_t>(context.bulk_in.size());
-                     if (request.offset > 0 && size > 0) co_return Status(Code::kIo, "one piece");
-                     idl::AppendResponse response;
-                     response.held = request.offset + size;
-                     response.synced = request.sync ? response.held : 0;
-                     co_return response;
-                   });
-    const Status started = server_.Start();
-    MORAINE_CHECK(started.ok(), started.ToString());
-  }
-
- private:
-  static rpc::ServerOptions OptionsOf(const std::string& name) {
-    rpc::ServerOptions options;
-    options.listen = Endpoint{name, 7420};
-    return options;
-  }
-
-  MetricRegistry metrics_;
-  rpc::Server server_;
-};
+// Takes one piece of each chunk, so that a stream rolls after each, and puts nothing on a disk that
+// it is not asked to.
+Result<idl::AppendResponse> TakeOnePiece(const idl::AppendRequest& request, int64_t bytes) {
+  if (request.offset > 0 && bytes > 0) return Status(Code::kIo, "one piece");
+  idl::AppendResponse response;
+  response.held = request.offset + bytes;
+  response.synced = request.sync ? response.held : 0;
+  return response;
+}
 
 // Grants chunks without end, all on the same servers, and counts who asks until they are sealed.
 class CountingSource : public ChunkSource {
@@ -126,14 +102,7 @@ class Streaming : public sim::Process {
 class AppendStreamTest : public testing::Test {
  protected:
   AppendStreamTest() {
-    std::vector<ReplicaPlace> replicas;
-    for (size_t i = 0; i < kReplicas; ++i) {
-      const std::string name = fmt::format("cs{}", i + 1);
-      const ServerId id(i + 1);
-      world_.AddMachine(name).Start(
-          [=](sim::SimLoop& loop) { return std::make_unique<OnePieceHolder>(loop, name, id); });
-      replicas.push_back({id, Endpoint{name, 7420}});
-    }
+    const auto replicas = FakeHolder::StartAll(world_, kReplicas, TakeOnePiece);
     client_.Start([=](sim::SimLoop& loop) { return std::make_unique<Streaming>(loop, replicas); });
   }
   void TearDown() override { ASSERT_TRUE(world_.Await(client_.loop(), streaming().End())); }

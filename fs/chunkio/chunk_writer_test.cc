@@ -13,10 +13,8 @@
 #include "base/limits.h"
 #include "base/loop/sim/network.h"
 #include "base/loop/sim/world.h"
-#include "base/metrics.h"
 #include "base/units.h"
-#include "idl/methods.h"
-#include "rpc/server.h"
+#include "fs/chunkio/fake_holder.h"
 
 namespace moraine::fs {
 namespace {
@@ -25,32 +23,11 @@ constexpr uint64_t kPiece = 1_MiB;
 constexpr size_t kReplicas = 5;
 constexpr size_t kSlow = 4;  // this replica's link can be made slow
 
-// A chunkserver that holds what it was sent.
-class Holder : public sim::Process {
- public:
-  Holder(sim::SimLoop& loop, const std::string& name, ServerId id)
-      : server_(loop, {idl::Role::kChunkserver, "", name, id}, OptionsOf(name), metrics_) {
-    server_.Handle(idl::kAppend,
-                   [](rpc::CallContext& context,
-                      idl::AppendRequest request) -> Task<Result<idl::AppendResponse>> {
-                     idl::AppendResponse response;
-                     response.held = request.offset + static_cast<int64_t>(context.bulk_in.size());
-                     co_return response;
-                   });
-    const Status started = server_.Start();
-    MORAINE_CHECK(started.ok(), started.ToString());
-  }
-
- private:
-  static rpc::ServerOptions OptionsOf(const std::string& name) {
-    rpc::ServerOptions options;
-    options.listen = Endpoint{name, 7420};
-    return options;
-  }
-
-  MetricRegistry metrics_;
-  rpc::Server server_;
-};
+Result<idl::AppendResponse> HoldAll(const idl::AppendRequest& request, int64_t bytes) {
+  idl::AppendResponse response;
+  response.held = request.offset + bytes;
+  return response;
+}
 
 class Writing : public sim::Process {
  public:
@@ -116,14 +93,7 @@ class ChunkWriterTest : public testing::Test {
     grant.epoch = Epoch(1);
     grant.policy = protocol::kLogPolicy;
     grant.inode = InodeId(2);
-    for (size_t i = 0; i < kReplicas; ++i) {
-      const std::string name = fmt::format("cs{}", i + 1);
-      const ServerId id(i + 1);
-      servers_.push_back(&world_.AddMachine(name));
-      servers_.back()->Start(
-          [=](sim::SimLoop& loop) { return std::make_unique<Holder>(loop, name, id); });
-      grant.replicas.push_back({id, Endpoint{name, 7420}});
-    }
+    grant.replicas = FakeHolder::StartAll(world_, kReplicas, HoldAll);
     ChunkIoOptions options;
     options.window_bytes = window_bytes;
     client_.Start(
@@ -133,7 +103,7 @@ class ChunkWriterTest : public testing::Test {
     const bool all =
         world_.RunUntil([&] { return rules().held(kSlow) == limits::kBlockBytes; }, 10s);
     ASSERT_TRUE(all) << world_.Describe();
-    world_.net().SetSlowness(client_, *servers_[kSlow], 200);
+    world_.net().SetSlowness(client_, *world_.Find(fmt::format("cs{}", kSlow + 1)), 200);
   }
   void TearDown() override { ASSERT_TRUE(world_.Await(client_.loop(), writing().End())); }
 
@@ -142,7 +112,6 @@ class ChunkWriterTest : public testing::Test {
 
   sim::World world_{7};
   sim::Machine& client_ = world_.AddMachine("client");
-  std::vector<sim::Machine*> servers_;
 };
 
 // Three others commit, so the stream goes on; all that went to the slow one stayed in memory, and
