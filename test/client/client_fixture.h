@@ -144,6 +144,14 @@ class ClientTest : public testing::Test {
   T ByBob(Task<T> task) {
     return Run(bob_, std::move(task));
   }
+  // By Alice.
+  InodeId MakeDirectory(const std::string& name, InodeId parent = InodeId(1)) {
+    NewEntry entry;
+    entry.type = FileType::kDirectory;
+    auto made = ByAlice(alice().Create(parent, name, entry, /*open=*/false));
+    MORAINE_CHECK(made.ok(), made.status().ToString());
+    return made->attributes.inode;
+  }
   // Begins a call and goes on; `*answer` has its result when it has ended.
   template <class T>
   std::shared_ptr<std::optional<T>> Begin(sim::Machine& machine, Task<T> task) {

@@ -33,14 +33,10 @@ TEST_F(ClientTest, ExtendNeverCutsWhatAnotherHasWritten) {
 
 // As RocksDB takes in a table that was made elsewhere: it links it, and opens it to sync it.
 TEST_F(ClientTest, AFileLinkedIntoAnOwnedDirectoryIsTheOwnersToWrite) {
-  NewEntry directory;
-  directory.type = FileType::kDirectory;
-  const auto d = ByAlice(alice().Create(InodeId(1), "d", directory, false));
-  ASSERT_TRUE(d.ok());
+  const InodeId owned = MakeDirectory("d");
   const auto file = Create("x");
   ASSERT_TRUE(ByAlice(file->Append(Bytes(Pattern(20'000)))).ok());
   ASSERT_TRUE(ByAlice(alice().Close(file)).ok());
-  const InodeId owned = d->attributes.inode;
   ASSERT_TRUE(ByAlice(alice().AcquireDirectory(owned, "test")).ok());
   ASSERT_TRUE(ByAlice(alice().Link(file->inode(), owned, "in")).ok());
   NewEntry there;
@@ -53,11 +49,7 @@ TEST_F(ClientTest, AFileLinkedIntoAnOwnedDirectoryIsTheOwnersToWrite) {
 
 // The metaserver hears of what an owner opens with the next renewal only, up to a second later.
 TEST_F(ClientTest, WhatAnOwnerHasOpenStaysWhenItsNameGoes) {
-  NewEntry directory;
-  directory.type = FileType::kDirectory;
-  const auto d = ByAlice(alice().Create(InodeId(1), "d", directory, false));
-  ASSERT_TRUE(d.ok());
-  const InodeId owned = d->attributes.inode;
+  const InodeId owned = MakeDirectory("d");
   const auto file = ByAlice(alice().Create(owned, "f", NewEntry(), true));
   ASSERT_TRUE(file.ok());
   const std::string text = Pattern(300'000);
@@ -159,12 +151,7 @@ TEST_F(ClientTest, ACreateDuringTheLastCloseLeavesOneWriter) {
 // A file that this client opened both from its owned directory and at the metaserver is closed
 // there: otherwise the metaserver keeps what was removed.
 TEST_F(ClientTest, AnOwnedOpenBesideAnotherDoesNotHideTheClose) {
-  NewEntry entry;
-  entry.type = FileType::kDirectory;
-  entry.mode = 0755;
-  const auto directory = ByAlice(alice().Create(InodeId(1), "d", entry, false));
-  ASSERT_TRUE(directory.ok());
-  const InodeId owned = directory->attributes.inode;
+  const InodeId owned = MakeDirectory("d");
   auto made = ByAlice(alice().Create(owned, "f", {}, true));
   ASSERT_TRUE(made.ok());
   const InodeId inode = made->file->inode();
@@ -194,11 +181,7 @@ TEST_F(ClientTest, AnOwnedOpenBesideAnotherDoesNotHideTheClose) {
 
 // As RocksDB does with its LOG, which it writes before it locks the directory.
 TEST_F(ClientTest, AnOwnerGoesOnWithAFileThatItWroteBefore) {
-  NewEntry entry;
-  entry.type = FileType::kDirectory;
-  const auto directory = ByAlice(alice().Create(InodeId(1), "d", entry, false));
-  ASSERT_TRUE(directory.ok());
-  const InodeId owned = directory->attributes.inode;
+  const InodeId owned = MakeDirectory("d");
   const auto made = ByAlice(alice().Create(owned, "LOG", {}, true));
   ASSERT_TRUE(made.ok());
   ASSERT_TRUE(ByAlice(made->file->Append(Bytes(Pattern(100)))).ok());
@@ -214,11 +197,7 @@ TEST_F(ClientTest, AnOwnerGoesOnWithAFileThatItWroteBefore) {
 // A file that was removed soon after its close, or replaced by a rename, stayed in the owner's
 // memory for as long as it owned the directory.
 TEST_F(ClientTest, AnOwnerForgetsTheFilesThatAreGone) {
-  NewEntry entry;
-  entry.type = FileType::kDirectory;
-  const auto directory = ByAlice(alice().Create(InodeId(1), "d", entry, false));
-  ASSERT_TRUE(directory.ok());
-  const InodeId owned = directory->attributes.inode;
+  const InodeId owned = MakeDirectory("d");
   ASSERT_TRUE(ByAlice(alice().AcquireDirectory(owned, "alice")).ok());
   const auto make = [&](const std::string& name) {
     const auto made = ByAlice(alice().Create(owned, name, {}, true));
@@ -234,7 +213,7 @@ TEST_F(ClientTest, AnOwnerForgetsTheFilesThatAreGone) {
     ASSERT_TRUE(ByAlice(alice().RemoveFile(owned, "log")).ok());
     make("new");
     ASSERT_TRUE(ByAlice(alice().Rename(owned, "new", owned, "kept", RenameMode::kReplace)).ok());
-    ASSERT_TRUE(ByAlice(alice().Create(owned, "sub", entry, false)).ok());
+    MakeDirectory("sub", owned);
     ASSERT_TRUE(ByAlice(alice().RemoveDirectory(owned, "sub")).ok());
   }
   // One of two names of a file goes: the other one still takes changes.

@@ -158,13 +158,6 @@ class LostNewsTest : public SessionTest {
     ASSERT_TRUE(world().RunUntil([&] { return alice().SessionIsCertain(); }, 60s));
     EXPECT_EQ(alice().session(), session) << "it showed nothing";
   }
-  InodeId MakeDirectory(const std::string& name) {
-    NewEntry entry;
-    entry.type = FileType::kDirectory;
-    auto made = ByAlice(alice().Create(InodeId(1), name, entry, /*open=*/false));
-    MORAINE_CHECK(made.ok(), made.status().ToString());
-    return made->attributes.inode;
-  }
 };
 
 // An owner that was replaced went on answering from what it remembered, for as long as it did not
