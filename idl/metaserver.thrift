@@ -119,6 +119,7 @@ struct SetAttributesRequest {
   9: optional i32 losses    // with a size: as in CommitRequest
 }
 struct OpenRequest { 1: i64 inode, 2: bool for_writing = false, 3: bool truncate = false, 4: i64 token = 0 }
+// leased: whether the session has the write lease, also when it asks for reading.
 struct OpenResponse { 1: Attributes attributes, 2: Layout layout, 3: bool leased = false }
 // Gives up the session's handle, or with release_lease its write lease; handles may stay then, and
 // the renewals tell when the last one is closed. Without it a lease stays: the session may have

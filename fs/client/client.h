@@ -133,7 +133,8 @@ class Client {
   const ClientOptions& options() const { return options_; }
 
  private:
-  Task<Result<Attributes>> WithTail(Attributes attributes, Instant deadline);
+  Task<Result<Attributes>> WithTail(Attributes attributes, Instant deadline,
+                                    uint64_t own_changes = 0);
   Task<Result<std::shared_ptr<File>>> OpenCreated(idl::CreateResponse answer, Instant deadline);
 
   Loop& loop_;

@@ -27,24 +27,25 @@ Task<Result<Attributes>> Client::Lookup(InodeId parent, std::string name) {
   co_return co_await WithTail(std::move(*attributes), deadline);
 }
 
-// What the metaserver does not know: our own unsaved size, or another's open tail.
-Task<Result<Attributes>> Client::WithTail(Attributes attributes, Instant deadline) {
+// What the metaserver does not know: our own unsaved size, or another's open tail. `own_changes` of
+// the inode are behind this answer.
+Task<Result<Attributes>> Client::WithTail(Attributes attributes, Instant deadline,
+                                          uint64_t own_changes) {
   ClientCore& core = state_->core;
-  auto open = core.files.find(attributes.inode);
-  if (open != core.files.end() && open->second->leased && !core.link.IsCertain()) {
-    MORAINE_CO_RETURN_IF_ERROR(co_await core.link.AwaitCertain(deadline));
-    open = core.files.find(attributes.inode);
-  }
-  if (open != core.files.end() && open->second->leased) {
-    open->second->AdoptAttributes(attributes);
-    Attributes own = open->second->attributes();
-    own.symlink_target = std::move(attributes.symlink_target);
-    co_return own;
+  const auto open = core.files.find(attributes.inode);
+  const auto file = open == core.files.end() ? nullptr : open->second;
+  if (file != nullptr && file->leased) {
+    // Somebody has changed its mode or its times, or it is another's now.
+    const bool news = attributes.version > file->version() + own_changes;
+    MORAINE_CO_RETURN_IF_ERROR(news ? co_await file->ConfirmLease(deadline)
+                                    : co_await core.link.AwaitCertain(deadline));
+    if (file->leased && !news) file->AdoptAttributes(attributes);
+    if (file->leased) co_return file->attributes();
   }
   if (!attributes.open_tail) co_return attributes;
-  FileImpl file(core, attributes);
-  MORAINE_CO_RETURN_IF_ERROR(co_await file.Reload(deadline));
-  co_return file.attributes();
+  FileImpl asking(core, attributes);
+  MORAINE_CO_RETURN_IF_ERROR(co_await asking.Reload(deadline));
+  co_return asking.attributes();
 }
 
 Task<Result<Attributes>> Client::Resolve(std::string path) {
@@ -100,7 +101,7 @@ Task<Result<Attributes>> Client::SetAttributes(InodeId inode, AttributeChange ch
       AttributesOf(co_await core.link.Change(idl::kSetAttributes, std::move(request), deadline));
   if (!attributes.ok()) co_return attributes;
   core.NoteUnsynced(inode);
-  co_return co_await WithTail(std::move(*attributes), deadline);
+  co_return co_await WithTail(std::move(*attributes), deadline, 1);
 }
 
 Task<Result<Created>> Client::Create(InodeId parent, std::string name, NewEntry entry, bool open) {
@@ -240,7 +241,7 @@ Task<Result<Attributes>> Client::Link(InodeId inode, InodeId new_parent, std::st
   if (core.tokens.contains(new_parent)) {
     core.parents.try_emplace(inode, new_parent).first->second.linked = true;
   }
-  co_return co_await WithTail(std::move(*attributes), deadline);
+  co_return co_await WithTail(std::move(*attributes), deadline, 1);
 }
 
 Task<Result<DirectoryPage>> Client::ReadDirectory(InodeId inode, std::string after, int limit,

@@ -202,7 +202,7 @@ Task<Status> FileImpl::EnsureLease(Instant deadline) {
 }
 
 Task<Status> FileImpl::OpenAt(bool writing, Instant deadline) {
-  if (leased) MORAINE_CO_RETURN_IF_ERROR(co_await core_.link.AwaitCertain(deadline));
+  if (leased) MORAINE_CO_RETURN_IF_ERROR(co_await ConfirmLease(deadline));
   if (leased) co_return Status();  // we write it: nobody knows better
   if (!writing) co_return co_await AskToOpen(false, deadline);
   auto lock = co_await mutex_.Acquire(deadline);
@@ -234,7 +234,26 @@ Status FileImpl::AdoptLease(const idl::Attributes& attributes, const idl::Layout
   NoteUnsynced();
   const Status status = Adopt(attributes, layout);
   leased = registered = true;
+  ++grants_;
   return status;
+}
+
+Task<Status> FileImpl::ConfirmLease(Instant deadline) {
+  MORAINE_CO_RETURN_IF_ERROR(co_await core_.link.AwaitCertain(deadline));
+  if (!leased) co_return Status();
+  const uint64_t grant = grants_;
+  idl::OpenRequest request;
+  request.inode = ToWire(inode_);
+  auto answer = co_await core_.link.Change(idl::kOpen, std::move(request), deadline);
+  if (!answer.ok()) co_return answer.status();
+  MORAINE_CO_ASSIGN_OR_RETURN(const Attributes now, FromWire(answer->attributes));
+  if (!leased || grants_ != grant) co_return Status();  // given back meanwhile
+  if (answer->leased) {
+    AdoptAttributes(now);
+  } else {
+    OnLeaseLost();
+  }
+  co_return Status();
 }
 
 }  // namespace moraine::fs

@@ -79,10 +79,16 @@ class FileImpl final : public File, public std::enable_shared_from_this<FileImpl
   // For an Open of this client: takes the write lease, or only learns what the metaserver says now.
   // Ordered with everything else that takes or gives back the lease.
   Task<Status> OpenAt(bool writing, Instant deadline);
+  // Asks whether the lease that this client believes to have is still its own: who acquires the
+  // directory takes it at once, and the news of that may be under way. If it is, `attributes()` are
+  // the metaserver's afterwards.
+  Task<Status> ConfirmLease(Instant deadline);
+  // Of the metaserver's attributes that are known here.
+  uint64_t version() const { return attributes_.version; }
   // The metaserver has granted the lease with another call's answer.
   Status AdoptLease(const idl::Attributes& attributes, const idl::Layout& layout);
 
-  bool leased = false;
+  bool leased = false;  // believed, until an answer or the news say that it is not so
   int handles = 0;
   int opening = 0;          // calls of Open under way: the end does not begin before they end
   bool idle = false;        // nobody has it open; it is closed soon, unless it is opened again
@@ -164,6 +170,7 @@ class FileImpl final : public File, public std::enable_shared_from_this<FileImpl
   uint64_t changes_ = 1;
   uint64_t synced_changes_ = 0;
   uint64_t bytes_change_ = 0;  // the last of them that was of bytes
+  uint64_t grants_ = 0;        // of the lease
   // The file's losses (Attributes) that the layout here knows of; said with every change.
   uint32_t losses_ = 0;
 

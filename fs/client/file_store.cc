@@ -252,11 +252,10 @@ Task<Status> FileImpl::SyncRecord(Instant deadline) {
   if (!answer.ok()) co_return answer.status();
   if (answer->__isset.attributes) {
     MORAINE_CO_ASSIGN_OR_RETURN(const Attributes now, FromWire(answer->attributes));
-    if (leased) {
-      AdoptAttributes(now);
-    } else if (now.version > attributes_.version) {
-      NoteStale();  // attributes alone would run ahead of the layout
-    }
+    // Attributes alone would run ahead of the layout, also where a lease is believed in that
+    // another has taken.
+    if (now.version > attributes_.version) NoteStale();
+    if (leased && now.losses > losses_) Keep(LostBytes()).Ignore();
     MORAINE_CO_RETURN_IF_ERROR(error_);
     // Also when nothing was written here: a sync is for all that was done to the file before.
     if (now.losses > losses) co_return LostBytes();
@@ -345,7 +344,7 @@ void FileImpl::OnLeaseLost() {
   if (leased && HasUnsaved() && error_.ok()) {
     error_ = Status(Code::kSessionEnded, "the file's lease ended before these writes were stored");
   }
-  leased = false;
+  if (std::exchange(leased, false)) stale_ = true;
 }
 
 }  // namespace moraine::fs

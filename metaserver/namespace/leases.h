@@ -16,6 +16,8 @@
 namespace moraine::metaserver {
 
 Result<std::optional<LeaseRecord>> FindLease(Transaction& transaction, InodeId inode);
+// Whether the transaction's session writes the file.
+Result<bool> HoldsLease(Transaction& transaction, InodeId inode);
 
 // Gives the transaction's session the lease, if nobody else has it. kLeaseTaken otherwise; the
 // effects then say whom to recall or what to recover. kSessionEnded without a session.

@@ -36,6 +36,7 @@ Task<Result<idl::OpenResponse>> OpenCall(Core& core, rpc::CallContext& context,
     }
     Transaction transaction(core.store, session, core.loop.WallNanoseconds());
     MORAINE_CO_RETURN_IF_ERROR(Open(transaction, args));
+    MORAINE_CO_ASSIGN_OR_RETURN(answer->leased, HoldsLease(transaction, args.inode));
     core.Act(transaction.effects(), session, true);
   }
   MORAINE_CO_RETURN_IF_ERROR(core.Describe(args.inode, &answer->attributes, &answer->layout));

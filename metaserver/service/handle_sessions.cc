@@ -40,10 +40,8 @@ Result<std::vector<InodeId>> Lost(Core& core, SessionId session, const std::vect
   std::vector<InodeId> lost;
   Transaction transaction(core.store, session);
   for (const InodeId inode : held) {
-    MORAINE_ASSIGN_OR_RETURN(const auto lease, FindLease(transaction, inode));
-    if (lease.has_value() && lease->session == session && lease->state == LeaseState::kHeld) {
-      continue;
-    }
+    MORAINE_ASSIGN_OR_RETURN(const bool writes, HoldsLease(transaction, inode));
+    if (writes) continue;
     MORAINE_ASSIGN_OR_RETURN(const SessionId owner, OwnerOf(transaction, inode));
     if (owner != session) lost.push_back(inode);
   }

@@ -49,6 +49,13 @@ std::string TextOf(const fs::ReadBytes& read) {
   return bytes;
 }
 
+Task<Result<std::string>> ReadWhole(fs::File& file) {
+  const uint64_t size = file.size();
+  auto read = co_await file.Read(0, size);
+  if (!read.ok()) co_return read.status();
+  co_return TextOf(*read);
+}
+
 std::string Difference(const FileModel& model, uint64_t offset, const fs::ReadBytes& read) {
   const std::string right = ContentOf(model, offset, read.size);
   const std::string bytes = TextOf(read);

@@ -13,6 +13,8 @@ std::string BytesOfKey(uint64_t key, uint64_t offset, uint64_t size);
 // `size` bytes of the model from `offset`.
 std::string ContentOf(const FileModel& model, uint64_t offset, uint64_t size);
 std::string TextOf(const fs::ReadBytes& read);
+// All of an open file.
+Task<Result<std::string>> ReadWhole(fs::File& file);
 // Empty when `read` is what the model has at `offset`; otherwise where it differs.
 std::string Difference(const FileModel& model, uint64_t offset, const fs::ReadBytes& read);
 // Reads all of the model's file by its path, and holds it against the model: at least `least`

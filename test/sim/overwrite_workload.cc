@@ -21,13 +21,6 @@ uint64_t SomeCells(Random& random) {
   }
 }
 
-Task<Result<std::string>> ReadWhole(fs::File& file) {
-  const uint64_t size = file.size();
-  auto read = co_await file.Read(0, size);
-  if (!read.ok()) co_return read.status();
-  co_return TextOf(*read);
-}
-
 }  // namespace
 
 Task<void> OverwriteWorkload::Run(fs::Client& client) {

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "test/sim/cluster.h"
+#include "test/sim/handover_workload.h"
 #include "test/sim/names_workload.h"
 #include "test/sim/overwrite_workload.h"
 #include "test/sim/owner_workload.h"
@@ -105,7 +106,8 @@ class Schedule {
                                       {"tables", &stage.tables},
                                       {"names", &stage.names},
                                       {"owned", &stage.owned},
-                                      {"changed", &stage.changed}}) {
+                                      {"changed", &stage.changed},
+                                      {"handed", &stage.handed}}) {
       fs::NewEntry entry;
       entry.type = fs::FileType::kDirectory;
       auto made = co_await client->Create(root, name, entry, false);
@@ -125,8 +127,10 @@ class Schedule {
     cluster_.AddClient("c1", {Add<StreamWorkload>(1), Add<NamesWorkload>()});
     cluster_.AddClient("c2", {Add<TableWorkload>(), Add<OwnerWorkload>(ownership_, 1),
                               Add<OverwriteWorkload>(changed_, 1)});
-    cluster_.AddClient("c3", {Add<StreamWorkload>(2), Add<OwnerWorkload>(ownership_, 2)});
-    cluster_.AddClient("c4", {Add<ReadWorkload>(), Add<OverwriteWorkload>(changed_, 2)});
+    cluster_.AddClient("c3", {Add<StreamWorkload>(2), Add<OwnerWorkload>(ownership_, 2),
+                              Add<HandoverWorkload>(handed_, 1)});
+    cluster_.AddClient("c4", {Add<ReadWorkload>(), Add<OverwriteWorkload>(changed_, 2),
+                              Add<HandoverWorkload>(handed_, 2)});
   }
 
   void RunFor(Duration duration) {
@@ -204,6 +208,7 @@ class Schedule {
   // Before the cluster: processes that are killed with it refer to these.
   Ownership ownership_;
   ChangedFiles changed_;
+  HandedFiles handed_;
   std::vector<std::unique_ptr<Workload>> workloads_;
   uint64_t faults_ = 0;
   uint64_t compared_ = 0;

@@ -58,7 +58,7 @@ struct Stage {
   bool stopping = false;        // workloads end their rounds
   uint64_t meta_cuts = 0;       // power cuts of the metaserver
   bool keeps_unsynced = false;  // the faults are few enough that no acknowledged byte may be lost
-  InodeId streams, tables, names, owned, changed;  // directories
+  InodeId streams, tables, names, owned, changed, handed;  // directories
 
   void Fail(const std::string& what) {
     if (verdict.failed()) return;

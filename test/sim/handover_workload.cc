@@ -1,0 +1,134 @@
+#include "test/sim/handover_workload.h"
+
+#include <algorithm>
+
+#include "test/sim/content.h"
+
+namespace moraine::simulation {
+namespace {
+
+constexpr size_t kYoung = 2;  // few, so that they meet in the same file
+constexpr size_t kPiecesMax = 30;
+
+using Pieces = std::map<uint64_t, HandedFile::Piece>;
+
+// Empty when the file has all of these; otherwise what it lacks.
+std::string Missing(const Pieces& synced, const std::string& bytes) {
+  for (const auto& [offset, piece] : synced) {
+    if (offset + piece.size > bytes.size()) {
+      return fmt::format("ends at {}, but [{}, +{}) was synced", bytes.size(), offset, piece.size);
+    }
+    if (bytes.compare(offset, piece.size, BytesOfKey(piece.key, 0, piece.size)) != 0) {
+      return fmt::format("has other bytes at [{}, +{}) than were synced", offset, piece.size);
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Task<void> HandoverWorkload::Run(fs::Client& client) {
+  while (!stage_.stopping) {
+    const Status status = random_.OneIn(2) ? co_await WorkAsOwner(client) : co_await Work(client);
+    if (status.ok()) {
+      ++rounds_;
+    } else {
+      Note(fmt::format("{} fails: {}", number_, status.ToString()));
+    }
+    co_await Pause(client, 40ms);
+  }
+}
+
+Task<Status> HandoverWorkload::WorkAsOwner(fs::Client& client) {
+  auto owned = co_await client.AcquireDirectory(stage_.handed, fmt::format("handover {}", number_));
+  if (!owned.ok()) co_return owned.status();
+  const Status worked = co_await Work(client);
+  const Status released = co_await client.ReleaseDirectory(stage_.handed);
+  co_return worked.ok() ? released : worked;
+}
+
+Task<Status> HandoverWorkload::Work(fs::Client& client) {
+  const size_t young = std::min(files_.size(), kYoung);
+  const bool fresh = young == 0 || random_.OneIn(6);
+  HandedFile* model = fresh ? nullptr : files_[files_.size() - 1 - random_.Uniform(young)].get();
+  if (model != nullptr && model->synced.size() >= kPiecesMax) model = nullptr;
+  auto opened = model == nullptr ? co_await Create(client)
+                                 : co_await Open(client, *model, fs::Client::OpenMode::kWrite);
+  if (!opened.ok()) co_return opened.status();
+  if (model == nullptr) model = files_.back().get();
+  Status status;
+  for (uint64_t i = random_.Between(1, 5); i > 0 && status.ok() && !stage_.stopping; --i) {
+    status = co_await AppendAndSync(**opened, *model);
+    if (random_.OneIn(2)) co_await Pause(client, 20ms);
+  }
+  const Status closed = co_await client.Close(*opened);
+  co_return status.ok() ? closed : status;
+}
+
+Task<Result<HandoverWorkload::Opened>> HandoverWorkload::Create(fs::Client& client) {
+  const char* const kind = random_.OneIn(2) ? "log" : "dat";  // (5,3) and (3,3)
+  auto model = std::make_unique<HandedFile>();
+  model->name = fmt::format("{}-{:04}.{}", number_, next_file_++, kind);
+  fs::NewEntry entry;
+  entry.expect_stream = random_.OneIn(2);
+  auto created = co_await client.Create(stage_.handed, model->name, entry, true);
+  if (!created.ok()) co_return created.status();
+  files_.push_back(std::move(model));
+  co_return created->file;
+}
+
+Task<Result<HandoverWorkload::Opened>> HandoverWorkload::Open(fs::Client& client,
+                                                              const HandedFile& model,
+                                                              fs::Client::OpenMode mode) {
+  const Pieces due = model.synced;
+  auto found = co_await client.Lookup(stage_.handed, model.name);
+  if (found.code() == Code::kNotFound && !due.empty()) Fail("/handed/" + model.name + " is gone");
+  if (!found.ok()) co_return found.status();
+  auto opened = co_await client.Open(found->inode, mode);
+  if (!opened.ok()) co_return opened.status();
+  auto bytes = co_await ReadWhole(**opened);
+  if (!bytes.ok()) {
+    (co_await client.Close(*opened)).Ignore();
+    co_return bytes.status();
+  }
+  const std::string missing = Missing(due, *bytes);
+  if (!missing.empty()) Fail("/handed/" + model.name + " " + missing);
+  co_return *opened;
+}
+
+Task<Status> HandoverWorkload::AppendAndSync(fs::File& file, HandedFile& model) {
+  ++operations_;
+  // In the inode record, then in chunks.
+  const uint64_t size = random_.OneIn(8) ? random_.Between(1, 20'000) : random_.Between(1, 700);
+  const uint64_t key = stage_.next_key++;
+  const std::string bytes = BytesOfKey(key, 0, size);
+  auto appended = co_await file.Append(std::as_bytes(std::span(bytes)));
+  if (!appended.ok()) co_return appended.status();
+  const uint64_t offset = *appended;
+  MORAINE_CO_RETURN_IF_ERROR(co_await file.Sync());
+  const auto next = model.synced.lower_bound(offset);
+  const auto [begin, end] = std::pair(model.synced.begin(), model.synced.end());
+  const bool over_next = next != end && next->first < offset + size;
+  const bool over_last =
+      next != begin && std::prev(next)->first + std::prev(next)->second.size > offset;
+  if (over_next || over_last) {
+    Fail(fmt::format("/handed/{}: a sync of [{}, +{}) is acknowledged, where another was",
+                     model.name, offset, size));
+  }
+  model.synced[offset] = {size, key};
+  co_return Status::Ok();
+}
+
+Task<void> HandoverWorkload::Verify(fs::Client& client) {
+  if (number_ != 1) co_return;
+  for (const auto& model : files_) {
+    if (model->synced.empty()) continue;
+    auto opened = co_await Open(client, *model, fs::Client::OpenMode::kRead);
+    if (!opened.ok()) {
+      co_return Fail("/handed/" + model->name + " cannot be read: " + opened.status().ToString());
+    }
+    (co_await client.Close(*opened)).Ignore();
+  }
+}
+
+}  // namespace moraine::simulation
