@@ -55,7 +55,7 @@ TEST_F(ServiceTest, OpensDoNotRememberLayouts) {
       ASSERT_TRUE(opened.ok()) << opened.status().ToString();
       EXPECT_EQ(opened->layout.inline_data, content);
       EXPECT_EQ(opened->attributes.size, 3000);
-      EXPECT_EQ(opened->leased, writing);
+      EXPECT_TRUE(opened->leased) << "it is Alice's, also when she asks for reading";
     }
     const auto there = alice().Call(idl::kCreate, create, 902);
     ASSERT_TRUE(there.ok()) << there.status().ToString();
@@ -65,6 +65,10 @@ TEST_F(ServiceTest, OpensDoNotRememberLayouts) {
     cluster_.RestartMeta();
   }
   EXPECT_LT(remembered() - before, 1000u);
+  open.for_writing = false;
+  const auto by_another = bob().Change(idl::kOpen, open);
+  ASSERT_TRUE(by_another.ok()) << by_another.status().ToString();
+  EXPECT_FALSE(by_another->leased);
 }
 
 TEST_F(ServiceTest, AClosedChunkIsSealedEverywhere) {
