@@ -83,7 +83,7 @@ struct CreateRequest {
   8: string symlink_target
   9: bool exclusive = true   // false: an existing regular file is opened instead
   10: i64 token = 0          // of the owned directory that holds parent
-  11: bool open_for_write = false  // grants the write lease with the answer
+  11: bool open_for_write = false  // grants the write lease of a new file with the answer
   12: bool want_chunk = false      // and the first tail chunk
   13: string policy          // by name; empty: the directory's rules decide
 }

@@ -36,9 +36,17 @@ Task<Result<Attributes>> Client::WithTail(Attributes attributes, Instant deadlin
   const auto file = open == core.files.end() ? nullptr : open->second;
   if (file != nullptr && file->leased) {
     // Somebody has changed its mode or its times, or it is another's now.
-    const bool news = attributes.version > file->version() + own_changes;
-    MORAINE_CO_RETURN_IF_ERROR(news ? co_await file->ConfirmLease(deadline)
-                                    : co_await core.link.AwaitCertain(deadline));
+    const bool news = attributes.version > file->version() + own_changes ||
+                      (attributes.open_tail && !file->HasOwnTail());
+    if (news && !file->closing) {
+      ++file->opening;
+      const Status confirmed = co_await file->ConfirmLease(deadline);
+      --file->opening;
+      state_->EndIfUnused(file);
+      MORAINE_CO_RETURN_IF_ERROR(confirmed);
+    } else {
+      MORAINE_CO_RETURN_IF_ERROR(co_await core.link.AwaitCertain(deadline));
+    }
     if (file->leased && !news) file->AdoptAttributes(attributes);
     if (file->leased) co_return file->attributes();
   }
@@ -122,14 +130,7 @@ Task<Result<Created>> Client::Create(InodeId parent, std::string name, NewEntry 
   request.policy = std::move(entry.policy);
   const Instant deadline = core.link.Deadline();
   const CallsUnderWay::Call under_way(state_->creates);
-  Result<idl::CreateResponse> answer{Code::kTimeout, ""};
-  while (true) {
-    answer = co_await core.link.Change(idl::kCreate, request, deadline);
-    if (answer.ok() || answer.code() != Code::kLeaseTaken ||
-        core.loop.Now() + kLeasePause >= deadline)
-      break;
-    co_await core.loop.Sleep(kLeasePause);
-  }
+  auto answer = co_await core.link.Change(idl::kCreate, std::move(request), deadline);
   if (!answer.ok()) co_return answer.status();
   Created created;
   MORAINE_CO_ASSIGN_OR_RETURN(created.attributes, FromWire(answer->attributes));
@@ -160,8 +161,7 @@ Task<Result<std::shared_ptr<File>>> Client::OpenCreated(idl::CreateResponse answ
     // for.
     if (grant) file->NoteSynced();
   } else {
-    // The file was there, so a close of it, or a recall, may have given the lease back again behind
-    // this answer: it is asked for in order.
+    // The file was there: its lease is asked for in order with its closes and recalls.
     ++file->opening;
     status = co_await file->OpenAt(true, deadline);
     --file->opening;

@@ -12,8 +12,6 @@
 
 namespace moraine::fs {
 
-// Between two attempts to get a lease that another session is asked to give back.
-inline constexpr Duration kLeasePause = std::chrono::milliseconds(20);
 // From the last close of a file until its lease goes back.
 inline constexpr Duration kIdleTime = std::chrono::milliseconds(10);
 // While the last close of a file is on its way.

@@ -204,10 +204,14 @@ Task<Status> FileImpl::EnsureLease(Instant deadline) {
 Task<Status> FileImpl::OpenAt(bool writing, Instant deadline) {
   if (leased) MORAINE_CO_RETURN_IF_ERROR(co_await ConfirmLease(deadline));
   if (leased) co_return Status();  // we write it: nobody knows better
-  if (!writing) co_return co_await AskToOpen(false, deadline);
+  // What was unsaved when the lease was lost is lost too, which error() says: others' bytes are
+  // not hidden behind it.
+  const auto is_dead = [this] { return !leased && !error_.ok() && HasUnsaved(); };
+  if (!writing && !is_dead()) co_return co_await AskToOpen(false, deadline);
   auto lock = co_await mutex_.Acquire(deadline);
   if (!lock) co_return Status(Code::kTimeout, "the file is busy");
-  co_return co_await EnsureLease(deadline);
+  if (is_dead()) co_await DropUnsaved(error_);
+  co_return writing ? co_await EnsureLease(deadline) : co_await AskToOpen(false, deadline);
 }
 
 Task<Status> FileImpl::AskToOpen(bool writing, Instant deadline) {
@@ -245,10 +249,11 @@ Task<Status> FileImpl::ConfirmLease(Instant deadline) {
   idl::OpenRequest request;
   request.inode = ToWire(inode_);
   auto answer = co_await core_.link.Change(idl::kOpen, std::move(request), deadline);
-  if (!answer.ok()) co_return answer.status();
-  MORAINE_CO_ASSIGN_OR_RETURN(const Attributes now, FromWire(answer->attributes));
+  const bool ended = answer.code() == Code::kSessionEnded;  // and with it the lease
+  if (!answer.ok() && !ended) co_return answer.status();
   if (!leased || grants_ != grant) co_return Status();  // given back meanwhile
-  if (answer->leased) {
+  if (!ended && answer->leased) {
+    MORAINE_CO_ASSIGN_OR_RETURN(const Attributes now, FromWire(answer->attributes));
     AdoptAttributes(now);
   } else {
     OnLeaseLost();

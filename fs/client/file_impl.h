@@ -83,6 +83,8 @@ class FileImpl final : public File, public std::enable_shared_from_this<FileImpl
   // directory takes it at once, and the news of that may be under way. If it is, `attributes()` are
   // the metaserver's afterwards.
   Task<Status> ConfirmLease(Instant deadline);
+  // Whether an open tail that the metaserver knows of may be this client's.
+  bool HasOwnTail() const { return stream_ != nullptr || first_chunk_.has_value(); }
   // Of the metaserver's attributes that are known here.
   uint64_t version() const { return attributes_.version; }
   // The metaserver has granted the lease with another call's answer.

@@ -126,6 +126,7 @@ TEST_F(LossesTest, AnEmptyChunkIsClosedTwice) {
 
 TEST_F(LossesTest, WhatFilledAHoleLeavesAHole) {
   const InodeId f = MakeFile("f.dat");
+  ASSERT_EQ(OpenToWrite(f).code(), Code::kOk);
   ASSERT_EQ(Resized(f, 10'000, std::nullopt), Code::kOk);
   const ChunkGrant loose = Loose(f);
   CommitArgs commit;

@@ -57,6 +57,11 @@ TEST_F(FilesTest, AWriterWhoseLeaseWasTakenIsRefusedWhenItIsFreeAgain) {
   next.tail = true;
   next.previous = Closed(tail, 100);
   EXPECT_EQ(Allocate(next).code(), Code::kFenced);
+  SetAttributesArgs cut;
+  cut.inode = f;
+  cut.size = 120;
+  EXPECT_EQ(fixture_.Run([&](Transaction& t) { return SetAttributes(t, cut); }, kAlice).code(),
+            Code::kFenced);
   EXPECT_EQ(Layout1(f).inode.record.size, 150u);
   // Who opens it anew sees what is there.
   EXPECT_EQ(OpenToWrite(f).code(), Code::kOk);

@@ -23,15 +23,18 @@ Result<idl::CreateResponse> CreateAll(Core& core, Transaction& transaction,
   idl::CreateResponse response;
   response.created = created.created;
   const InodeId inode = created.inode.id;
-  const bool writing = created.inode.record.type == FileType::kRegular && request.open_for_write;
+  // What was there is opened by a call of its own: its client may believe in an older lease of it,
+  // and must not be given another one behind its back.
+  const bool writing = created.created && request.open_for_write &&
+                       created.inode.record.type == FileType::kRegular;
   if (writing) {
     const bool durable = transaction.effects().durable;
     const OpenArgs open{inode, true, false, args.token};
     MORAINE_RETURN_IF_ERROR(Open(transaction, open));
     // A lease that comes with a new file can be lost only together with it.
-    if (created.created) transaction.effects().durable = durable;
+    transaction.effects().durable = durable;
   }
-  if (writing && request.want_chunk && created.created) {
+  if (writing && request.want_chunk) {
     AllocateChunkArgs allocate;
     allocate.inode = inode;
     allocate.tail = true;

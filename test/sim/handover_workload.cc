@@ -58,7 +58,9 @@ Task<Status> HandoverWorkload::Work(fs::Client& client) {
   if (model == nullptr) model = files_.back().get();
   Status status;
   for (uint64_t i = random_.Between(1, 5); i > 0 && status.ok() && !stage_.stopping; --i) {
-    status = co_await AppendAndSync(**opened, *model);
+    // Lengthens the file or leaves it.
+    if (random_.OneIn(4)) status = co_await (*opened)->Extend(random_.Uniform(20'000));
+    if (status.ok()) status = co_await Append(**opened, *model);
     if (random_.OneIn(2)) co_await Pause(client, 20ms);
   }
   const Status closed = co_await client.Close(*opened);
@@ -81,10 +83,15 @@ Task<Result<HandoverWorkload::Opened>> HandoverWorkload::Open(fs::Client& client
                                                               const HandedFile& model,
                                                               fs::Client::OpenMode mode) {
   const Pieces due = model.synced;
-  auto found = co_await client.Lookup(stage_.handed, model.name);
-  if (found.code() == Code::kNotFound && !due.empty()) Fail("/handed/" + model.name + " is gone");
-  if (!found.ok()) co_return found.status();
-  auto opened = co_await client.Open(found->inode, mode);
+  const bool by_name = mode == fs::Client::OpenMode::kWrite && random_.OneIn(3);
+  Result<Opened> opened = Status(Code::kNotFound, "");
+  if (by_name) {
+    opened = co_await OpenOrCreate(client, model);
+  } else {
+    auto found = co_await client.Lookup(stage_.handed, model.name);
+    opened = found.ok() ? co_await client.Open(found->inode, mode) : found.status();
+  }
+  if (opened.code() == Code::kNotFound && !due.empty()) Fail("/handed/" + model.name + " is gone");
   if (!opened.ok()) co_return opened.status();
   auto bytes = co_await ReadWhole(**opened);
   if (!bytes.ok()) {
@@ -96,7 +103,18 @@ Task<Result<HandoverWorkload::Opened>> HandoverWorkload::Open(fs::Client& client
   co_return *opened;
 }
 
-Task<Status> HandoverWorkload::AppendAndSync(fs::File& file, HandedFile& model) {
+Task<Result<HandoverWorkload::Opened>> HandoverWorkload::OpenOrCreate(fs::Client& client,
+                                                                      const HandedFile& model) {
+  fs::NewEntry entry;
+  entry.exclusive = false;
+  const bool due = !model.synced.empty();
+  auto created = co_await client.Create(stage_.handed, model.name, entry, true);
+  if (!created.ok()) co_return created.status();
+  if (created->created && due) Fail("/handed/" + model.name + " was gone");
+  co_return created->file;
+}
+
+Task<Status> HandoverWorkload::Append(fs::File& file, HandedFile& model) {
   ++operations_;
   // In the inode record, then in chunks.
   const uint64_t size = random_.OneIn(8) ? random_.Between(1, 20'000) : random_.Between(1, 700);

@@ -42,7 +42,9 @@ class HandoverWorkload : public Workload {
   Task<Result<Opened>> Create(fs::Client& client);
   // What was synced before must be in it.
   Task<Result<Opened>> Open(fs::Client& client, const HandedFile& model, fs::Client::OpenMode mode);
-  Task<Status> AppendAndSync(fs::File& file, HandedFile& model);
+  // By its name, as a program does that makes the file if it is not there.
+  Task<Result<Opened>> OpenOrCreate(fs::Client& client, const HandedFile& model);
+  Task<Status> Append(fs::File& file, HandedFile& model);
 
   HandedFiles& files_;  // acknowledged ones
   const int number_;

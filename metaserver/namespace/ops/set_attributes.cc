@@ -39,13 +39,8 @@ Result<InodeView> SetAttributes(Transaction& transaction, const SetAttributesArg
   MORAINE_ASSIGN_OR_RETURN(InodeRecord record, transaction.Inode(args.inode));
   MORAINE_RETURN_IF_ERROR(CheckGoverningToken(transaction, record, args.token));
   if (args.size.has_value()) {
+    MORAINE_RETURN_IF_ERROR(CheckWriter(transaction, args.inode, record, args.token));
     MORAINE_RETURN_IF_ERROR(CheckKnowsLosses(args.inode, record, args.losses));
-    // Whoever writes the file must know. Without another writer no lease is needed: this is one
-    // transaction.
-    MORAINE_ASSIGN_OR_RETURN(const auto lease, FindLease(transaction, args.inode));
-    const bool mine = lease.has_value() && lease->state == LeaseState::kHeld &&
-                      lease->session == transaction.session();
-    if (lease.has_value() && !mine) MORAINE_RETURN_IF_ERROR(AcquireLease(transaction, args.inode));
     MORAINE_RETURN_IF_ERROR(Truncate(transaction, args.inode, record, *args.size));
     record.mtime_ns = transaction.now_ns();
   }
