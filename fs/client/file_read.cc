@@ -263,11 +263,13 @@ Task<Status> FileImpl::Freshen(uint64_t end, Instant deadline) {
 
 Task<Result<ReadBytes>> FileImpl::Read(uint64_t offset, uint64_t length) {
   const Instant deadline = core_.link.Deadline();
-  MORAINE_CO_RETURN_IF_ERROR(co_await Freshen(offset + length, deadline));
   while (true) {
+    MORAINE_CO_RETURN_IF_ERROR(co_await Freshen(offset + length, deadline));
     if (offset >= size_ || length == 0) co_return ReadBytes();
     length = std::min(length, size_ - offset);
     MORAINE_CO_RETURN_IF_ERROR(co_await ReachUnsent(offset + length, deadline));
+    // What was unsaved may have been given up, with the lease, while this waited for it.
+    if (stale_ && !leased) continue;
     Result<ReadBytes> bytes = co_await ReadOnce(offset, length, deadline);
     if (bytes.ok()) co_return bytes;
     // Replicas move (repair, roll, seal): ask where they are now and read again.
