@@ -71,6 +71,12 @@ InodeId NamesModel::InodeOf(const std::string& path) const {
   return it == entries_.end() ? InodeId() : it->second.inode;
 }
 
+std::string NamesModel::PathOf(InodeId inode) const {
+  const auto it = std::ranges::find_if(
+      entries_, [inode](const auto& entry) { return entry.second.inode == inode; });
+  return it == entries_.end() ? std::string() : it->first;
+}
+
 Code NamesModel::Apply(const NameOperation& operation, InodeId made) {
   using Kind = NameOperation::Kind;
   const std::string& from = operation.from;

@@ -34,6 +34,8 @@ class NamesModel {
 
   const Entries& entries() const { return entries_; }
   InodeId InodeOf(const std::string& path) const;
+  // Empty when it has none here.
+  std::string PathOf(InodeId inode) const;
   // Equal, where an inode that is not known (0) equals any.
   bool Matches(const Entries& seen) const;
 

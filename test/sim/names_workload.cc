@@ -127,6 +127,22 @@ Task<Result<InodeId>> NamesWorkload::Do(fs::Client& client, const NameOperation&
   co_return InodeId();
 }
 
+// What was under way named its directories by inode, in the newest tree of the history: in an older
+// one they may have had other names.
+NameOperation NamesWorkload::AsMeantIn(const NamesModel& older, const Tree& tree) {
+  const NamesModel& newest = tree.history.back();
+  const auto moved = [&](const std::string& path) {
+    const auto [folder, name] = SplitPath(path);
+    if (folder.empty() || newest.InodeOf(folder).IsNone()) return path;
+    const std::string there = older.PathOf(newest.InodeOf(folder));
+    return there.empty() ? path : there + "/" + name;
+  };
+  NameOperation operation = *tree.open;
+  operation.from = moved(operation.from);
+  operation.to = moved(operation.to);
+  return operation;
+}
+
 // Each tree of the history may have been found, and what was under way may be done in it or not.
 std::vector<NamesModel> NamesWorkload::Possible(const Tree& tree) const {
   const bool cut = tree.cuts != stage_.meta_cuts;
@@ -136,7 +152,8 @@ std::vector<NamesModel> NamesWorkload::Possible(const Tree& tree) const {
     possible.push_back(tree.history[i]);
     if (!tree.open.has_value()) continue;
     NamesModel done = tree.history[i];
-    if (done.Apply(*tree.open, InodeId()) == Code::kOk) possible.push_back(std::move(done));
+    if (done.Apply(AsMeantIn(done, tree), InodeId()) == Code::kOk)
+      possible.push_back(std::move(done));
   }
   return possible;
 }

@@ -37,6 +37,7 @@ class NamesWorkload : public Workload {
   void Judge(const Result<InodeId>& result);
   Task<bool> MakeDurable(fs::Client& client);
   // What the tree may be now.
+  static NameOperation AsMeantIn(const NamesModel& older, const Tree& tree);
   std::vector<NamesModel> Possible(const Tree& tree) const;
   static Task<Result<NamesModel::Entries>> List(fs::Client& client, InodeId root);
   void Leave();
