@@ -279,10 +279,11 @@ Task<Result<ReadBytes>> FileImpl::Read(uint64_t offset, uint64_t length) {
                        code == Code::kIo;
     if (!moved || core_.loop.Now() + kRetryPause >= deadline) co_return bytes;
     co_await core_.loop.Sleep(kRetryPause);
-    if (!leased)
-      MORAINE_CO_RETURN_IF_ERROR(co_await Reload(deadline));
-    else
+    if (leased) {
       MORAINE_CO_RETURN_IF_ERROR(co_await RefreshPlaces(deadline));
+    } else {
+      NoteStale();
+    }
   }
 }
 

@@ -106,19 +106,15 @@ TEST_F(DurabilityTest, AReportThatWasAnsweredSurvivesAPowerCut) {
 TEST_F(DurabilityTest, ADirectoryIsNotTakenOverBeforeItsFilesAreWhole) {
   const int64_t d = cluster_.CreateFile(alice(), "shard", 1, false, 0, idl::FileType::kDirectory)
                         .attributes.inode;
-  idl::AcquireDirectoryRequest acquire;
-  acquire.inode = d;
-  acquire.owner = "alice";
-  const auto hers = alice().Change(idl::kAcquireDirectory, acquire);
+  const auto hers = cluster_.Acquire(alice(), d, "alice");
   ASSERT_TRUE(hers.ok()) << hers.status().ToString();
   const auto file = cluster_.CreateFile(alice(), "1.log", d, true, hers->token);
   cluster_.Append(file.chunk, {70, 70, 70, 70, 70}, /*synced=*/false);
   SetFull(file.chunk, true);
-  acquire.owner = "bob";
-  const auto refused = bob().Change(idl::kAcquireDirectory, acquire);
+  const auto refused = cluster_.Acquire(bob(), d, "bob");
   EXPECT_EQ(refused.code(), Code::kNoSpace) << refused.status().ToString();
   SetFull(file.chunk, false);
-  const auto his = bob().Change(idl::kAcquireDirectory, acquire);
+  const auto his = cluster_.Acquire(bob(), d, "bob");
   ASSERT_TRUE(his.ok()) << his.status().ToString();
   ASSERT_EQ(his->entries.size(), 1u);
   EXPECT_EQ(his->entries[0].attributes.size, 70);

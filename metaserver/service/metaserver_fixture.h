@@ -254,6 +254,12 @@ class MetaCluster {
     EXPECT_TRUE(answer.ok()) << answer.status().ToString();
     return answer.ok() ? *answer : idl::CreateResponse();
   }
+  static auto Acquire(TestClient& client, int64_t directory, std::string owner) {
+    idl::AcquireDirectoryRequest request;
+    request.inode = directory;
+    request.owner = std::move(owner);
+    return client.Change(idl::kAcquireDirectory, std::move(request));
+  }
   static idl::SealedChunk Close(const idl::ChunkGrant& grant, int64_t length,
                                 size_t holders = SIZE_MAX) {
     idl::SealedChunk closed;

@@ -16,13 +16,12 @@ TEST_F(OwnershipTest, TakingADirectoryFencesItsOldOwner) {
   const auto directory =
       cluster_.CreateFile(alice(), "shard", 1, false, 0, idl::FileType::kDirectory);
   const int64_t d = directory.attributes.inode;
-  idl::AcquireDirectoryRequest acquire;
-  acquire.inode = d;
-  acquire.owner = "alice";
-  const auto hers = alice().Change(idl::kAcquireDirectory, acquire);
+  const auto hers = cluster_.Acquire(alice(), d, "alice");
   ASSERT_TRUE(hers.ok()) << hers.status().ToString();
   const auto file = cluster_.CreateFile(alice(), "1.log", d, true, hers->token);
   cluster_.Append(file.chunk, {70, 70, 70, -1, -1});
+  idl::AcquireDirectoryRequest acquire;
+  acquire.inode = d;
   acquire.owner = "bob";
   const int64_t sequence = ++bob().last_sequence;
   const auto his = bob().Call(idl::kAcquireDirectory, acquire, sequence);
@@ -157,10 +156,7 @@ TEST_F(OwnershipTest, ADirectoryThatCannotBeReadIsNotOwned) {
     alice().acknowledged_below = alice().last_sequence;
   }
   const auto written = cluster_.CreateFile(bob(), "written.log", d);
-  idl::AcquireDirectoryRequest acquire;
-  acquire.inode = d;
-  acquire.owner = "alice";
-  EXPECT_EQ(alice().Change(idl::kAcquireDirectory, acquire).code(), Code::kTooLarge);
+  EXPECT_EQ(cluster_.Acquire(alice(), d, "alice").code(), Code::kTooLarge);
   EXPECT_EQ(cluster_.Chunk(written.chunk.chunk)->state, ChunkState::kOpen);
   EXPECT_EQ(OpenToWrite(alice(), written.attributes.inode).code(), Code::kLeaseTaken);
   EXPECT_EQ(CloseFile(bob(), written, 0), Code::kOk);

@@ -49,6 +49,13 @@ class TakenFileTest : public ClientTest {
   void TakeAndGiveBack(size_t size = 100) { LeaveByBob(AddByBob(size)); }
   bool AliceKnows() const { return told_.contains(file_->inode()); }
 
+  // By a stat, and then by the handle that she had before.
+  void ExpectThatAliceSeesAll() {
+    const auto found = ByAlice(alice().GetAttributes(file_->inode()));
+    ASSERT_TRUE(found.ok()) << found.status().ToString();
+    EXPECT_EQ(found->size, text_.size());
+    EXPECT_EQ(AsAliceReads(file_), text_);
+  }
   std::string AsAliceReads(const std::shared_ptr<File>& file) {
     return Read(alice_machine(), file, 0, text_.size() + 100);
   }
@@ -89,10 +96,7 @@ TEST_F(TakenFileTest, AnOpenSeesWhatTheOwnerHasSynced) {
 TEST_F(TakenFileTest, AStatSeesItAndAReadBelievesTheStat) {
   MakeByAlice(500);
   TakeAndGiveBack();
-  const auto found = ByAlice(alice().GetAttributes(file_->inode()));
-  ASSERT_TRUE(found.ok()) << found.status().ToString();
-  EXPECT_EQ(found->size, text_.size());
-  EXPECT_EQ(AsAliceReads(file_), text_);
+  ExpectThatAliceSeesAll();
 }
 
 // No version tells of bytes in an open tail.
@@ -100,10 +104,7 @@ TEST_F(TakenFileTest, AStatSeesWhatTheOwnerHasSyncedInItsOpenTail) {
   MakeByAlice(500);
   const auto taken = AddByBob(20'000);
   ASSERT_FALSE(AliceKnows());
-  const auto found = ByAlice(alice().GetAttributes(file_->inode()));
-  ASSERT_TRUE(found.ok()) << found.status().ToString();
-  EXPECT_EQ(found->size, text_.size());
-  EXPECT_EQ(AsAliceReads(file_), text_);
+  ExpectThatAliceSeesAll();
 }
 
 TEST_F(TakenFileTest, ASyncOfTheFormerWriterDoesNotMixTheTwo) {

@@ -91,7 +91,7 @@ Task<Result<HandoverWorkload::Opened>> HandoverWorkload::Open(fs::Client& client
     auto found = co_await client.Lookup(stage_.handed, model.name);
     opened = found.ok() ? co_await client.Open(found->inode, mode) : found.status();
   }
-  if (opened.code() == Code::kNotFound && !due.empty()) Fail("/handed/" + model.name + " is gone");
+  if (opened.code() == Code::kNotFound && !due.empty()) Fail(model.path() + " is gone");
   if (!opened.ok()) co_return opened.status();
   auto bytes = co_await ReadWhole(**opened);
   if (!bytes.ok()) {
@@ -99,7 +99,7 @@ Task<Result<HandoverWorkload::Opened>> HandoverWorkload::Open(fs::Client& client
     co_return bytes.status();
   }
   const std::string missing = Missing(due, *bytes);
-  if (!missing.empty()) Fail("/handed/" + model.name + " " + missing);
+  if (!missing.empty()) Fail(model.path() + " " + missing);
   co_return *opened;
 }
 
@@ -110,7 +110,7 @@ Task<Result<HandoverWorkload::Opened>> HandoverWorkload::OpenOrCreate(fs::Client
   const bool due = !model.synced.empty();
   auto created = co_await client.Create(stage_.handed, model.name, entry, true);
   if (!created.ok()) co_return created.status();
-  if (created->created && due) Fail("/handed/" + model.name + " was gone");
+  if (created->created && due) Fail(model.path() + " was gone");
   co_return created->file;
 }
 
@@ -130,8 +130,8 @@ Task<Status> HandoverWorkload::Append(fs::File& file, HandedFile& model) {
   const bool over_last =
       next != begin && std::prev(next)->first + std::prev(next)->second.size > offset;
   if (over_next || over_last) {
-    Fail(fmt::format("/handed/{}: a sync of [{}, +{}) is acknowledged, where another was",
-                     model.name, offset, size));
+    Fail(fmt::format("{}: a sync of [{}, +{}) is acknowledged, where another was", model.path(),
+                     offset, size));
   }
   model.synced[offset] = {size, key};
   co_return Status::Ok();
@@ -143,7 +143,7 @@ Task<void> HandoverWorkload::Verify(fs::Client& client) {
     if (model->synced.empty()) continue;
     auto opened = co_await Open(client, *model, fs::Client::OpenMode::kRead);
     if (!opened.ok()) {
-      co_return Fail("/handed/" + model->name + " cannot be read: " + opened.status().ToString());
+      co_return Fail(model->path() + " cannot be read: " + opened.status().ToString());
     }
     (co_await client.Close(*opened)).Ignore();
   }

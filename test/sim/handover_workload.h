@@ -20,6 +20,7 @@ struct HandedFile {
     uint64_t size = 0;
     uint64_t key = 0;  // of its bytes (content.h)
   };
+  std::string path() const { return "/handed/" + name; }
   std::string name;
   std::map<uint64_t, Piece> synced;  // by offset
 };

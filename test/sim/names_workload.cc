@@ -152,8 +152,8 @@ std::vector<NamesModel> NamesWorkload::Possible(const Tree& tree) const {
     possible.push_back(tree.history[i]);
     if (!tree.open.has_value()) continue;
     NamesModel done = tree.history[i];
-    if (done.Apply(AsMeantIn(done, tree), InodeId()) == Code::kOk)
-      possible.push_back(std::move(done));
+    const NameOperation operation = AsMeantIn(done, tree);
+    if (done.Apply(operation, InodeId()) == Code::kOk) possible.push_back(std::move(done));
   }
   return possible;
 }

@@ -36,8 +36,8 @@ class NamesWorkload : public Workload {
   Task<Result<InodeId>> Do(fs::Client& client, const NameOperation& operation);
   void Judge(const Result<InodeId>& result);
   Task<bool> MakeDurable(fs::Client& client);
-  // What the tree may be now.
   static NameOperation AsMeantIn(const NamesModel& older, const Tree& tree);
+  // What the tree may be now.
   std::vector<NamesModel> Possible(const Tree& tree) const;
   static Task<Result<NamesModel::Entries>> List(fs::Client& client, InodeId root);
   void Leave();

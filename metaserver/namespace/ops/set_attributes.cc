@@ -37,8 +37,9 @@ Status Truncate(Transaction& transaction, InodeId inode, InodeRecord& record, ui
 
 Result<InodeView> SetAttributes(Transaction& transaction, const SetAttributesArgs& args) {
   MORAINE_ASSIGN_OR_RETURN(InodeRecord record, transaction.Inode(args.inode));
-  MORAINE_RETURN_IF_ERROR(CheckGoverningToken(transaction, record, args.token));
-  if (args.size.has_value()) {
+  if (!args.size.has_value()) {
+    MORAINE_RETURN_IF_ERROR(CheckGoverningToken(transaction, record, args.token));
+  } else {
     MORAINE_RETURN_IF_ERROR(CheckWriter(transaction, args.inode, record, args.token));
     MORAINE_RETURN_IF_ERROR(CheckKnowsLosses(args.inode, record, args.losses));
     MORAINE_RETURN_IF_ERROR(Truncate(transaction, args.inode, record, *args.size));
