@@ -4,7 +4,20 @@
 namespace moraine::fs {
 namespace {
 
-TEST_F(ClientTest, WhatOneWritesTheOtherReads) {
+class OpenCloseTest : public ClientTest {
+ protected:
+  // Within seconds; what is removed goes when nobody has it open.
+  bool LosesAnInode(uint64_t inodes) {
+    for (int i = 0; i < 100; ++i) {
+      const auto space = ByAlice(alice().Space());
+      if (space.ok() && space->inodes < inodes) return true;
+      world().RunFor(100ms);
+    }
+    return false;
+  }
+};
+
+TEST_F(OpenCloseTest, WhatOneWritesTheOtherReads) {
   for (const size_t size : {100, 5000, 3 << 20}) {
     const std::string text = Pattern(size);
     const std::shared_ptr<File> file = Create(fmt::format("f{}", size));
@@ -17,7 +30,7 @@ TEST_F(ClientTest, WhatOneWritesTheOtherReads) {
 }
 
 // It compared with the size that it had last heard of, and cut what was longer.
-TEST_F(ClientTest, ExtendNeverCutsWhatAnotherHasWritten) {
+TEST_F(OpenCloseTest, ExtendNeverCutsWhatAnotherHasWritten) {
   const auto mine = Create("f");
   ASSERT_TRUE(ByAlice(mine->Append(Bytes(Pattern(10)))).ok());
   const auto theirs = Open(bob_machine(), mine->inode(), Client::OpenMode::kWrite);
@@ -32,7 +45,7 @@ TEST_F(ClientTest, ExtendNeverCutsWhatAnotherHasWritten) {
 }
 
 // As RocksDB takes in a table that was made elsewhere: it links it, and opens it to sync it.
-TEST_F(ClientTest, AFileLinkedIntoAnOwnedDirectoryIsTheOwnersToWrite) {
+TEST_F(OpenCloseTest, AFileLinkedIntoAnOwnedDirectoryIsTheOwnersToWrite) {
   const InodeId owned = MakeDirectory("d");
   const auto file = Create("x");
   ASSERT_TRUE(ByAlice(file->Append(Bytes(Pattern(20'000)))).ok());
@@ -48,7 +61,7 @@ TEST_F(ClientTest, AFileLinkedIntoAnOwnedDirectoryIsTheOwnersToWrite) {
 }
 
 // The metaserver hears of what an owner opens with the next renewal only, up to a second later.
-TEST_F(ClientTest, WhatAnOwnerHasOpenStaysWhenItsNameGoes) {
+TEST_F(OpenCloseTest, WhatAnOwnerHasOpenStaysWhenItsNameGoes) {
   const InodeId owned = MakeDirectory("d");
   const auto file = ByAlice(alice().Create(owned, "f", NewEntry(), true));
   ASSERT_TRUE(file.ok());
@@ -71,7 +84,7 @@ TEST_F(ClientTest, WhatAnOwnerHasOpenStaysWhenItsNameGoes) {
 
 // Whoever caches its pages hears of it, also when the metaserver was restarted meanwhile and tells
 // nobody: the pages of the old version got the stamp of the next own one.
-TEST_F(ClientTest, AWriterThatMeetsAnothersVersionSaysThatTheFileIsStale) {
+TEST_F(OpenCloseTest, AWriterThatMeetsAnothersVersionSaysThatTheFileIsStale) {
   int told = 0;
   alice().OnStale([&told](InodeId) { ++told; });
   const std::string text = Pattern(50'000);
@@ -94,7 +107,7 @@ TEST_F(ClientTest, AWriterThatMeetsAnothersVersionSaysThatTheFileIsStale) {
 
 // An open for appending whose answer met the end of the last close got a File beside the table's:
 // the server had taken the lease back, and the next open made a second writer.
-TEST_F(ClientTest, AnOpenDuringTheLastCloseLeavesOneWriter) {
+TEST_F(OpenCloseTest, AnOpenDuringTheLastCloseLeavesOneWriter) {
   // The close begins at each moment of the open's way.
   for (int wait_us = 0; wait_us < 1500; wait_us += 75) {
     const std::string first = Pattern(6000, 'a');
@@ -123,7 +136,7 @@ TEST_F(ClientTest, AnOpenDuringTheLastCloseLeavesOneWriter) {
 }
 
 // The same with a create of a name that is there.
-TEST_F(ClientTest, ACreateDuringTheLastCloseLeavesOneWriter) {
+TEST_F(OpenCloseTest, ACreateDuringTheLastCloseLeavesOneWriter) {
   NewEntry entry;
   entry.exclusive = false;
   for (int wait_us = 0; wait_us < 1500; wait_us += 75) {
@@ -150,7 +163,7 @@ TEST_F(ClientTest, ACreateDuringTheLastCloseLeavesOneWriter) {
 
 // A file that this client opened both from its owned directory and at the metaserver is closed
 // there: otherwise the metaserver keeps what was removed.
-TEST_F(ClientTest, AnOwnedOpenBesideAnotherDoesNotHideTheClose) {
+TEST_F(OpenCloseTest, AnOwnedOpenBesideAnotherDoesNotHideTheClose) {
   const InodeId owned = MakeDirectory("d");
   auto made = ByAlice(alice().Create(owned, "f", {}, true));
   ASSERT_TRUE(made.ok());
@@ -170,17 +183,32 @@ TEST_F(ClientTest, AnOwnedOpenBesideAnotherDoesNotHideTheClose) {
   ASSERT_TRUE(ByAlice(alice().RemoveFile(owned, "f")).ok());
   ASSERT_TRUE(ByAlice(alice().Close(registered)).ok());
   ASSERT_TRUE(ByAlice(alice().Close(*from_memory)).ok());
-  std::optional<Result<FileSystemSpace>> now;
-  for (int i = 0; i < 100; ++i) {
-    now = ByAlice(alice().Space());
-    if (now->ok() && (*now)->inodes < space->inodes) break;
-    world().RunFor(100ms);
+  EXPECT_TRUE(LosesAnInode(space->inodes)) << "the removed file is still there";
+}
+
+// A stat asks for the lease with an open, which told the metaserver of a file that nobody has open
+// any more when the answer came: it kept what was removed.
+TEST_F(OpenCloseTest, ACloseDuringAStatIsTold) {
+  for (int wait_us = 0; wait_us < 600; wait_us += 50) {
+    const std::string name = fmt::format("f{}", wait_us);
+    const auto file = Create(name);
+    ASSERT_TRUE(ByAlice(file->Append(Bytes(Pattern(5000)))).ok());
+    AttributeChange mode;
+    mode.mode = 0600;
+    ASSERT_TRUE(ByBob(bob().SetAttributes(file->inode(), mode)).ok());
+    const auto stating = Begin(alice_machine(), alice().GetAttributes(file->inode()));
+    world().RunFor(std::chrono::microseconds(wait_us));
+    ASSERT_TRUE(ByAlice(alice().Close(file)).ok());
+    ASSERT_TRUE(Finish(stating).ok());
+    const auto space = ByAlice(alice().Space());
+    ASSERT_TRUE(space.ok());
+    ASSERT_TRUE(ByBob(bob().RemoveFile(InodeId(1), name)).ok());
+    EXPECT_TRUE(LosesAnInode(space->inodes)) << "closed after " << wait_us << " us";
   }
-  EXPECT_LT((*now)->inodes, space->inodes) << "the removed file is still there";
 }
 
 // As RocksDB does with its LOG, which it writes before it locks the directory.
-TEST_F(ClientTest, AnOwnerGoesOnWithAFileThatItWroteBefore) {
+TEST_F(OpenCloseTest, AnOwnerGoesOnWithAFileThatItWroteBefore) {
   const InodeId owned = MakeDirectory("d");
   const auto made = ByAlice(alice().Create(owned, "LOG", {}, true));
   ASSERT_TRUE(made.ok());
@@ -196,7 +224,7 @@ TEST_F(ClientTest, AnOwnerGoesOnWithAFileThatItWroteBefore) {
 
 // A file that was removed soon after its close, or replaced by a rename, stayed in the owner's
 // memory for as long as it owned the directory.
-TEST_F(ClientTest, AnOwnerForgetsTheFilesThatAreGone) {
+TEST_F(OpenCloseTest, AnOwnerForgetsTheFilesThatAreGone) {
   const InodeId owned = MakeDirectory("d");
   ASSERT_TRUE(ByAlice(alice().AcquireDirectory(owned, "alice")).ok());
   const auto make = [&](const std::string& name) {

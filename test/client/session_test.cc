@@ -63,6 +63,30 @@ TEST_F(SessionTest, WritesInTheMiddleGoOnInANewSession) {
   EXPECT_EQ(Content(file->inode()), text);
 }
 
+// A stat that met news asked for the lease of a session that had ended, and failed.
+TEST_F(SessionTest, AStatOutlivesTheSessionInWhichItBegan) {
+  const auto file = Create("f");
+  ASSERT_TRUE(ByAlice(file->Append(Bytes(Pattern(6000)))).ok());
+  ASSERT_TRUE(ByAlice(file->Sync()).ok());
+  AttributeChange mode;
+  mode.mode = 0600;
+  ASSERT_TRUE(ByBob(bob().SetAttributes(file->inode(), mode)).ok());
+  const SessionId session = alice().session();
+  const uint64_t calls = alice().metadata_calls();
+  const auto stating = Begin(alice_machine(), alice().GetAttributes(file->inode()));
+  const auto asks = [&] { return alice().metadata_calls() == calls + 2; };
+  ASSERT_TRUE(world().RunUntil(asks, 1s));
+  CutFromMeta(true);
+  world().RunFor(10s);
+  ASSERT_FALSE(stating->has_value());
+  CutFromMeta(false);
+  const auto found = Finish(stating);
+  ASSERT_TRUE(found.ok()) << found.status().ToString();
+  EXPECT_EQ(found->mode, 0600U);
+  EXPECT_EQ(found->size, 6000U);
+  EXPECT_NE(alice().session(), session) << "it showed nothing";
+}
+
 // The metaserver remembers so many answers and no more; one change that waits for servers that are
 // away must not keep the client from all others.
 TEST_F(SessionTest, AChangeThatTakesLongHoldsUpNoOther) {

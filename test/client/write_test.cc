@@ -423,6 +423,27 @@ TEST_F(FullDisksTest, AFileCanBeEmptiedWhileItsWriterWaitsForRoom) {
   EXPECT_EQ(Content(file->inode()), text_);
 }
 
+// A read that waited for them gave zeros in the place of bytes that a recall gave up meanwhile.
+TEST_F(FullDisksTest, AReadDuringARecallGivesNoZeros) {
+  // Begun at each moment of the recall's way.
+  for (int wait_us = 0; wait_us < 600; wait_us += 20) {
+    SetRoom(10'000_MiB);
+    world().RunFor(3s);
+    const auto file = Create(fmt::format("f{}", wait_us));
+    ASSERT_TRUE(ByAlice(file->Append(Bytes(text_))).ok());
+    ASSERT_TRUE(ByAlice(alice().Close(file)).ok());
+    const auto again = Open(alice_machine(), file->inode(), Client::OpenMode::kWrite);
+    FillDisks();
+    ASSERT_TRUE(ByAlice(again->Append(Bytes(Pattern(100'000, 'A')))).ok());
+    const auto opening = Begin(bob_machine(), bob().Open(file->inode(), Client::OpenMode::kWrite));
+    world().RunFor(std::chrono::microseconds(wait_us));
+    const std::string read = Read(alice_machine(), again, 0, 200'000);
+    EXPECT_TRUE(read == text_ || read.starts_with("error: no-space"))
+        << read.size() << " bytes after " << wait_us << " us";
+    ASSERT_TRUE(Finish(opening).ok());
+  }
+}
+
 // Files are closed many at a time; one that waits for servers held up all others of its batch.
 TEST_F(FewServersTest, AFileThatCannotBeStoredHoldsUpNoOther) {
   const auto stuck = Create("stuck");
