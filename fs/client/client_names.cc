@@ -50,6 +50,8 @@ Task<Result<Attributes>> Client::WithTail(Attributes attributes, Instant deadlin
     if (file->leased && !news) file->AdoptAttributes(attributes);
     if (file->leased) co_return file->attributes();
   }
+  // Who has it open reads as far as this tells, though the news of it may be under way.
+  if (file != nullptr) file->NoteStaleIfOlder(attributes);
   if (!attributes.open_tail) co_return attributes;
   FileImpl asking(core, attributes);
   MORAINE_CO_RETURN_IF_ERROR(co_await asking.Reload(deadline));

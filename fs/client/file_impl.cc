@@ -76,6 +76,11 @@ void FileImpl::AdoptAttributes(const Attributes& attributes) {
   if (inline_ && inline_->size() > size_) inline_->resize(size_);
 }
 
+void FileImpl::NoteStaleIfOlder(const Attributes& attributes) {
+  const bool has_new_tail = attributes.open_tail && !tail_;
+  if (attributes.version > attributes_.version || has_new_tail) NoteStale();
+}
+
 Status FileImpl::Adopt(const idl::Attributes& attributes, const idl::Layout& layout) {
   Result<Attributes> own = FromWire(attributes);
   if (!own.ok()) return own.status();
@@ -204,14 +209,20 @@ Task<Status> FileImpl::EnsureLease(Instant deadline) {
 Task<Status> FileImpl::OpenAt(bool writing, Instant deadline) {
   if (leased) MORAINE_CO_RETURN_IF_ERROR(co_await ConfirmLease(deadline));
   if (leased) co_return Status();  // we write it: nobody knows better
-  // What was unsaved when the lease was lost is lost too, which error() says: others' bytes are
-  // not hidden behind it.
+  MORAINE_CO_RETURN_IF_ERROR(co_await DropDead(deadline));
+  if (!writing) co_return co_await AskToOpen(false, deadline);
+  auto lock = co_await mutex_.Acquire(deadline);
+  if (!lock) co_return Status(Code::kTimeout, "the file is busy");
+  co_return co_await EnsureLease(deadline);
+}
+
+Task<Status> FileImpl::DropDead(Instant deadline) {
   const auto is_dead = [this] { return !leased && !error_.ok() && HasUnsaved(); };
-  if (!writing && !is_dead()) co_return co_await AskToOpen(false, deadline);
+  if (!is_dead()) co_return Status();
   auto lock = co_await mutex_.Acquire(deadline);
   if (!lock) co_return Status(Code::kTimeout, "the file is busy");
   if (is_dead()) co_await DropUnsaved(error_);
-  co_return writing ? co_await EnsureLease(deadline) : co_await AskToOpen(false, deadline);
+  co_return Status();
 }
 
 Task<Status> FileImpl::AskToOpen(bool writing, Instant deadline) {

@@ -72,6 +72,8 @@ class FileImpl final : public File, public std::enable_shared_from_this<FileImpl
   void NoteSynced() { synced_changes_ = changes_; }
   // Another client has changed the file: the next read asks where its bytes are.
   void NoteStale() { stale_ = true; }
+  // The same where the metaserver's attributes tell it.
+  void NoteStaleIfOlder(const Attributes& attributes);
   bool HasUnsaved() const;
   void SetNoInline() { may_inline_ = false; }
   Instant dirty_since() const { return dirty_since_; }
@@ -107,6 +109,9 @@ class FileImpl final : public File, public std::enable_shared_from_this<FileImpl
   // Both need mutex_.
   Task<Status> EnsureLease(Instant deadline);
   Task<Status> AskToOpen(bool writing, Instant deadline);
+  // What was unsaved when the lease was lost is lost too, which error() says: what others store is
+  // not hidden behind it.
+  Task<Status> DropDead(Instant deadline);
   Task<Status> WriteLocked(uint64_t offset, ConstBytes bytes);
   Task<Status> LeaveInline();
   Task<Status> SyncOverRecord(Instant deadline);

@@ -170,6 +170,36 @@ TEST_F(TakenFileTest, ADeadWriterHidesNothing) {
   EXPECT_FALSE(ByAlice(file_->Sync()).ok()) << "its last bytes are lost";
 }
 
+// Nor in its own handle: that showed the dead end until somebody opened the file anew.
+TEST_F(TakenFileTest, ADeadWriterReadsWhatIsStored) {
+  MakeByAlice(50'000, /*expect_stream=*/true);
+  ASSERT_TRUE(ByAlice(file_->Append(Bytes("never stored"))).ok());
+  TakeAndGiveBack(20'000);
+  ASSERT_TRUE(world().RunUntil([&] { return !file_->error().ok(); }, 10s));
+  ExpectThatAliceSeesAll();
+  EXPECT_FALSE(ByAlice(file_->Sync()).ok()) << "its last bytes are lost";
+}
+
+// It read by what it had learned at its open, short of the size that a stat had told since.
+TEST_F(TakenFileTest, AReaderReadsAsFarAsAStatTells) {
+  MakeByAlice(500);
+  ASSERT_TRUE(ByAlice(alice().Close(file_)).ok());
+  world().RunFor(20ms);  // until the lease goes back
+  file_ = Open(alice_machine(), file_->inode(), Client::OpenMode::kRead);
+  TakeAndGiveBack();
+  ExpectThatAliceSeesAll();
+}
+
+TEST_F(TakenFileTest, AReaderReadsAsFarAsAStatTellsOfAnOpenTail) {
+  MakeByAlice(500);
+  ASSERT_TRUE(ByAlice(alice().Close(file_)).ok());
+  world().RunFor(20ms);
+  file_ = Open(alice_machine(), file_->inode(), Client::OpenMode::kRead);
+  const auto taken = AddByBob(20'000);
+  ASSERT_FALSE(AliceKnows());
+  ExpectThatAliceSeesAll();
+}
+
 // A change of the mode by another is no reason to doubt: the lease is asked for, and is there.
 TEST_F(ClientTest, AWriterGoesOnAfterAnothersChangeOfTheMode) {
   const auto file = Create("f");

@@ -9,6 +9,7 @@ namespace {
 
 constexpr size_t kYoung = 2;  // few, so that they meet in the same file
 constexpr size_t kPiecesMax = 30;
+constexpr size_t kKept = 3;
 
 using Pieces = std::map<uint64_t, HandedFile::Piece>;
 
@@ -28,8 +29,10 @@ std::string Missing(const Pieces& synced, const std::string& bytes) {
 }  // namespace
 
 Task<void> HandoverWorkload::Run(fs::Client& client) {
+  std::vector<Kept> kept;  // as long as the client's process
   while (!stage_.stopping) {
-    const Status status = random_.OneIn(2) ? co_await WorkAsOwner(client) : co_await Work(client);
+    const Status status =
+        random_.OneIn(2) ? co_await WorkAsOwner(client, kept) : co_await Work(client, kept);
     if (status.ok()) {
       ++rounds_;
     } else {
@@ -37,34 +40,59 @@ Task<void> HandoverWorkload::Run(fs::Client& client) {
     }
     co_await Pause(client, 40ms);
   }
+  for (const Kept& handle : kept) (co_await client.Close(handle.file)).Ignore();
 }
 
-Task<Status> HandoverWorkload::WorkAsOwner(fs::Client& client) {
+Task<Status> HandoverWorkload::WorkAsOwner(fs::Client& client, std::vector<Kept>& kept) {
   auto owned = co_await client.AcquireDirectory(stage_.handed, fmt::format("handover {}", number_));
   if (!owned.ok()) co_return owned.status();
-  const Status worked = co_await Work(client);
+  const Status worked = co_await Work(client, kept);
   const Status released = co_await client.ReleaseDirectory(stage_.handed);
   co_return worked.ok() ? released : worked;
 }
 
-Task<Status> HandoverWorkload::Work(fs::Client& client) {
+Task<Status> HandoverWorkload::Work(fs::Client& client, std::vector<Kept>& kept) {
+  if (!kept.empty() && random_.OneIn(3)) co_return co_await WorkOnKept(client, kept);
   const size_t young = std::min(files_.size(), kYoung);
   const bool fresh = young == 0 || random_.OneIn(6);
   HandedFile* model = fresh ? nullptr : files_[files_.size() - 1 - random_.Uniform(young)].get();
   if (model != nullptr && model->synced.size() >= kPiecesMax) model = nullptr;
-  auto opened = model == nullptr ? co_await Create(client)
-                                 : co_await Open(client, *model, fs::Client::OpenMode::kWrite);
+  const bool writes = model == nullptr || !random_.OneIn(4);
+  const auto mode = writes ? fs::Client::OpenMode::kWrite : fs::Client::OpenMode::kRead;
+  auto opened = model == nullptr ? co_await Create(client) : co_await Open(client, *model, mode);
   if (!opened.ok()) co_return opened.status();
-  if (model == nullptr) model = files_.back().get();
+  const Kept handle{*opened, model == nullptr ? files_.back().get() : model};
+  const Status status = writes ? co_await AppendSome(client, handle) : Status::Ok();
+  if (kept.size() < kKept && random_.OneIn(2)) {
+    kept.push_back(handle);
+    co_return status;
+  }
+  const Status closed = co_await client.Close(handle.file);
+  co_return status.ok() ? closed : status;
+}
+
+Task<Status> HandoverWorkload::WorkOnKept(fs::Client& client, std::vector<Kept>& kept) {
+  const Kept handle = kept.front();
+  kept.erase(kept.begin());
+  Status status = co_await Check(client, handle);
+  if (status.ok() && random_.OneIn(2)) status = co_await AppendSome(client, handle);
+  if (status.ok() && random_.OneIn(2)) {
+    kept.push_back(handle);
+    co_return status;
+  }
+  const Status closed = co_await client.Close(handle.file);
+  co_return status.ok() ? closed : status;
+}
+
+Task<Status> HandoverWorkload::AppendSome(fs::Client& client, const Kept& opened) {
   Status status;
   for (uint64_t i = random_.Between(1, 5); i > 0 && status.ok() && !stage_.stopping; --i) {
     // Lengthens the file or leaves it.
-    if (random_.OneIn(4)) status = co_await (*opened)->Extend(random_.Uniform(20'000));
-    if (status.ok()) status = co_await Append(**opened, *model);
+    if (random_.OneIn(4)) status = co_await opened.file->Extend(random_.Uniform(20'000));
+    if (status.ok()) status = co_await Append(*opened.file, *opened.model);
     if (random_.OneIn(2)) co_await Pause(client, 20ms);
   }
-  const Status closed = co_await client.Close(*opened);
-  co_return status.ok() ? closed : status;
+  co_return status;
 }
 
 Task<Result<HandoverWorkload::Opened>> HandoverWorkload::Create(fs::Client& client) {
@@ -112,6 +140,20 @@ Task<Result<HandoverWorkload::Opened>> HandoverWorkload::OpenOrCreate(fs::Client
   if (!created.ok()) co_return created.status();
   if (created->created && due) Fail(model.path() + " was gone");
   co_return created->file;
+}
+
+Task<Status> HandoverWorkload::Check(fs::Client& client, const Kept& kept) {
+  const Pieces due = kept.model->synced;
+  auto found = co_await client.GetAttributes(kept.file->inode());
+  if (!found.ok()) co_return found.status();
+  auto read = co_await kept.file->Read(0, found->size);
+  if (!read.ok()) co_return read.status();
+  const std::string missing = Missing(due, TextOf(*read));
+  if (!missing.empty()) {
+    Fail(fmt::format("{}, as the kept handle of {} reads it, {}", kept.model->path(), number_,
+                     missing));
+  }
+  co_return Status::Ok();
 }
 
 Task<Status> HandoverWorkload::Append(fs::File& file, HandedFile& model) {

@@ -2,7 +2,8 @@
 // meanwhile and gives it back, so that what the other has under way arrives when nobody owns it.
 //
 // Invariant (ARCHITECTURE.md, "Who may write"): what an acknowledged sync has stored stays at its
-// place for ever, whoever writes the file next; no two of them have the same place.
+// place for ever, whoever writes the file next; no two of them have the same place. Who opens or
+// asks for the attributes afterwards finds it, also by a handle that was opened long before.
 #pragma once
 
 #include <map>
@@ -37,14 +38,24 @@ class HandoverWorkload : public Workload {
 
  private:
   using Opened = std::shared_ptr<fs::File>;
-  // Both return at the first error.
-  Task<Status> WorkAsOwner(fs::Client& client);
-  Task<Status> Work(fs::Client& client);
+  // Stays open for some rounds, beside other handles of the same file, while others take it.
+  struct Kept {
+    Opened file;
+    HandedFile* model;
+  };
+  // They return at the first error.
+  Task<Status> WorkAsOwner(fs::Client& client, std::vector<Kept>& kept);
+  Task<Status> Work(fs::Client& client, std::vector<Kept>& kept);
+  // By the handle that is kept the longest, which is closed or kept on.
+  Task<Status> WorkOnKept(fs::Client& client, std::vector<Kept>& kept);
+  Task<Status> AppendSome(fs::Client& client, const Kept& opened);
   Task<Result<Opened>> Create(fs::Client& client);
   // What was synced before must be in it.
   Task<Result<Opened>> Open(fs::Client& client, const HandedFile& model, fs::Client::OpenMode mode);
   // By its name, as a program does that makes the file if it is not there.
   Task<Result<Opened>> OpenOrCreate(fs::Client& client, const HandedFile& model);
+  // A stat tells how much, and a read gives it.
+  Task<Status> Check(fs::Client& client, const Kept& kept);
   Task<Status> Append(fs::File& file, HandedFile& model);
 
   HandedFiles& files_;  // acknowledged ones
