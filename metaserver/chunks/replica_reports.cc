@@ -16,12 +16,13 @@ bool Matches(const ReplicaReport& report, const ChunkRecord& record) {
 
 // A replica of a sealed chunk on a server that the record does not name.
 Status ApplySurplus(Transaction& transaction, ServerId server, const ReplicaReport& report,
-                    ChunkRecord& record) {
+                    ChunkRecord& record, const ServersNow& servers) {
   MORAINE_ASSIGN_OR_RETURN(const bool going, IsDeletionQueued(transaction, server, report.chunk));
   if (going) return Status::Ok();
   if (Matches(report, record) && record.GoodReplicas() < record.policy.replicas) {
     record.replicas.push_back({server, ReplicaState::kGood, 0});
-    return PutChunk(transaction, report.chunk, record);
+    MORAINE_RETURN_IF_ERROR(PutChunk(transaction, report.chunk, record));
+    return DropSurplus(transaction, report.chunk, servers);
   }
   QueueDeletion(transaction, server, report.chunk, record.epoch);
   return Status::Ok();
@@ -74,7 +75,7 @@ Result<ReportOutcome> ApplyReports(Transaction& transaction, ServerId server,
       MORAINE_RETURN_IF_ERROR(
           ApplyToReplica(transaction, report, *record, *replica, servers, outcome));
     } else {
-      MORAINE_RETURN_IF_ERROR(ApplySurplus(transaction, server, report, *record));
+      MORAINE_RETURN_IF_ERROR(ApplySurplus(transaction, server, report, *record, servers));
     }
   }
   return outcome;

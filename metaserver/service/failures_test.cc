@@ -269,6 +269,38 @@ TEST_F(FailuresTest, ACopyThatIsToBeDeletedDoesNotCount) {
   EXPECT_TRUE(gone == nullptr || gone->state != ReplicaState::kGood);
 }
 
+// A good replica that turned up made the set whole, and the bad one stayed listed for ever.
+TEST_F(FailuresTest, AReplicaThatTurnsUpTakesThePlaceOfABadOne) {
+  const auto file = cluster_.CreateFile(alice(), "f.sst");
+  ASSERT_TRUE(CloseAndSeal(file));
+  const ChunkRecord record = *cluster_.Chunk(file.chunk.chunk);
+  uint64_t other = 1;
+  while (record.FindReplica(ServerId(other)) != nullptr) ++other;
+  ReplicaReport report;
+  report.chunk = ChunkId(static_cast<uint64_t>(file.chunk.chunk));
+  report.epoch = record.epoch;
+  report.sealed = true;
+  report.length = record.length;
+  Transaction transaction(cluster_.meta().store());
+  const auto apply = [&](ServerId server) {
+    return ApplyReports(
+               transaction, server, std::span(&report, 1), [](ChunkId) { return false; },
+               [] { return std::span<const ServerView>(); })
+        .ok();
+  };
+  const ServerId bad = record.replicas[0].server;
+  report.damaged = true;
+  ASSERT_TRUE(apply(bad));
+  ASSERT_EQ(FindChunk(transaction, report.chunk)->value().GoodReplicas(), 2u);
+  report.damaged = false;
+  ASSERT_TRUE(apply(ServerId(other)));
+  const ChunkRecord now = FindChunk(transaction, report.chunk)->value();
+  EXPECT_EQ(now.GoodReplicas(), 3u);
+  EXPECT_EQ(now.replicas.size(), 3u);
+  EXPECT_EQ(now.FindReplica(bad), nullptr);
+  EXPECT_TRUE(*IsDeletionQueued(transaction, bad, report.chunk));
+}
+
 // It promised to hold the chunk, and died before that was recorded: whoever is marked dead is not
 // looked at again, so the replica counted as good for ever.
 TEST_F(FailuresTest, ASealDoesNotCountTheDead) {
