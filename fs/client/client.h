@@ -5,7 +5,8 @@
 // they are back. Changes are repeated under one (session, sequence) and so happen once.
 //
 // Consistency (ARCHITECTURE.md, "What readers see"): one client always sees its own writes; between
-// clients close-to-open, and what was synced is visible to every later Open and GetAttributes.
+// clients close-to-open, and what was synced is visible to every later Open and GetAttributes, and
+// then to reads by handles that were opened before.
 //
 // Errors besides the obvious: kFenced (the directory has a newer owner, or this client's session
 // ended and another has taken the file), kNoSpace, kTooFewServers, kCorruption (no good replica),

@@ -251,7 +251,6 @@ Task<Status> FileImpl::ReachUnsent(uint64_t end, Instant deadline) {
 Task<Status> FileImpl::Freshen(uint64_t end, Instant deadline) {
   if (leased) MORAINE_CO_RETURN_IF_ERROR(co_await core_.link.AwaitCertain(deadline));
   if (leased) co_return Status();
-  MORAINE_CO_RETURN_IF_ERROR(co_await DropDead(deadline));
   if (stale_) {
     stale_ = false;  // news that comes while this asks makes it stale again
     const Status loaded = co_await Reload(deadline);

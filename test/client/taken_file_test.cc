@@ -170,16 +170,6 @@ TEST_F(TakenFileTest, ADeadWriterHidesNothing) {
   EXPECT_FALSE(ByAlice(file_->Sync()).ok()) << "its last bytes are lost";
 }
 
-// Nor in its own handle: that showed the dead end until somebody opened the file anew.
-TEST_F(TakenFileTest, ADeadWriterReadsWhatIsStored) {
-  MakeByAlice(50'000, /*expect_stream=*/true);
-  ASSERT_TRUE(ByAlice(file_->Append(Bytes("never stored"))).ok());
-  TakeAndGiveBack(20'000);
-  ASSERT_TRUE(world().RunUntil([&] { return !file_->error().ok(); }, 10s));
-  ExpectThatAliceSeesAll();
-  EXPECT_FALSE(ByAlice(file_->Sync()).ok()) << "its last bytes are lost";
-}
-
 // It read by what it had learned at its open, short of the size that a stat had told since.
 TEST_F(TakenFileTest, AReaderReadsAsFarAsAStatTells) {
   MakeByAlice(500);
