@@ -51,7 +51,7 @@ Task<Result<Attributes>> Client::WithTail(Attributes attributes, Instant deadlin
     if (file->leased) co_return file->attributes();
   }
   // Who has it open reads as far as this tells, though the news of it may be under way.
-  if (file != nullptr) file->NoteStaleIfOlder(attributes);
+  if (file != nullptr) file->NoteStaleIfOlder(attributes, own_changes);
   if (!attributes.open_tail) co_return attributes;
   FileImpl asking(core, attributes);
   MORAINE_CO_RETURN_IF_ERROR(co_await asking.Reload(deadline));

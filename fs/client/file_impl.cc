@@ -17,7 +17,8 @@ FileImpl::FileImpl(ClientCore& core, Attributes attributes)
       losses_(attributes_.losses),
       tail_source_(std::make_unique<FileSource>(core, inode_, true)),
       loose_source_(std::make_unique<FileSource>(core, inode_, false)),
-      mutex_(core.loop) {}
+      mutex_(core.loop),
+      reloading_(core.loop) {}
 
 FileImpl::~FileImpl() = default;
 
@@ -76,9 +77,15 @@ void FileImpl::AdoptAttributes(const Attributes& attributes) {
   if (inline_ && inline_->size() > size_) inline_->resize(size_);
 }
 
-void FileImpl::NoteStaleIfOlder(const Attributes& attributes) {
-  const bool has_new_tail = attributes.open_tail && !tail_;
-  if (attributes.version > attributes_.version || has_new_tail) NoteStale();
+void FileImpl::NoteStaleIfOlder(const Attributes& attributes, uint64_t own_changes) {
+  const uint64_t expected = attributes_.version + own_changes;
+  const bool has_new_tail =
+      attributes.open_tail && !tail_ && attributes.version >= attributes_.version;
+  if (attributes.version > expected || has_new_tail) {
+    NoteStale();
+  } else if (attributes.version == expected && !stale_) {
+    AdoptAttributes(attributes);  // nobody else came between
+  }
 }
 
 Status FileImpl::Adopt(const idl::Attributes& attributes, const idl::Layout& layout) {
@@ -209,20 +216,14 @@ Task<Status> FileImpl::EnsureLease(Instant deadline) {
 Task<Status> FileImpl::OpenAt(bool writing, Instant deadline) {
   if (leased) MORAINE_CO_RETURN_IF_ERROR(co_await ConfirmLease(deadline));
   if (leased) co_return Status();  // we write it: nobody knows better
-  MORAINE_CO_RETURN_IF_ERROR(co_await DropDead(deadline));
-  if (!writing) co_return co_await AskToOpen(false, deadline);
-  auto lock = co_await mutex_.Acquire(deadline);
-  if (!lock) co_return Status(Code::kTimeout, "the file is busy");
-  co_return co_await EnsureLease(deadline);
-}
-
-Task<Status> FileImpl::DropDead(Instant deadline) {
+  // What was unsaved when the lease was lost is lost too, which error() says: others' bytes are
+  // not hidden behind it.
   const auto is_dead = [this] { return !leased && !error_.ok() && HasUnsaved(); };
-  if (!is_dead()) co_return Status();
+  if (!writing && !is_dead()) co_return co_await AskToOpen(false, deadline);
   auto lock = co_await mutex_.Acquire(deadline);
   if (!lock) co_return Status(Code::kTimeout, "the file is busy");
   if (is_dead()) co_await DropUnsaved(error_);
-  co_return Status();
+  co_return writing ? co_await EnsureLease(deadline) : co_await AskToOpen(false, deadline);
 }
 
 Task<Status> FileImpl::AskToOpen(bool writing, Instant deadline) {

@@ -71,9 +71,12 @@ class FileImpl final : public File, public std::enable_shared_from_this<FileImpl
   // Nothing is left to be synced: the file was made just now, durably.
   void NoteSynced() { synced_changes_ = changes_; }
   // Another client has changed the file: the next read asks where its bytes are.
-  void NoteStale() { stale_ = true; }
-  // The same where the metaserver's attributes tell it.
-  void NoteStaleIfOlder(const Attributes& attributes);
+  void NoteStale() {
+    stale_ = true;
+    ++news_;
+  }
+  // The same where the metaserver's attributes tell it; `own_changes` are behind them.
+  void NoteStaleIfOlder(const Attributes& attributes, uint64_t own_changes);
   bool HasUnsaved() const;
   void SetNoInline() { may_inline_ = false; }
   Instant dirty_since() const { return dirty_since_; }
@@ -109,9 +112,6 @@ class FileImpl final : public File, public std::enable_shared_from_this<FileImpl
   // Both need mutex_.
   Task<Status> EnsureLease(Instant deadline);
   Task<Status> AskToOpen(bool writing, Instant deadline);
-  // What was unsaved when the lease was lost is lost too, which error() says: what others store is
-  // not hidden behind it.
-  Task<Status> DropDead(Instant deadline);
   Task<Status> WriteLocked(uint64_t offset, ConstBytes bytes);
   Task<Status> LeaveInline();
   Task<Status> SyncOverRecord(Instant deadline);
@@ -184,6 +184,7 @@ class FileImpl final : public File, public std::enable_shared_from_this<FileImpl
   ExtentMap extents_;
   std::map<ChunkId, ChunkPlace> places_;
   bool stale_ = false;              // what is known of the places of bytes may be old
+  uint64_t news_ = 0;               // how often it became so
   std::optional<ChunkPlace> tail_;  // of another client
   uint64_t tail_offset_ = 0;
   uint64_t tail_visible_ = 0;
@@ -205,6 +206,7 @@ class FileImpl final : public File, public std::enable_shared_from_this<FileImpl
 
   Status error_;
   AsyncMutex mutex_;
+  AsyncMutex reloading_;  // readers of a stale file wait for one of them
 };
 
 }  // namespace moraine::fs

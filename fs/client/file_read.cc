@@ -252,9 +252,12 @@ Task<Status> FileImpl::Freshen(uint64_t end, Instant deadline) {
   if (leased) MORAINE_CO_RETURN_IF_ERROR(co_await core_.link.AwaitCertain(deadline));
   if (leased) co_return Status();
   if (stale_) {
-    stale_ = false;  // news that comes while this asks makes it stale again
+    auto lock = co_await reloading_.Acquire(deadline);
+    if (!lock) co_return Status(Code::kTimeout, "the file is being loaded anew");
+    if (leased || !stale_) co_return Status();
+    const uint64_t news = news_;
     const Status loaded = co_await Reload(deadline);
-    if (!loaded.ok()) stale_ = true;
+    stale_ = !loaded.ok() || news != news_;  // also if the answer was old: the news is on its way
     co_return loaded;
   }
   if (end > size_ && tail_) co_return co_await RefreshTail(deadline);
@@ -266,11 +269,12 @@ Task<Result<ReadBytes>> FileImpl::Read(uint64_t offset, uint64_t length) {
   while (true) {
     MORAINE_CO_RETURN_IF_ERROR(co_await Freshen(offset + length, deadline));
     if (offset >= size_ || length == 0) co_return ReadBytes();
-    length = std::min(length, size_ - offset);
-    MORAINE_CO_RETURN_IF_ERROR(co_await ReachUnsent(offset + length, deadline));
+    const uint64_t present = std::min(length, size_ - offset);
+    const uint64_t news = news_;
+    MORAINE_CO_RETURN_IF_ERROR(co_await ReachUnsent(offset + present, deadline));
     // What was unsaved may have been given up, with the lease, while this waited for it.
-    if (stale_ && !leased) continue;
-    Result<ReadBytes> bytes = co_await ReadOnce(offset, length, deadline);
+    if (news != news_) continue;
+    Result<ReadBytes> bytes = co_await ReadOnce(offset, present, deadline);
     if (bytes.ok()) co_return bytes;
     // Replicas move (repair, roll, seal): ask where they are now and read again.
     const Code code = bytes.code();

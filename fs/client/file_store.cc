@@ -328,8 +328,9 @@ Task<void> FileImpl::DropUnsaved(Status why) {
   unclosed_.clear();
   changed_ = false;
   dirty_since_ = kNever;
-  stale_ = true;
+  NoteStale();
   AdoptAttributes(attributes_);
+  if (lost && core_.on_stale) core_.on_stale(inode_);
 }
 
 // Drops what is not stored and takes the lease again, as if the file had been closed and opened.
@@ -344,7 +345,9 @@ void FileImpl::OnLeaseLost() {
   if (leased && HasUnsaved() && error_.ok()) {
     error_ = Status(Code::kSessionEnded, "the file's lease ended before these writes were stored");
   }
-  if (std::exchange(leased, false)) stale_ = true;
+  if (!std::exchange(leased, false)) return;
+  NoteStale();
+  if (core_.on_stale) core_.on_stale(inode_);
 }
 
 }  // namespace moraine::fs

@@ -188,11 +188,13 @@ class ClientTest : public testing::Test {
   }
   std::string Read(sim::Machine& machine, const std::shared_ptr<File>& file, uint64_t offset,
                    uint64_t length) {
-    auto bytes = Run(&machine, file->Read(offset, length));
-    if (!bytes.ok()) return "error: " + bytes.status().ToString();
-    std::string content(bytes->size, '\0');
-    bytes->CopyTo(reinterpret_cast<std::byte*>(content.data()));
-    return content;
+    return TextOf(Run(&machine, file->Read(offset, length)));
+  }
+  static std::string TextOf(const Result<ReadBytes>& read) {
+    if (!read.ok()) return "error: " + read.status().ToString();
+    std::string text(read->size, '\0');
+    read->CopyTo(reinterpret_cast<std::byte*>(text.data()));
+    return text;
   }
   static std::string Pattern(size_t size, char first = 'a') {
     std::string text(size, '\0');
