@@ -75,7 +75,7 @@ void ClientCore::NoteUnsynced(InodeId inode) {
 
 void ClientCore::NoteAllStale() {
   for (const auto& [inode, file] : files) {
-    file->NoteStale();
+    file->NoteRestart();
     if (on_stale) on_stale(inode);
   }
 }

@@ -6,7 +6,8 @@
 //
 // Consistency (ARCHITECTURE.md, "What readers see"): one client always sees its own writes; between
 // clients close-to-open, and what was synced is visible to every later Open and GetAttributes, and
-// then to reads by handles that were opened before.
+// then to reads by handles that were opened before. Whoever lost unsynced bytes with the lease
+// (File::error()) reads them until an Open.
 //
 // Errors besides the obvious: kFenced (the directory has a newer owner, or this client's session
 // ended and another has taken the file), kNoSpace, kTooFewServers, kCorruption (no good replica),

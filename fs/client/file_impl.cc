@@ -78,14 +78,21 @@ void FileImpl::AdoptAttributes(const Attributes& attributes) {
 }
 
 void FileImpl::NoteStaleIfOlder(const Attributes& attributes, uint64_t own_changes) {
-  const uint64_t expected = attributes_.version + own_changes;
+  const uint64_t known = std::max(attributes_.version, own_version_);
   const bool has_new_tail =
-      attributes.open_tail && !tail_ && attributes.version >= attributes_.version;
-  if (attributes.version > expected || has_new_tail) {
+      attributes.open_tail && !tail_ && !HasOwnTail() && attributes.version >= attributes_.version;
+  if (attributes.version > known + own_changes || has_new_tail) {
     NoteStale();
-  } else if (attributes.version == expected && !stale_) {
-    AdoptAttributes(attributes);  // nobody else came between
+  } else if (own_changes > 0 && attributes.version > known) {
+    own_version_ = attributes.version;  // nobody else came between
   }
+}
+
+void FileImpl::NoteRestart() {
+  NoteStale();
+  if (leased || stream_ != nullptr) return;
+  attributes_.version = 0;
+  own_version_ = 0;
 }
 
 Status FileImpl::Adopt(const idl::Attributes& attributes, const idl::Layout& layout) {
@@ -114,7 +121,7 @@ void FileImpl::AdoptOwned(const Attributes& attributes, const Layout& layout) {
   // told: it was restarted, or has told nobody yet.
   const bool foreign = attributes_.version != 0 && attributes.version > attributes_.version;
   if (foreign && core_.on_stale) core_.on_stale(inode_);
-  stale_ = false;
+  own_version_ = 0;
   TakeLosses(attributes.losses);
   extents_ = ExtentMap(layout.extents);
   places_ = layout.chunks;
@@ -172,14 +179,18 @@ Task<Status> FileImpl::RefreshTail(Instant deadline) {
 }
 
 Task<Status> FileImpl::Reload(Instant deadline) {
+  MORAINE_CO_RETURN_IF_ERROR(co_await ReloadLayout(deadline));
+  co_return co_await RefreshTail(deadline);
+}
+
+Task<Status> FileImpl::ReloadLayout(Instant deadline) {
   const bool by_writer = leased;
   idl::InodeRequest request;
   request.inode = ToWire(inode_);
   auto answer = co_await core_.link.Query(idl::kGetLayout, std::move(request), deadline);
   if (!answer.ok()) co_return answer.status();
-  MORAINE_CO_RETURN_IF_ERROR(by_writer ? Adopt(answer->attributes, answer->layout)
-                                       : AdoptUnlessLeased(answer->attributes, answer->layout));
-  co_return co_await RefreshTail(deadline);
+  co_return by_writer ? Adopt(answer->attributes, answer->layout)
+                      : AdoptUnlessLeased(answer->attributes, answer->layout);
 }
 
 Task<Status> FileImpl::RefreshPlaces(Instant deadline) {
@@ -233,11 +244,14 @@ Task<Status> FileImpl::AskToOpen(bool writing, Instant deadline) {
   request.for_writing = writing;
   request.token = ToWire(token());
   while (true) {
+    const uint64_t news = news_;
     auto answer = co_await core_.link.Change(idl::kOpen, request, deadline);
     if (answer.ok()) {
       registered = true;
-      if (writing) co_return AdoptLease(answer->attributes, answer->layout);
-      co_return AdoptUnlessLeased(answer->attributes, answer->layout);
+      const Status adopted = writing ? AdoptLease(answer->attributes, answer->layout)
+                                     : AdoptUnlessLeased(answer->attributes, answer->layout);
+      if (adopted.ok() && news == news_) stale_ = false;
+      co_return adopted;
     }
     const bool wait = answer.code() == Code::kLeaseTaken || answer.code() == Code::kBusy;
     if (!wait || core_.loop.Now() + kPause >= deadline) co_return answer.status();

@@ -8,7 +8,8 @@
 //   tail_     at the end: the open chunk of another client's stream
 //   else a hole.
 //
-// mutex_ orders everything that changes; reads take it only when they need unsent bytes stored.
+// mutex_ orders everything that changes; reads take it only when they need unsent bytes stored, and
+// reloading_ when another client has changed the file.
 #pragma once
 
 #include <memory>
@@ -52,7 +53,7 @@ class FileImpl final : public File, public std::enable_shared_from_this<FileImpl
   void AdoptFirstChunk(ChunkGrant grant);
   // Of another client's open tail: how far it is written now.
   Task<Status> RefreshTail(Instant deadline);
-  Task<Status> Reload(Instant deadline);
+  Task<Status> Reload(Instant deadline);  // the layout, and then the tail
   // Stores everything, ends the streams, and keeps the lease.
   Task<Status> Settle(bool sync);
   // The same for good: what cannot be stored is given up, and error() says so from then on.
@@ -75,7 +76,10 @@ class FileImpl final : public File, public std::enable_shared_from_this<FileImpl
     stale_ = true;
     ++news_;
   }
-  // The same where the metaserver's attributes tell it; `own_changes` are behind them.
+  // The metaserver may have lost its last changes: what it says next is true.
+  void NoteRestart();
+  // Another client has changed the file if the metaserver's attributes say so, which `own_changes`
+  // of this client are behind.
   void NoteStaleIfOlder(const Attributes& attributes, uint64_t own_changes);
   bool HasUnsaved() const;
   void SetNoInline() { may_inline_ = false; }
@@ -107,6 +111,7 @@ class FileImpl final : public File, public std::enable_shared_from_this<FileImpl
  private:
   bool CanBeInline(uint64_t end) const;
   bool IsOwnChunk(ChunkId chunk) const;
+  Task<Status> ReloadLayout(Instant deadline);
   // What each change begins with; needs mutex_.
   Task<Status> BeginChange(Instant deadline);
   // Both need mutex_.
@@ -185,6 +190,7 @@ class FileImpl final : public File, public std::enable_shared_from_this<FileImpl
   std::map<ChunkId, ChunkPlace> places_;
   bool stale_ = false;              // what is known of the places of bytes may be old
   uint64_t news_ = 0;               // how often it became so
+  uint64_t own_version_ = 0;        // where own changes since the layout have led, if it is higher
   std::optional<ChunkPlace> tail_;  // of another client
   uint64_t tail_offset_ = 0;
   uint64_t tail_visible_ = 0;

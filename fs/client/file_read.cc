@@ -250,18 +250,18 @@ Task<Status> FileImpl::ReachUnsent(uint64_t end, Instant deadline) {
 // Before a read: what other clients have done.
 Task<Status> FileImpl::Freshen(uint64_t end, Instant deadline) {
   if (leased) MORAINE_CO_RETURN_IF_ERROR(co_await core_.link.AwaitCertain(deadline));
-  if (leased) co_return Status();
-  if (stale_) {
+  if (!leased && stale_) {
     auto lock = co_await reloading_.Acquire(deadline);
     if (!lock) co_return Status(Code::kTimeout, "the file is being loaded anew");
-    if (leased || !stale_) co_return Status();
-    const uint64_t news = news_;
-    const Status loaded = co_await Reload(deadline);
-    stale_ = !loaded.ok() || news != news_;  // also if the answer was old: the news is on its way
-    co_return loaded;
+    if (!leased && stale_) {  // nobody else has loaded it meanwhile
+      const uint64_t news = news_;
+      MORAINE_CO_RETURN_IF_ERROR(co_await ReloadLayout(deadline));
+      stale_ = news != news_;
+    }
   }
-  if (end > size_ && tail_) co_return co_await RefreshTail(deadline);
-  co_return Status();
+  if (!leased && end > size_ && tail_) co_return co_await RefreshTail(deadline);
+  // Whatever could not be stored in time is given up.
+  co_return core_.stopping.is_set() ? error_ : Status();
 }
 
 Task<Result<ReadBytes>> FileImpl::Read(uint64_t offset, uint64_t length) {
@@ -273,7 +273,7 @@ Task<Result<ReadBytes>> FileImpl::Read(uint64_t offset, uint64_t length) {
     const uint64_t news = news_;
     MORAINE_CO_RETURN_IF_ERROR(co_await ReachUnsent(offset + present, deadline));
     // What was unsaved may have been given up, with the lease, while this waited for it.
-    if (news != news_) continue;
+    if (news != news_ || offset + present > size_) continue;
     Result<ReadBytes> bytes = co_await ReadOnce(offset, present, deadline);
     if (bytes.ok()) co_return bytes;
     // Replicas move (repair, roll, seal): ask where they are now and read again.

@@ -318,9 +318,8 @@ Task<void> FileImpl::DropUnsaved(Status why) {
   const bool lost = inline_dirty_ || !dirty_.empty() || stream_ != nullptr || loose_ != nullptr ||
                     !unclosed_.empty() || changed_;
   if (lost && error_.ok()) error_ = why.Prefixed("writes were given up");
-  for (auto* stream : {&stream_, &loose_}) {
-    if (*stream != nullptr) co_await LetGo(std::exchange(*stream, nullptr));
-  }
+  const auto stream = std::exchange(stream_, nullptr);
+  const auto loose = std::exchange(loose_, nullptr);
   dirty_.Take();
   if (std::exchange(inline_dirty_, false)) inline_.reset();
   first_chunk_.reset();
@@ -331,6 +330,10 @@ Task<void> FileImpl::DropUnsaved(Status why) {
   NoteStale();
   AdoptAttributes(attributes_);
   if (lost && core_.on_stale) core_.on_stale(inode_);
+  // Last, since it may wait: whoever reads meanwhile must know of all that.
+  for (const auto& gone : {stream, loose}) {
+    if (gone != nullptr) co_await LetGo(gone);
+  }
 }
 
 // Drops what is not stored and takes the lease again, as if the file had been closed and opened.

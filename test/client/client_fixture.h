@@ -211,14 +211,21 @@ class ClientTest : public testing::Test {
     auto disk = disk_;
     meta_->Start([disk](sim::SimLoop& loop) { return std::make_unique<MetaProcess>(loop, disk); });
   }
+  using Disk = std::shared_ptr<metaserver::VolatileFileSystem>;
+  // What a power cut at this moment leaves of the metaserver's.
+  Disk MetaDiskAsSynced() { return disk_->AfterPowerCut(world_.random()); }
+  void PowerCutMeta(Disk left) {
+    meta_->Kill();
+    disk_ = std::move(left);
+    StartMeta();
+  }
   // What was not synced is gone, at the metaserver and at the chunkservers.
   void PowerCutAll() {
-    auto after = disk_->AfterPowerCut(world_.random());
-    meta_->Kill();
-    disk_ = std::move(after);
-    for (sim::Machine* machine : servers_) machine->PowerCut();
-    StartMeta();
-    for (size_t i = 0; i < servers_.size(); ++i) StartServer(i);
+    PowerCutMeta(MetaDiskAsSynced());
+    for (size_t i = 0; i < servers_.size(); ++i) {
+      servers_[i]->PowerCut();
+      StartServer(i);
+    }
   }
 
   // By what the metaserver says; for RunUntil.
@@ -240,8 +247,7 @@ class ClientTest : public testing::Test {
     return machine;
   }
   sim::World world_;
-  std::shared_ptr<metaserver::VolatileFileSystem> disk_ =
-      std::make_shared<metaserver::VolatileFileSystem>();
+  Disk disk_ = std::make_shared<metaserver::VolatileFileSystem>();
   sim::Machine* meta_ = nullptr;
   std::vector<sim::Machine*> servers_;
   sim::Machine* alice_ = nullptr;

@@ -228,6 +228,36 @@ TEST_F(LostNewsTest, AnOpenFileIsReadAnewAfterThem) {
   EXPECT_TRUE(seen == more) << seen.size() << " bytes";
 }
 
+// It had seen changes that a power cut took back, and took what came after them for older than
+// that: a reader stayed with its layout until the file had changed as often again.
+TEST_F(SessionTest, AReaderFollowsAMetaserverThatHasLostItsLastChanges) {
+  const auto made = Create("f");
+  const std::string text = Pattern(6000);
+  ASSERT_TRUE(ByAlice(made->Append(Bytes(text))).ok());
+  ASSERT_TRUE(ByAlice(made->Sync()).ok());
+  ASSERT_TRUE(ByAlice(alice().Close(made)).ok());
+  world().RunFor(1s);  // all that is on the metaserver's disk
+  const auto disk = MetaDiskAsSynced();
+  AttributeChange mode;
+  for (mode.mode = 0; *mode.mode < 20; ++*mode.mode) {
+    ASSERT_TRUE(ByBob(bob().SetAttributes(made->inode(), mode)).ok());
+  }
+  const auto reader = Open(alice_machine(), made->inode(), Client::OpenMode::kRead);
+  ASSERT_EQ(Read(alice_machine(), reader, 0, 20'000), text);
+  PowerCutMeta(disk);
+  const auto writer = Open(bob_machine(), made->inode(), Client::OpenMode::kWrite);
+  const std::string more = Pattern(6000, 'A');
+  ASSERT_TRUE(ByBob(writer->Append(Bytes(more))).ok());
+  ASSERT_TRUE(ByBob(writer->Sync()).ok());
+  ASSERT_TRUE(ByBob(bob().Close(writer)).ok());
+  std::string seen;
+  for (int i = 0; i < 100 && seen.empty(); ++i) {
+    world().RunFor(100ms);
+    seen = Read(alice_machine(), reader, text.size(), 20'000);
+  }
+  EXPECT_TRUE(seen == more) << seen.size() << " bytes";
+}
+
 class LostAnswerTest : public SessionTest {
  protected:
   LostAnswerTest() : SessionTest(WithTimeout(1s)) {}

@@ -463,6 +463,22 @@ TEST_F(FewServersTest, AFileThatCannotBeStoredHoldsUpNoOther) {
   EXPECT_LT(world().now() - begin, 1s);
 }
 
+// What could not be stored when the client stopped was read as zeros.
+TEST_F(FewServersTest, AReadDuringTheStopGivesNoZeros) {
+  const auto file = Create("f");
+  for (size_t i = 0; i + 1 < kServers; ++i) server(i).Kill();
+  const std::string text = Pattern(100'000);
+  ASSERT_TRUE(ByAlice(file->Append(Bytes(text))).ok());
+  const auto reading = Begin(alice_machine(), file->Read(0, text.size()));
+  const auto stopping = Begin(alice_machine(), alice().Stop());
+  while (!stopping->has_value()) {
+    const auto read = Begin(alice_machine(), file->Read(0, text.size()));
+    EXPECT_FALSE(Finish(read).ok());
+    world().RunFor(10ms);
+  }
+  EXPECT_FALSE(Finish(reading).ok());
+}
+
 // The handle was not the last one, since the recall had the file too, and so nobody looked.
 TEST_F(FewServersTest, ACloseDuringARecallTellsWhatWasLost) {
   const auto file = Create("f");
