@@ -175,8 +175,8 @@ class Schedule {
   }
 
   void Inspect() {
-    cluster_.RestartQuarantined();  // those that were not up yet when the faults ended
-    AwaitSettled(cluster_, kSettling);
+    AwaitServers();
+    if (!Failed()) AwaitSettled(cluster_, kSettling);
     // What nobody has found yet is met by readers, or by the scrubber.
     if (!Failed() && random_.OneIn(2)) VerifyAll("early");
     if (!Failed()) ScrubAll(cluster_);
@@ -184,6 +184,17 @@ class Schedule {
     if (!Failed()) AwaitSettled(cluster_, kSettling);
     if (!Failed()) compared_ = CompareReplicas(cluster_);
     if (!Failed()) VerifyAll("fresh");
+  }
+
+  // Also those that were not up yet when the faults ended, and then say that their disk is bad.
+  void AwaitServers() {
+    const auto all_alive = [&] {
+      cluster_.RestartQuarantined();
+      return cluster_.ServersAlive() == cluster_.chunkservers().size();
+    };
+    if (!cluster_.world().RunUntil(all_alive, kLiveness)) {
+      stage().Fail("a chunkserver is not alive");
+    }
   }
 
   void VerifyAll(const std::string& client) {
