@@ -76,7 +76,7 @@ void ClientCore::NoteUnsynced(InodeId inode) {
 void ClientCore::NoteAllStale() {
   for (const auto& [inode, file] : files) {
     file->NoteRestart();
-    if (on_stale) on_stale(inode);
+    TellStale(inode);
   }
 }
 
@@ -258,7 +258,7 @@ void Client::State::OnRenewed(const idl::RenewSessionResponse& response) {
   }
   for (int64_t inode : response.stale) {
     if (auto file = file_of(inode)) file->NoteStale();
-    if (core.on_stale) core.on_stale(InodeId(static_cast<uint64_t>(inode)));
+    core.TellStale(InodeId(static_cast<uint64_t>(inode)));
   }
 }
 

@@ -29,6 +29,10 @@ struct ClientCore {
   void NoteUnsynced(InodeId inode);
   // What is known of the open files, and what is cached of them, may be old.
   void NoteAllStale();
+  // To whoever caches bytes or attributes of this inode.
+  void TellStale(InodeId inode) const {
+    if (on_stale) on_stale(inode);
+  }
 
   Loop& loop;
   const ClientOptions& options;

@@ -120,7 +120,7 @@ void FileImpl::AdoptOwned(const Attributes& attributes, const Layout& layout) {
   // Changed by somebody else (own changes do not come this way), which the metaserver may not have
   // told: it was restarted, or has told nobody yet.
   const bool foreign = attributes_.version != 0 && attributes.version > attributes_.version;
-  if (foreign && core_.on_stale) core_.on_stale(inode_);
+  if (foreign) core_.TellStale(inode_);
   own_version_ = 0;
   TakeLosses(attributes.losses);
   extents_ = ExtentMap(layout.extents);

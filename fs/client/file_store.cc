@@ -329,7 +329,7 @@ Task<void> FileImpl::DropUnsaved(Status why) {
   dirty_since_ = kNever;
   NoteStale();
   AdoptAttributes(attributes_);
-  if (lost && core_.on_stale) core_.on_stale(inode_);
+  if (lost) core_.TellStale(inode_);
   // Last, since it may wait: whoever reads meanwhile must know of all that.
   for (const auto& gone : {stream, loose}) {
     if (gone != nullptr) co_await LetGo(gone);
@@ -350,7 +350,7 @@ void FileImpl::OnLeaseLost() {
   }
   if (!std::exchange(leased, false)) return;
   NoteStale();
-  if (core_.on_stale) core_.on_stale(inode_);
+  core_.TellStale(inode_);
 }
 
 }  // namespace moraine::fs

@@ -15,6 +15,22 @@ class SessionTest : public ClientTest {
       world().net().MendAll();
     }
   }
+  // Stored and closed.
+  void AddByBob(InodeId inode, const std::string& more) {
+    const auto writer = Open(bob_machine(), inode, Client::OpenMode::kWrite);
+    ASSERT_TRUE(ByBob(writer->Append(Bytes(more))).ok());
+    ASSERT_TRUE(ByBob(writer->Sync()).ok());
+    ASSERT_TRUE(ByBob(bob().Close(writer)).ok());
+  }
+  // What an open file has from `offset` on, once it has anything; empty when that takes too long.
+  std::string AwaitMore(sim::Machine& machine, const std::shared_ptr<File>& file, uint64_t offset) {
+    std::string seen;
+    for (int i = 0; i < 100 && seen.empty(); ++i) {
+      world().RunFor(100ms);
+      seen = Read(machine, file, offset, 20'000);
+    }
+    return seen;
+  }
 };
 
 // Without a look at its lease's clock a client that was cut off served old bytes for ever.
@@ -125,11 +141,7 @@ TEST_F(SessionTest, AnOpenFileSeesWhatAnotherClientAddsLater) {
   const std::string more = Pattern(6000, 'A');
   ASSERT_TRUE(ByAlice(writer->Append(Bytes(more))).ok());
   ASSERT_TRUE(ByAlice(alice().Close(writer)).ok());
-  std::string seen;
-  for (int i = 0; i < 100 && seen.empty(); ++i) {
-    world().RunFor(100ms);
-    seen = Read(bob_machine(), reader, text.size(), 20'000);
-  }
+  const std::string seen = AwaitMore(bob_machine(), reader, text.size());
   EXPECT_EQ(seen, more);
 }
 
@@ -153,11 +165,7 @@ TEST_P(OpenTailTest, AnOpenFileSeesWhatAnotherClientSyncsAndKeepsOpen) {
     const auto found = ByBob(bob().GetAttributes(made->inode()));
     ASSERT_TRUE(found.ok()) << found.status().ToString();
     EXPECT_EQ(found->size, all.size() + more.size());
-    std::string seen;
-    for (int i = 0; i < 100 && seen.empty(); ++i) {
-      world().RunFor(100ms);
-      seen = Read(bob_machine(), reader, all.size(), 20'000);
-    }
+    const std::string seen = AwaitMore(bob_machine(), reader, all.size());
     EXPECT_TRUE(seen == more) << seen.size() << " bytes behind " << all.size();
     all += more;
   }
@@ -214,17 +222,8 @@ TEST_F(LostNewsTest, AnOpenFileIsReadAnewAfterThem) {
   const auto reader = Open(alice_machine(), made->inode(), Client::OpenMode::kRead);
   EXPECT_EQ(Read(alice_machine(), reader, 0, 20'000), text);
   const std::string more = Pattern(6000, 'A');
-  WhileAliceIsCutOff([&] {
-    const auto writer = Open(bob_machine(), made->inode(), Client::OpenMode::kWrite);
-    ASSERT_TRUE(ByBob(writer->Append(Bytes(more))).ok());
-    ASSERT_TRUE(ByBob(writer->Sync()).ok());
-    ASSERT_TRUE(ByBob(bob().Close(writer)).ok());
-  });
-  std::string seen;
-  for (int i = 0; i < 100 && seen.empty(); ++i) {
-    world().RunFor(100ms);
-    seen = Read(alice_machine(), reader, text.size(), 20'000);
-  }
+  WhileAliceIsCutOff([&] { AddByBob(made->inode(), more); });
+  const std::string seen = AwaitMore(alice_machine(), reader, text.size());
   EXPECT_TRUE(seen == more) << seen.size() << " bytes";
 }
 
@@ -245,16 +244,9 @@ TEST_F(SessionTest, AReaderFollowsAMetaserverThatHasLostItsLastChanges) {
   const auto reader = Open(alice_machine(), made->inode(), Client::OpenMode::kRead);
   ASSERT_EQ(Read(alice_machine(), reader, 0, 20'000), text);
   PowerCutMeta(disk);
-  const auto writer = Open(bob_machine(), made->inode(), Client::OpenMode::kWrite);
   const std::string more = Pattern(6000, 'A');
-  ASSERT_TRUE(ByBob(writer->Append(Bytes(more))).ok());
-  ASSERT_TRUE(ByBob(writer->Sync()).ok());
-  ASSERT_TRUE(ByBob(bob().Close(writer)).ok());
-  std::string seen;
-  for (int i = 0; i < 100 && seen.empty(); ++i) {
-    world().RunFor(100ms);
-    seen = Read(alice_machine(), reader, text.size(), 20'000);
-  }
+  AddByBob(made->inode(), more);
+  const std::string seen = AwaitMore(alice_machine(), reader, text.size());
   EXPECT_TRUE(seen == more) << seen.size() << " bytes";
 }
 

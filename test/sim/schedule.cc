@@ -190,7 +190,7 @@ class Schedule {
   void AwaitServers() {
     const auto all_alive = [&] {
       cluster_.RestartQuarantined();
-      return cluster_.ServersAlive() == cluster_.chunkservers().size();
+      return Failed() || cluster_.ServersAlive() == cluster_.chunkservers().size();
     };
     if (!cluster_.world().RunUntil(all_alive, kLiveness)) {
       stage().Fail("a chunkserver is not alive");
